@@ -1,0 +1,18 @@
+//! The domain: nouns of Kubernetes and Istio as chancery understands them, and the World that holds them.
+//!
+//! Sources parse into these types, `translate` reads them. Nothing here knows Kubernetes clients, Envoy or async.
+
+pub mod audience;
+pub mod destination;
+pub mod endpoint;
+pub mod name;
+pub mod object;
+pub mod pod;
+pub mod problem;
+pub mod provenance;
+pub mod route;
+pub mod service;
+pub mod sidecar;
+pub mod text;
+pub mod tracked;
+pub mod world;

@@ -1,0 +1,121 @@
+//! DestinationRules: how a client treats the endpoints of a host.
+
+use super::name::Host;
+use super::object::Labels;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A DestinationRule.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct DestinationRule {
+    /// The host it applies to, resolved.
+    pub host: Host,
+    /// `trafficPolicy`.
+    pub policy: TrafficPolicy,
+    /// `subsets`, in the order written; names are unique.
+    pub subsets: Vec<Subset>,
+}
+
+/// A named part of a host's endpoints.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Subset {
+    /// The subset's name.
+    pub name: Arc<str>,
+    /// Labels a Pod must carry; none selects all endpoints.
+    pub labels: Labels,
+    /// `trafficPolicy` of the subset, laid over the rule's block by block.
+    pub policy: TrafficPolicy,
+}
+
+/// Policy towards a host; an absent block means Istio's default.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct TrafficPolicy {
+    /// `loadBalancer.simple`.
+    pub load_balancer: Option<LoadBalancer>,
+    /// `connectionPool`.
+    pub connection_pool: Option<ConnectionPool>,
+    /// `outlierDetection`.
+    pub outlier_detection: Option<OutlierDetection>,
+}
+
+impl TrafficPolicy {
+    /// This policy with each block of `over` in place of its own, where `over` has it (Istio's subset rule).
+    pub fn overlaid(&self, over: &TrafficPolicy) -> TrafficPolicy {
+        TrafficPolicy {
+            load_balancer: over.load_balancer.or(self.load_balancer),
+            connection_pool: over.connection_pool.clone().or_else(|| self.connection_pool.clone()),
+            outlier_detection: over.outlier_detection.clone().or_else(|| self.outlier_detection.clone()),
+        }
+    }
+}
+
+/// `loadBalancer.simple`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum LoadBalancer {
+    /// The endpoint with fewer requests of two picked at random: Istio's default.
+    #[default]
+    LeastRequest,
+    /// In turn.
+    RoundRobin,
+    /// At random.
+    Random,
+}
+
+/// `connectionPool`: limits; `None` and zero mean no limit.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct ConnectionPool {
+    /// `tcp.maxConnections`.
+    pub max_connections: Option<u32>,
+    /// `tcp.connectTimeout`.
+    pub connect_timeout: Option<Duration>,
+    /// `tcp.tcpKeepalive`.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// `tcp.idleTimeout`.
+    pub tcp_idle_timeout: Option<Duration>,
+    /// `tcp.maxConnectionDuration`.
+    pub tcp_max_connection_duration: Option<Duration>,
+    /// `http.http1MaxPendingRequests`.
+    pub max_pending_requests: Option<u32>,
+    /// `http.http2MaxRequests`.
+    pub max_requests: Option<u32>,
+    /// `http.maxRequestsPerConnection`.
+    pub max_requests_per_connection: Option<u32>,
+    /// `http.maxRetries`.
+    pub max_retries: Option<u32>,
+    /// `http.idleTimeout`, which wins over the TCP one in HTTP options.
+    pub http_idle_timeout: Option<Duration>,
+    /// `http.maxConcurrentStreams`, for HTTP/2 ports.
+    pub max_concurrent_streams: Option<u32>,
+}
+
+/// `connectionPool.tcp.tcpKeepalive`; absent values are the operating system's.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct TcpKeepalive {
+    /// Probes without an answer before the connection is dead.
+    pub probes: Option<u32>,
+    /// Idle time before the first probe, whole seconds.
+    pub time: Option<Duration>,
+    /// Time between probes, whole seconds.
+    pub interval: Option<Duration>,
+}
+
+/// `outlierDetection`; absent values are Envoy's defaults unless said.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct OutlierDetection {
+    /// `consecutive5xxErrors`: absent keeps Envoy's 5, zero turns the check off.
+    pub consecutive_5xx: Option<u32>,
+    /// `consecutiveGatewayErrors`: absent or zero turns the check off.
+    pub consecutive_gateway_errors: Option<u32>,
+    /// `splitExternalLocalOriginErrors`.
+    pub split_external_local_origin_errors: bool,
+    /// `consecutiveLocalOriginFailures`, with the split only.
+    pub consecutive_local_origin_failures: Option<u32>,
+    /// `interval`.
+    pub interval: Option<Duration>,
+    /// `baseEjectionTime`.
+    pub base_ejection_time: Option<Duration>,
+    /// `maxEjectionPercent`.
+    pub max_ejection_percent: Option<u32>,
+    /// `minHealthPercent`: the panic threshold; absent is 0, panic off.
+    pub min_health_percent: Option<u32>,
+}

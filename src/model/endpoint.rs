@@ -1,0 +1,31 @@
+//! EndpointSlices: the addresses behind a Service.
+
+use super::name::{Name, ServiceKey};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// An EndpointSlice of one service.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct EndpointSlice {
+    /// The service, from the label `kubernetes.io/service-name`.
+    pub service: ServiceKey,
+    /// `ports`: name and number; a port without a number is not listed.
+    pub ports: Vec<(Arc<str>, u16)>,
+    /// `endpoints`, in the order of the slice.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One endpoint of an [`EndpointSlice`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Endpoint {
+    /// The first address; Kubernetes gives the others no meaning.
+    pub address: IpAddr,
+    /// `conditions.ready`; absent means ready.
+    pub ready: bool,
+    /// `conditions.terminating`; absent means no.
+    pub terminating: bool,
+    /// The Pod named by `targetRef`, in the slice's namespace.
+    pub pod: Option<Name>,
+    /// `zone`.
+    pub zone: Option<Arc<str>>,
+}

@@ -1,0 +1,108 @@
+//! Where a resource comes from: references to the objects that shaped it.
+
+use super::name::{Name, Namespace};
+use std::fmt;
+use std::sync::Arc;
+
+/// The kinds of object chancery reads.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ObjectKind {
+    /// Kubernetes core `Namespace`, itself without a namespace.
+    Namespace,
+    /// Kubernetes core `Service`.
+    Service,
+    /// `discovery.k8s.io` `EndpointSlice`.
+    EndpointSlice,
+    /// Kubernetes core `Pod`.
+    Pod,
+    /// `networking.istio.io` `DestinationRule`.
+    DestinationRule,
+    /// `networking.istio.io` `VirtualService`.
+    VirtualService,
+    /// `networking.istio.io` `Sidecar`.
+    Sidecar,
+}
+
+impl ObjectKind {
+    /// Every kind, in the order of the enum.
+    pub const ALL: [ObjectKind; 7] = [
+        ObjectKind::Namespace,
+        ObjectKind::Service,
+        ObjectKind::EndpointSlice,
+        ObjectKind::Pod,
+        ObjectKind::DestinationRule,
+        ObjectKind::VirtualService,
+        ObjectKind::Sidecar,
+    ];
+
+    /// The kind as written in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ObjectKind::Namespace => "Namespace",
+            ObjectKind::Service => "Service",
+            ObjectKind::EndpointSlice => "EndpointSlice",
+            ObjectKind::Pod => "Pod",
+            ObjectKind::DestinationRule => "DestinationRule",
+            ObjectKind::VirtualService => "VirtualService",
+            ObjectKind::Sidecar => "Sidecar",
+        }
+    }
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An object by kind, namespace and name; the namespace of a cluster-scoped object is empty.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ObjectKey {
+    /// The object's kind.
+    pub kind: ObjectKind,
+    /// The object's namespace, empty for cluster-scoped kinds.
+    pub namespace: Namespace,
+    /// The object's name.
+    pub name: Name,
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.as_str().is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// One state of an object: what `status` and `explain` show as a source.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ObjectRef {
+    /// Which object.
+    pub key: ObjectKey,
+    /// The object's `metadata.uid`, where the source has one.
+    pub uid: Option<Arc<str>>,
+    /// The object's `metadata.generation`; core kinds such as Service have none.
+    pub generation: Option<i64>,
+}
+
+/// The objects that shaped a resource, sorted, each once.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Provenance(Arc<[ObjectRef]>);
+
+impl Provenance {
+    /// The references, sorted.
+    pub fn refs(&self) -> &[ObjectRef] {
+        &self.0
+    }
+}
+
+impl FromIterator<ObjectRef> for Provenance {
+    fn from_iter<I: IntoIterator<Item = ObjectRef>>(refs: I) -> Self {
+        let mut refs: Vec<_> = refs.into_iter().collect();
+        refs.sort();
+        refs.dedup();
+        Self(refs.into())
+    }
+}

@@ -1,0 +1,49 @@
+//! Kubernetes Services.
+
+use super::name::{Host, ServiceKey};
+use super::object::Labels;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a port speaks, from `appProtocol` or the prefix of its name (Istio's protocol selection).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http,
+    /// HTTP/2 with prior knowledge: `http2`, `grpc`, `grpc-web`, `kubernetes.io/h2c`.
+    Http2,
+    /// Opaque bytes: `tcp`, and protocols proxied as such (`tls`, `https`, `mongo`, `mysql`, `redis`).
+    Tcp,
+    /// UDP and SCTP: not proxied.
+    Udp,
+    /// Nothing said.
+    Unnamed,
+}
+
+/// A Service.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Service {
+    /// Namespace and name.
+    pub key: ServiceKey,
+    /// The fully qualified host.
+    pub host: Host,
+    /// `spec.clusterIPs`, sorted; empty for headless services.
+    pub addresses: Vec<IpAddr>,
+    /// `spec.ports`, sorted by number.
+    pub ports: Vec<ServicePort>,
+    /// `spec.selector`.
+    pub selector: Labels,
+    /// `spec.publishNotReadyAddresses`.
+    pub publish_not_ready: bool,
+}
+
+/// One port of a [`Service`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ServicePort {
+    /// The port's name, by which EndpointSlices refer to it; empty for a single unnamed port.
+    pub name: Arc<str>,
+    /// The service port's number.
+    pub number: u16,
+    /// What it speaks.
+    pub protocol: Protocol,
+}

@@ -1,0 +1,27 @@
+//! Sidecars: what a workload listens on.
+
+use super::object::Labels;
+use super::service::Protocol;
+use std::net::{IpAddr, SocketAddr};
+
+/// A Sidecar.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Sidecar {
+    /// `workloadSelector.labels`; empty means the whole namespace.
+    pub selector: Labels,
+    /// `ingress`, in the order written; ports are unique per bind address.
+    pub ingress: Vec<Ingress>,
+}
+
+/// One listener for incoming traffic.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Ingress {
+    /// `port.number`.
+    pub port: u16,
+    /// `port.protocol`.
+    pub protocol: Protocol,
+    /// `bind`; absent means all addresses.
+    pub bind: Option<IpAddr>,
+    /// `defaultEndpoint`: where the application listens; absent means 127.0.0.1 and the same port.
+    pub endpoint: SocketAddr,
+}

@@ -1,0 +1,121 @@
+//! Keyed look-ups that are recorded, misses included: what a computation read decides when it is done again.
+
+use super::destination::DestinationRule;
+use super::endpoint::EndpointSlice;
+use super::name::{Host, Name, Namespace, ServiceKey};
+use super::object::{Object, Stored};
+use super::pod::Pod;
+use super::provenance::{ObjectKey, ObjectKind};
+use super::route::VirtualService;
+use super::service::Service;
+use super::sidecar::Sidecar;
+use super::world::{Key, World};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// A World whose look-ups are recorded. The only way translation reads one.
+pub struct Tracked<'w> {
+    world: &'w World,
+    reads: RefCell<BTreeSet<Key>>,
+}
+
+impl<'w> Tracked<'w> {
+    /// Starts with nothing read.
+    pub fn new(world: &'w World) -> Self {
+        Self { world, reads: RefCell::default() }
+    }
+
+    /// Everything that was looked up.
+    pub fn into_reads(self) -> BTreeSet<Key> {
+        self.reads.into_inner()
+    }
+
+    fn read(&self, key: Key) -> impl Iterator<Item = &'w Object> {
+        let world = self.world;
+        let found: Vec<_> = world.found(&key).filter_map(|key| world.object(key)).collect();
+        self.reads.borrow_mut().insert(key);
+        found.into_iter()
+    }
+
+    fn names(&self, key: Key) -> impl Iterator<Item = &'w ObjectKey> {
+        let found: Vec<_> = self.world.found(&key).collect();
+        self.reads.borrow_mut().insert(key);
+        found.into_iter()
+    }
+
+    /// The object of that key.
+    pub fn object(&self, key: &ObjectKey) -> Option<&'w Object> {
+        self.reads.borrow_mut().insert(Key::Object(key.clone()));
+        self.world.object(key)
+    }
+
+    fn named(&self, kind: ObjectKind, namespace: &Namespace, name: &Name) -> Option<&'w Object> {
+        self.object(&ObjectKey { kind, namespace: namespace.clone(), name: name.clone() })
+    }
+
+    /// A Service.
+    pub fn service(&self, key: &ServiceKey) -> Option<Stored<Service>> {
+        match self.named(ObjectKind::Service, &key.namespace, &key.name)? {
+            Object::Service(service) => Some(service.clone()),
+            _ => None,
+        }
+    }
+
+    /// The Service that owns a host, where the host is that of a Kubernetes service.
+    pub fn service_of(&self, host: &Host) -> Option<Stored<Service>> {
+        let inside = host.as_str().strip_suffix(&format!(".svc.{}", super::name::CLUSTER_DOMAIN))?;
+        let (name, namespace) = inside.split_once('.')?;
+        self.service(&ServiceKey { namespace: namespace.into(), name: name.into() })
+    }
+
+    /// A Pod.
+    pub fn pod(&self, namespace: &Namespace, name: &Name) -> Option<Stored<Pod>> {
+        match self.named(ObjectKind::Pod, namespace, name)? {
+            Object::Pod(pod) => Some(pod.clone()),
+            _ => None,
+        }
+    }
+
+    /// A Sidecar.
+    pub fn sidecar(&self, namespace: &Namespace, name: &Name) -> Option<Stored<Sidecar>> {
+        match self.named(ObjectKind::Sidecar, namespace, name)? {
+            Object::Sidecar(sidecar) => Some(sidecar.clone()),
+            _ => None,
+        }
+    }
+
+    /// The keys of all objects of a kind, sorted.
+    pub fn names_of(&self, kind: ObjectKind) -> Vec<ObjectKey> {
+        self.names(Key::Names(kind)).cloned().collect()
+    }
+
+    /// The Services that have a port of that number, sorted.
+    pub fn services_on_port(&self, port: u16) -> Vec<ServiceKey> {
+        let keys = self.names(Key::NamesOnPort(port));
+        keys.map(|key| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }).collect()
+    }
+
+    /// The EndpointSlices of a service, sorted by name.
+    pub fn slices_of(&self, service: &ServiceKey) -> Vec<Stored<EndpointSlice>> {
+        let found = self.read(Key::SlicesOf(service.clone()));
+        found.filter_map(|object| if let Object::EndpointSlice(slice) = object { Some(slice.clone()) } else { None }).collect()
+    }
+
+    /// The DestinationRules that name a host, in every namespace.
+    pub fn rules_for(&self, host: &Host) -> Vec<Stored<DestinationRule>> {
+        let found = self.read(Key::RulesFor(host.clone()));
+        found.filter_map(|object| if let Object::DestinationRule(rule) = object { Some(rule.clone()) } else { None }).collect()
+    }
+
+    /// The VirtualServices that name a host, in every namespace.
+    pub fn routes_for(&self, host: &Host) -> Vec<Stored<VirtualService>> {
+        let found = self.read(Key::RoutesFor(host.clone()));
+        found.filter_map(|object| if let Object::VirtualService(route) = object { Some(route.clone()) } else { None }).collect()
+    }
+
+    /// The Sidecars of a namespace.
+    pub fn sidecars_in(&self, namespace: &Namespace) -> Vec<Stored<Sidecar>> {
+        let found = self.read(Key::SidecarsIn(namespace.clone()));
+        found.filter_map(|object| if let Object::Sidecar(sidecar) = object { Some(sidecar.clone()) } else { None }).collect()
+    }
+}

@@ -1,0 +1,147 @@
+//! The World: every object, by key, with indexes; an immutable value that shares structure with its predecessors.
+//!
+//! Only the keeper makes a new one, by [`World::apply`]. Readers hold two and ask which look-up keys differ. The World
+//! knows nothing of time or of what was there before.
+
+use super::name::{Host, Namespace, ServiceKey};
+use super::object::Object;
+use super::provenance::{ObjectKey, ObjectKind};
+use imbl::{OrdMap, OrdSet};
+use std::collections::BTreeSet;
+
+/// What a look-up asks for. A change of the World touches keys; touched keys select what is computed again.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Key {
+    /// One object by its key.
+    Object(ObjectKey),
+    /// The set of names of a kind; touched only when an object comes or goes.
+    Names(ObjectKind),
+    /// The set of names of services that have a port; touched only when one joins or leaves.
+    NamesOnPort(u16),
+    /// EndpointSlices of a service.
+    SlicesOf(ServiceKey),
+    /// DestinationRules that name a host.
+    RulesFor(Host),
+    /// VirtualServices that name a host.
+    RoutesFor(Host),
+    /// Sidecars of a namespace.
+    SidecarsIn(Namespace),
+}
+
+impl Key {
+    /// Whether the key stands for a set of names, so that a changed value of a member doesn't touch it.
+    fn is_membership(&self) -> bool {
+        matches!(self, Key::Names(_) | Key::NamesOnPort(_))
+    }
+}
+
+/// The keys under which an object is found: the one place that says what a change of it touches.
+pub fn keys(object: &Object) -> Vec<Key> {
+    let mut keys = vec![Key::Object(object.key().clone()), Key::Names(object.key().kind)];
+    match object {
+        Object::Namespace(_) | Object::Pod(_) => {}
+        Object::Service(service) => keys.extend(service.ports.iter().map(|port| Key::NamesOnPort(port.number))),
+        Object::EndpointSlice(slice) => keys.push(Key::SlicesOf(slice.service.clone())),
+        Object::DestinationRule(rule) => keys.push(Key::RulesFor(rule.host.clone())),
+        Object::VirtualService(service) => keys.extend(service.hosts.iter().cloned().map(Key::RoutesFor)),
+        Object::Sidecar(_) => keys.push(Key::SidecarsIn(object.key().namespace.clone())),
+    }
+    keys
+}
+
+/// One change: the new value of an object, or its absence.
+pub type Change = (ObjectKey, Option<Object>);
+
+/// Every object chancery knows, and the indexes over them. Cloning is cheap.
+#[derive(Clone, Default, Debug)]
+pub struct World {
+    objects: OrdMap<ObjectKey, Object>,
+    index: OrdMap<Key, OrdSet<ObjectKey>>,
+}
+
+impl World {
+    /// Applies changes in order; returns whether anything differs afterwards.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> bool {
+        let mut changed = false;
+        for (key, value) in changes {
+            changed |= self.replace(key, value);
+        }
+        changed
+    }
+
+    fn replace(&mut self, key: ObjectKey, value: Option<Object>) -> bool {
+        let old = self.objects.get(&key).cloned();
+        if old == value {
+            return false;
+        }
+        for gone in old.iter().flat_map(keys) {
+            self.unindex(&gone, &key);
+        }
+        for found in value.iter().flat_map(keys) {
+            self.index.entry(found).or_default().insert(key.clone());
+        }
+        match value {
+            Some(value) => self.objects.insert(key, value),
+            None => self.objects.remove(&key),
+        };
+        true
+    }
+
+    fn unindex(&mut self, gone: &Key, object: &ObjectKey) {
+        if let Some(set) = self.index.get_mut(gone) {
+            set.remove(object);
+            if set.is_empty() {
+                self.index.remove(gone);
+            }
+        }
+    }
+
+    /// The object of that key.
+    pub fn object(&self, key: &ObjectKey) -> Option<&Object> {
+        self.objects.get(key)
+    }
+
+    /// Every object, sorted by key.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values()
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+
+    /// The keys of the objects found under an index key, sorted.
+    pub fn found(&self, key: &Key) -> impl Iterator<Item = &ObjectKey> {
+        self.index.get(key).into_iter().flatten()
+    }
+
+    /// The look-up keys whose answer may differ between `old` and this World. Costs O(changes log n).
+    pub fn touched_since(&self, old: &World) -> BTreeSet<Key> {
+        let mut touched = BTreeSet::new();
+        for difference in old.objects.diff(&self.objects) {
+            let (before, after) = match difference {
+                imbl::ordmap::DiffItem::Add(_, new) => (None, Some(new)),
+                imbl::ordmap::DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
+                imbl::ordmap::DiffItem::Remove(_, old) => (Some(old), None),
+            };
+            touch(before, after, &mut touched);
+        }
+        touched
+    }
+}
+
+fn touch(before: Option<&Object>, after: Option<&Object>, touched: &mut BTreeSet<Key>) {
+    if before == after {
+        return;
+    }
+    let before: BTreeSet<Key> = before.into_iter().flat_map(keys).collect();
+    let after: BTreeSet<Key> = after.into_iter().flat_map(keys).collect();
+    touched.extend(before.union(&after).filter(|key| !key.is_membership()).cloned());
+    touched.extend(before.symmetric_difference(&after).cloned());
+}

@@ -1,0 +1,1 @@
+//! What would make Envoy reject a whole message, or stall, found before it is posted.

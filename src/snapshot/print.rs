@@ -1,0 +1,1 @@
+//! xDS as canonical proto JSON or YAML, from the committed descriptor set.
