@@ -2,5 +2,7 @@
 //!
 //! In reading order: [`model`] holds what is known about the world; [`snapshot`] holds resources without meaning.
 
+pub mod keeper;
 pub mod model;
 pub mod snapshot;
+pub mod translate;

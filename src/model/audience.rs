@@ -4,7 +4,7 @@
 //! private layer. Code that takes neither cannot depend on a proxy.
 
 use super::name::{Name, Namespace};
-use super::object::{Stored, selects};
+use super::object::{Labels, Stored, selects};
 use super::provenance::{ObjectKey, ObjectKind};
 use super::sidecar::Sidecar;
 use super::tracked::Tracked;
@@ -44,6 +44,8 @@ pub struct Audience {
     pub namespace: Namespace,
     /// How its traffic is captured.
     pub interception: Interception,
+    /// Ports at the address of outbound listeners where the workload itself listens, ascending; empty for nearly all.
+    pub taken: Vec<u16>,
 }
 
 /// What decides inbound configuration; replicas of a workload share it.
@@ -78,18 +80,28 @@ impl Placement {
     pub fn of(world: &Tracked, facts: &ProxyFacts) -> Option<Placement> {
         let pod = world.pod(&facts.namespace, &facts.pod)?;
         let sidecar = Self::sidecar(world.sidecars_in(&facts.namespace), &pod.labels);
+        let taken = sidecar.as_ref().map(|sidecar| Self::taken(sidecar, facts.interception)).unwrap_or_default();
+        let namespace = facts.namespace.clone();
         Some(Placement {
-            audience: Audience { namespace: facts.namespace.clone(), interception: facts.interception },
-            workload: Workload { namespace: facts.namespace.clone(), sidecar },
+            audience: Audience { namespace: namespace.clone(), interception: facts.interception, taken },
+            workload: Workload { namespace, sidecar: sidecar.map(|sidecar| sidecar.key().name.clone()) },
         })
     }
 
+    fn taken(sidecar: &Sidecar, interception: Interception) -> Vec<u16> {
+        let Interception::None { bind } = interception;
+        let mut ports: Vec<u16> =
+            sidecar.ingress.iter().filter(|ingress| ingress.bind == Some(bind)).map(|ingress| ingress.port).collect();
+        ports.sort_unstable();
+        ports
+    }
+
     /// The Sidecar that applies: the oldest whose selector names the workload, else the oldest without a selector.
-    fn sidecar(mut sidecars: Vec<Stored<Sidecar>>, labels: &super::object::Labels) -> Option<Name> {
+    fn sidecar(mut sidecars: Vec<Stored<Sidecar>>, labels: &Labels) -> Option<Stored<Sidecar>> {
         sidecars.sort_by(|a, b| a.meta().age().cmp(&b.meta().age()));
         let selecting = sidecars.iter().find(|s| !s.selector.is_empty() && selects(&s.selector, labels));
         let chosen = selecting.or_else(|| sidecars.iter().find(|s| s.selector.is_empty()));
-        chosen.map(|s| s.key().name.clone())
+        chosen.cloned()
     }
 }
 

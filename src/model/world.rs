@@ -18,6 +18,8 @@ pub enum Key {
     Names(ObjectKind),
     /// The set of names of services that have a port; touched only when one joins or leaves.
     NamesOnPort(u16),
+    /// The set of numbers of service ports; touched when any service gains or loses a port.
+    Ports,
     /// EndpointSlices of a service.
     SlicesOf(ServiceKey),
     /// DestinationRules that name a host.
@@ -121,6 +123,12 @@ impl World {
         self.index.get(key).into_iter().flatten()
     }
 
+    /// The numbers of the ports that services have, ascending.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        let on_ports = self.index.range(Key::NamesOnPort(0)..=Key::NamesOnPort(u16::MAX));
+        on_ports.filter_map(|(key, _)| if let Key::NamesOnPort(port) = key { Some(*port) } else { None })
+    }
+
     /// The look-up keys whose answer may differ between `old` and this World. Costs O(changes log n).
     pub fn touched_since(&self, old: &World) -> BTreeSet<Key> {
         let mut touched = BTreeSet::new();
@@ -143,5 +151,10 @@ fn touch(before: Option<&Object>, after: Option<&Object>, touched: &mut BTreeSet
     let before: BTreeSet<Key> = before.into_iter().flat_map(keys).collect();
     let after: BTreeSet<Key> = after.into_iter().flat_map(keys).collect();
     touched.extend(before.union(&after).filter(|key| !key.is_membership()).cloned());
-    touched.extend(before.symmetric_difference(&after).cloned());
+    for key in before.symmetric_difference(&after) {
+        if matches!(key, Key::NamesOnPort(_)) {
+            touched.insert(Key::Ports);
+        }
+        touched.insert(key.clone());
+    }
 }

@@ -1,0 +1,80 @@
+//! Translation: what the World means for a subject, as Envoy resources. Pure: no clock, no I/O, no randomness.
+//!
+//! Two steps. [`select`] reads the World through recorded look-ups and returns comparable [`Inputs`]; [`build`] turns
+//! inputs into encoded resources and sees nothing else, so equal inputs may share one result.
+
+pub mod check;
+mod cluster;
+mod destination;
+mod endpoint;
+mod filter;
+mod inbound;
+mod listener;
+mod names;
+mod proto;
+mod route;
+mod route_match;
+mod route_table;
+pub mod unit;
+
+use crate::model::audience::{Audience, Subject};
+use crate::model::name::ServiceKey;
+use crate::model::provenance::{ObjectKind, Provenance};
+use crate::model::tracked::Tracked;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::{Fragment, Resource};
+use std::sync::Arc;
+use unit::{Built, Inputs, Selection, Unit};
+
+/// Selects what `unit` of `subject` is built from.
+pub fn select(world: &Tracked, subject: &Subject, unit: &Unit) -> Selection {
+    match (subject, unit) {
+        (Subject::Audience(_), Unit::Roots) => outbound_roots(world),
+        (Subject::Audience(audience), _) => outbound(world, audience, unit),
+        (Subject::Workload(_), Unit::Roots) => Selection::of_children([Unit::Inbound]),
+        (Subject::Workload(workload), _) => inbound::select(world, workload),
+    }
+}
+
+fn outbound_roots(world: &Tracked) -> Selection {
+    let services = world.names_of(ObjectKind::Service);
+    let keys = services.into_iter().map(|key| ServiceKey { namespace: key.namespace, name: key.name });
+    let per_service = keys.flat_map(|key| [Unit::Clusters(key.clone()), Unit::Endpoints(key)]);
+    let per_port = world.ports().into_iter().map(Unit::Port);
+    Selection::of_children([Unit::Fixed].into_iter().chain(per_port).chain(per_service))
+}
+
+fn outbound(world: &Tracked, audience: &Audience, unit: &Unit) -> Selection {
+    match unit {
+        Unit::Roots | Unit::Inbound => Selection::default(),
+        Unit::Fixed => Selection::of_inputs([Inputs::BlackHole]),
+        Unit::Port(port) => listener::select(world, audience, *port),
+        Unit::RouteTable(port) => route_table::select(world, audience, *port),
+        Unit::VirtualHost(host) => route::select(world, audience, host),
+        Unit::CatchAll => Selection::of_inputs([Inputs::CatchAll]),
+        Unit::Clusters(service) => cluster::select(world, audience, service),
+        Unit::Endpoints(service) => endpoint::select(world, audience, service),
+    }
+}
+
+/// Builds and encodes what `inputs` describe.
+pub fn build(inputs: &Inputs) -> Built {
+    let resource = match inputs {
+        Inputs::BlackHole => cluster::black_hole(),
+        Inputs::Cluster(inputs) => cluster::build(inputs),
+        Inputs::Endpoints(inputs) => endpoint::build(inputs),
+        Inputs::HttpListener(inputs) => listener::http(inputs),
+        Inputs::TcpListener(inputs) => listener::tcp(inputs),
+        Inputs::InboundCluster(inputs) => inbound::cluster(inputs),
+        Inputs::InboundListener(inputs) => inbound::listener(inputs),
+        Inputs::VirtualHost(inputs) => return Built::Fragment(Arc::new(route::build(inputs))),
+        Inputs::CatchAll => return Built::Fragment(Arc::new(route::catch_all())),
+    };
+    Built::Resource(Arc::new(resource))
+}
+
+/// Assembles the route configuration of a port from its virtual hosts.
+pub fn assemble(port: u16, fragments: Vec<Arc<Fragment>>) -> Resource {
+    let name = port.to_string();
+    Resource::of_fragments(Kind::Route, &name, &route_table::head(&name), fragments, Provenance::default())
+}

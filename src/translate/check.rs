@@ -1,0 +1,155 @@
+//! What is wrong with a policy object given the rest of the World, whoever asks: unknown hosts, subsets and ports,
+//! rules that lose against older ones.
+
+use super::{destination, route};
+use crate::model::audience::{Audience, Interception};
+use crate::model::destination::DestinationRule;
+use crate::model::name::{Host, Namespace};
+use crate::model::object::{Meta, Object, Stored};
+use crate::model::problem::{Problem, Severity};
+use crate::model::provenance::ObjectKey;
+use crate::model::route::{Destination, VirtualService};
+use crate::model::service::Protocol;
+use crate::model::tracked::Tracked;
+
+/// Checks one object; kinds without references have nothing to check.
+pub fn check(world: &Tracked, key: &ObjectKey) -> Vec<Problem> {
+    match world.object(key) {
+        Some(Object::VirtualService(object)) => virtual_service(world, object),
+        Some(Object::DestinationRule(object)) => destination_rule(world, object),
+        Some(Object::Service(object)) => object
+            .ports
+            .iter()
+            .filter(|port| port.protocol == Protocol::Unnamed)
+            .map(|port| {
+                problem(
+                    key,
+                    "spec.ports".to_owned(),
+                    Severity::Warning,
+                    format!(
+                        "port {} states no protocol (appProtocol, or a name such as http-{}) and is passed on as TCP",
+                        port.number, port.number,
+                    ),
+                )
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn problem(object: &ObjectKey, field: String, severity: Severity, text: String) -> Problem {
+    Problem { object: object.clone(), field, severity, text }
+}
+
+fn virtual_service(world: &Tracked, object: &Stored<VirtualService>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, host) in object.hosts.iter().enumerate() {
+        problems.extend(host_problem(world, object, index, host));
+    }
+    for (index, http) in object.http.iter().enumerate() {
+        for (target, to) in http.destinations.iter().enumerate() {
+            let field = format!("spec.http[{index}].route[{target}].destination");
+            problems.extend(destination_problem(world, object, field, &to.destination));
+        }
+    }
+    problems
+}
+
+fn host_problem(world: &Tracked, object: &Stored<VirtualService>, index: usize, host: &Host) -> Option<Problem> {
+    let field = format!("spec.hosts[{index}]");
+    if world.service_of(host).is_none() {
+        let text = if host.is_wildcard() {
+            format!("wildcard hosts are not supported yet: \"{host}\" has no effect")
+        } else {
+            format!("no Service has the host {host}, so nothing is routed for it")
+        };
+        return Some(problem(object.key(), field, Severity::Warning, text));
+    }
+    let older = world
+        .routes_for(host)
+        .into_iter()
+        .filter(|other| is_older(other.meta(), object.meta()))
+        .min_by_key(|other| other.meta().age().0)?;
+    let text = format!("{} is older and routes the host {host} in this namespace", older.key());
+    Some(problem(object.key(), field, Severity::Error, text))
+}
+
+/// Whether `other` wins against `this`: same namespace, older by Istio's rule.
+fn is_older(other: &Meta, this: &Meta) -> bool {
+    other.reference.key.namespace == this.reference.key.namespace && other.age() < this.age()
+}
+
+fn destination_problem(
+    world: &Tracked,
+    object: &Stored<VirtualService>,
+    field: String,
+    to: &Destination,
+) -> Option<Problem> {
+    let error = |part: &str, text: String| Some(problem(object.key(), format!("{field}{part}"), Severity::Error, text));
+    let Some(service) = world.service_of(&to.host) else {
+        return error(".host", format!("no Service has the host {}; requests get 503", to.host));
+    };
+    let served = object.hosts.iter().filter_map(|host| world.service_of(host));
+    let route_ports = served.flat_map(|service| service.ports.iter().map(|port| port.number).collect::<Vec<_>>());
+    let resolves = to.port.is_none() && service.ports.len() > 1;
+    if !resolves && route::target_port(to, &service, 0).is_none() {
+        let port = to.port.map(|port| port.to_string()).unwrap_or_default();
+        return error(".port", format!("{} has no port {port}; requests get 503", service.key()));
+    }
+    let unresolved = route_ports.into_iter().find(|port| resolves && route::target_port(to, &service, *port).is_none());
+    if let Some(port) = unresolved {
+        return error(
+            "",
+            format!(
+                "{} has several ports and none is {port}, where the requests come from; name one in destination.port",
+                service.key(),
+            ),
+        );
+    }
+    let subset = to.subset.as_deref()?;
+    let audience = everyone_in(&object.key().namespace);
+    let rules = destination::rules(world, &audience, &service.key);
+    if destination::find(&rules, subset).is_none() {
+        return error(
+            ".subset",
+            format!("no DestinationRule defines the subset {subset} of {}; requests get 503", to.host),
+        );
+    }
+    None
+}
+
+/// The proxies of a namespace, as far as the choice of rules depends on them.
+fn everyone_in(namespace: &Namespace) -> Audience {
+    Audience { namespace: namespace.clone(), interception: Interception::default(), taken: Vec::new() }
+}
+
+fn destination_rule(world: &Tracked, object: &Stored<DestinationRule>) -> Vec<Problem> {
+    let host = &object.host;
+    if world.service_of(host).is_none() {
+        let text = if host.is_wildcard() {
+            format!("wildcard hosts are not supported yet: \"{host}\" has no effect")
+        } else {
+            format!("no Service has the host {host}, so the rule applies to nothing")
+        };
+        return vec![problem(object.key(), "spec.host".to_owned(), Severity::Warning, text)];
+    }
+    let rules = world.rules_for(host);
+    let mut older: Vec<_> = rules.into_iter().filter(|other| is_older(other.meta(), object.meta())).collect();
+    older.sort_by(|a, b| a.meta().age().cmp(&b.meta().age()));
+    shadowed(object, &older)
+}
+
+/// What of a rule has no effect because an older rule for the same host, in the same namespace, says it already.
+fn shadowed(object: &Stored<DestinationRule>, older: &[Stored<DestinationRule>]) -> Vec<Problem> {
+    let stated = older.iter().find(|rule| rule.policy != Default::default());
+    let policy = stated.filter(|_| object.policy != Default::default()).map(|rule| {
+        let text = format!("{} is older and states the traffic policy of {}", rule.key(), object.host);
+        problem(object.key(), "spec.trafficPolicy".to_owned(), Severity::Error, text)
+    });
+    let subsets = object.subsets.iter().enumerate().filter_map(|(index, subset)| {
+        let other = older.iter().find(|rule| rule.subsets.iter().any(|other| other.name == subset.name))?;
+        let text = format!("{} is older and defines the subset {}", other.key(), subset.name);
+        Some(problem(object.key(), format!("spec.subsets[{index}]"), Severity::Error, text))
+    });
+    policy.into_iter().chain(subsets).collect()
+}

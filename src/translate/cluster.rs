@@ -1,0 +1,239 @@
+//! Outbound clusters: one per service port, and one per port and subset, with endpoints over EDS.
+//!
+//! Defaults are Istio's where they differ from Envoy's: least request, no circuit breaker limits, no panic mode.
+
+use super::names;
+use super::proto::{ads, duration, u32_value};
+use super::unit::{ClusterInputs, Inputs, Selection};
+use super::{destination, proto};
+use crate::model::audience::Audience;
+use crate::model::destination::{ConnectionPool, LoadBalancer, OutlierDetection, TcpKeepalive, TrafficPolicy};
+use crate::model::name::ServiceKey;
+use crate::model::provenance::Provenance;
+use crate::model::service::Protocol;
+use crate::model::tracked::Tracked;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::{Ref, Resource, any};
+use envoy_types::pb::envoy::config::cluster::v3 as envoy;
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream;
+use envoy_types::pb::envoy::r#type::v3::Percent;
+use envoy_types::pb::google::protobuf::Any;
+use std::time::Duration;
+
+/// Istio's `connectTimeout` (Envoy: 5 s).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a warming cluster waits for its endpoints: Envoy's own way out of a stream lost in that moment.
+const EDS_TIMEOUT: Duration = Duration::from_secs(15);
+/// The key under which Envoy looks for a cluster's HTTP options.
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// Selects the clusters of a service.
+pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selection {
+    let Some(service) = world.service(key) else { return Selection::default() };
+    let rules = destination::rules(world, audience, key);
+    let subsets: Vec<_> = destination::subsets(&rules).into_keys().collect();
+    let mut inputs = Vec::new();
+    for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+        for subset in std::iter::once(None).chain(subsets.iter().cloned().map(Some)) {
+            inputs.push(Inputs::Cluster(ClusterInputs {
+                service: service.clone(),
+                port: port.number,
+                protocol: port.protocol,
+                subset,
+                rules: rules.clone(),
+            }));
+        }
+    }
+    Selection::of_inputs(inputs)
+}
+
+/// Builds an outbound cluster.
+pub fn build(inputs: &ClusterInputs) -> Resource {
+    let name = names::outbound(inputs.port, inputs.subset.as_deref(), &inputs.service.host);
+    let policy = destination::policy(&inputs.rules, inputs.subset.as_deref());
+    let provenance: Provenance =
+        std::iter::once(inputs.service.reference()).chain(inputs.rules.iter().map(|rule| rule.reference())).collect();
+    let eds = envoy::cluster::EdsClusterConfig { eds_config: Some(ads(EDS_TIMEOUT)), service_name: name.to_string() };
+    let cluster = envoy::Cluster {
+        cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::Eds),
+        eds_cluster_config: Some(eds),
+        ..governed(&name, &policy, inputs.protocol)
+    };
+    let refs = vec![Ref { kind: Kind::Endpoint, name: name.clone() }];
+    Resource::new(Kind::Cluster, &name, &cluster, refs, provenance)
+}
+
+/// The cluster without endpoints.
+pub fn black_hole() -> Resource {
+    let cluster = envoy::Cluster {
+        cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::Static),
+        ..base(names::BLACK_HOLE)
+    };
+    Resource::new(Kind::Cluster, names::BLACK_HOLE, &cluster, Vec::new(), Provenance::default())
+}
+
+/// What every cluster has.
+pub fn base(name: &str) -> envoy::Cluster {
+    envoy::Cluster {
+        name: name.to_owned(),
+        alt_stat_name: names::stat(name),
+        connect_timeout: Some(duration(CONNECT_TIMEOUT)),
+        ..Default::default()
+    }
+}
+
+/// A cluster's way of finding endpoints.
+pub fn discovery(kind: envoy::cluster::DiscoveryType) -> Option<envoy::cluster::ClusterDiscoveryType> {
+    Some(envoy::cluster::ClusterDiscoveryType::Type(kind.into()))
+}
+
+fn governed(name: &str, policy: &TrafficPolicy, protocol: Protocol) -> envoy::Cluster {
+    let pool = policy.connection_pool.clone().unwrap_or_default();
+    let mut cluster = base(name);
+    cluster.lb_policy = balancer(policy.load_balancer.unwrap_or_default()).into();
+    cluster.common_lb_config = Some(panic_threshold(policy.outlier_detection.as_ref()));
+    cluster.circuit_breakers = Some(circuit_breakers(&pool));
+    cluster.outlier_detection = policy.outlier_detection.as_ref().map(outlier_detection);
+    if let Some(timeout) = pool.connect_timeout {
+        cluster.connect_timeout = Some(duration(timeout));
+    }
+    cluster.upstream_connection_options = pool.tcp_keepalive.as_ref().map(keepalive);
+    cluster.typed_extension_protocol_options =
+        http_options(&pool, protocol).into_iter().map(|options| (HTTP_OPTIONS.to_owned(), options)).collect();
+    cluster
+}
+
+fn balancer(balancer: LoadBalancer) -> envoy::cluster::LbPolicy {
+    match balancer {
+        LoadBalancer::LeastRequest => envoy::cluster::LbPolicy::LeastRequest,
+        LoadBalancer::RoundRobin => envoy::cluster::LbPolicy::RoundRobin,
+        LoadBalancer::Random => envoy::cluster::LbPolicy::Random,
+    }
+}
+
+/// Istio's `minHealthPercent`, 0 unless stated: endpoints that are not ready are listed, and panic would pick them.
+fn panic_threshold(outliers: Option<&OutlierDetection>) -> envoy::cluster::CommonLbConfig {
+    let percent = outliers.and_then(|outliers| outliers.min_health_percent).unwrap_or(0);
+    envoy::cluster::CommonLbConfig {
+        healthy_panic_threshold: Some(Percent { value: percent.into() }),
+        ..Default::default()
+    }
+}
+
+/// Limits; unset and zero mean the largest number, as in Istio (Envoy: 1024, 1024, 1024 and 3).
+pub fn circuit_breakers(pool: &ConnectionPool) -> envoy::CircuitBreakers {
+    let limit = |value: Option<u32>| Some(u32_value(value.filter(|value| *value > 0).unwrap_or(u32::MAX)));
+    let thresholds = envoy::circuit_breakers::Thresholds {
+        max_connections: limit(pool.max_connections),
+        max_pending_requests: limit(pool.max_pending_requests),
+        max_requests: limit(pool.max_requests),
+        max_retries: limit(pool.max_retries),
+        track_remaining: true,
+        ..Default::default()
+    };
+    envoy::CircuitBreakers { thresholds: vec![thresholds], ..Default::default() }
+}
+
+/// Istio's meaning of `outlierDetection`: only the checks asked for are enforced, success rate never.
+fn outlier_detection(outliers: &OutlierDetection) -> envoy::OutlierDetection {
+    let enforced = |value: Option<u32>| Some(u32_value(if value.is_some_and(|value| value > 0) { 100 } else { 0 }));
+    let consecutive = |value: Option<u32>| value.filter(|value| *value > 0).map(u32_value);
+    let positive = |value: Option<Duration>| value.filter(|value| !value.is_zero()).map(duration);
+    let split = outliers.split_external_local_origin_errors;
+    envoy::OutlierDetection {
+        consecutive_5xx: consecutive(outliers.consecutive_5xx),
+        enforcing_consecutive_5xx: outliers.consecutive_5xx.and_then(|value| enforced(Some(value))),
+        consecutive_gateway_failure: consecutive(outliers.consecutive_gateway_errors),
+        enforcing_consecutive_gateway_failure: enforced(outliers.consecutive_gateway_errors),
+        enforcing_success_rate: Some(u32_value(0)),
+        interval: positive(outliers.interval),
+        base_ejection_time: positive(outliers.base_ejection_time),
+        max_ejection_percent: consecutive(outliers.max_ejection_percent),
+        split_external_local_origin_errors: split,
+        consecutive_local_origin_failure: consecutive(outliers.consecutive_local_origin_failures).filter(|_| split),
+        enforcing_consecutive_local_origin_failure: split.then(|| u32_value(100)),
+        enforcing_local_origin_success_rate: split.then(|| u32_value(0)),
+        ..Default::default()
+    }
+}
+
+fn keepalive(keepalive: &TcpKeepalive) -> envoy::UpstreamConnectionOptions {
+    let seconds =
+        |value: Option<Duration>| value.map(|value| u32_value(u32::try_from(value.as_secs()).unwrap_or(u32::MAX)));
+    let tcp_keepalive = core::TcpKeepalive {
+        keepalive_probes: keepalive.probes.map(u32_value),
+        keepalive_time: seconds(keepalive.time),
+        keepalive_interval: seconds(keepalive.interval),
+    };
+    envoy::UpstreamConnectionOptions { tcp_keepalive: Some(tcp_keepalive), ..Default::default() }
+}
+
+/// HTTP options, only where something is asked for: HTTP/2 ports speak it with prior knowledge.
+fn http_options(pool: &ConnectionPool, protocol: Protocol) -> Option<Any> {
+    let idle_timeout = pool.http_idle_timeout.or(pool.tcp_idle_timeout);
+    let common = core::HttpProtocolOptions {
+        idle_timeout: idle_timeout.map(duration),
+        max_connection_duration: pool.tcp_max_connection_duration.map(duration),
+        max_requests_per_connection: pool.max_requests_per_connection.filter(|value| *value > 0).map(u32_value),
+        ..Default::default()
+    };
+    let has_common = common != core::HttpProtocolOptions::default();
+    if protocol != Protocol::Http2 && !has_common {
+        return None;
+    }
+    let options = upstream::HttpProtocolOptions {
+        common_http_protocol_options: has_common.then_some(common),
+        upstream_protocol_options: Some(upstream::http_protocol_options::UpstreamProtocolOptions::ExplicitHttpConfig(
+            explicit(pool, protocol),
+        )),
+        ..Default::default()
+    };
+    Some(any(&options))
+}
+
+fn explicit(pool: &ConnectionPool, protocol: Protocol) -> upstream::http_protocol_options::ExplicitHttpConfig {
+    use upstream::http_protocol_options::explicit_http_config::ProtocolConfig;
+    let config = match protocol {
+        Protocol::Http2 => ProtocolConfig::Http2ProtocolOptions(core::Http2ProtocolOptions {
+            max_concurrent_streams: pool.max_concurrent_streams.filter(|value| *value > 0).map(u32_value),
+            ..Default::default()
+        }),
+        _ => ProtocolConfig::HttpProtocolOptions(Default::default()),
+    };
+    upstream::http_protocol_options::ExplicitHttpConfig { protocol_config: Some(config) }
+}
+
+/// HTTP options of a cluster that speaks what its client spoke.
+pub fn downstream_protocol() -> (String, Any) {
+    use upstream::http_protocol_options::{UpstreamProtocolOptions, UseDownstreamHttpConfig};
+    let config = UseDownstreamHttpConfig {
+        http_protocol_options: Some(Default::default()),
+        http2_protocol_options: Some(Default::default()),
+        ..Default::default()
+    };
+    let options = upstream::HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(config)),
+        ..Default::default()
+    };
+    (HTTP_OPTIONS.to_owned(), any(&options))
+}
+
+/// The load assignment of a cluster with one endpoint that never changes.
+pub fn single(
+    name: &str,
+    endpoint: std::net::SocketAddr,
+) -> envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment {
+    use envoy_types::pb::envoy::config::endpoint::v3 as endpoint_v3;
+    let host = endpoint_v3::Endpoint { address: Some(proto::socket(endpoint)), ..Default::default() };
+    let lb_endpoint = endpoint_v3::LbEndpoint {
+        host_identifier: Some(endpoint_v3::lb_endpoint::HostIdentifier::Endpoint(host)),
+        ..Default::default()
+    };
+    let locality = endpoint_v3::LocalityLbEndpoints { lb_endpoints: vec![lb_endpoint], ..Default::default() };
+    endpoint_v3::ClusterLoadAssignment {
+        cluster_name: name.to_owned(),
+        endpoints: vec![locality],
+        ..Default::default()
+    }
+}

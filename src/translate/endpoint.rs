@@ -1,0 +1,151 @@
+//! Endpoints of outbound clusters: EndpointSlices joined with their Service, and with Pods where a subset asks for
+//! labels.
+//!
+//! An endpoint that is not ready is listed as unhealthy, so that Envoy keeps its identity and never picks it (the panic
+//! threshold is 0); one that is terminating and not ready is not listed.
+
+use super::unit::{EndpointInputs, Inputs, ResolvedEndpoint, Selection};
+use super::{destination, names, proto};
+use crate::model::audience::Audience;
+use crate::model::destination::DestinationRule;
+use crate::model::endpoint::{Endpoint, EndpointSlice};
+use crate::model::name::ServiceKey;
+use crate::model::object::{Labels, Stored, selects};
+use crate::model::provenance::ObjectRef;
+use crate::model::service::{Protocol, Service, ServicePort};
+use crate::model::tracked::Tracked;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::Resource;
+use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality};
+use envoy_types::pb::envoy::config::endpoint::v3 as envoy;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What the endpoints of one cluster are chosen by.
+struct Choice<'a> {
+    world: &'a Tracked<'a>,
+    service: &'a Stored<Service>,
+    port: &'a ServicePort,
+    labels: Option<&'a Labels>,
+    list_unready: bool,
+}
+
+/// Selects the endpoints of each cluster of a service.
+pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selection {
+    let Some(service) = world.service(key) else { return Selection::default() };
+    let rules = destination::rules(world, audience, key);
+    let slices = world.slices_of(key);
+    let subsets = destination::subsets(&rules);
+    let mut inputs = Vec::new();
+    for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+        for subset in std::iter::once(None).chain(subsets.values().copied().map(Some)) {
+            let name = subset.map(|subset| &*subset.name);
+            let choice = Choice {
+                world,
+                service: &service,
+                port,
+                labels: subset.map(|subset| &subset.labels).filter(|labels| !labels.is_empty()),
+                list_unready: lists_unready(&rules, name),
+            };
+            let cluster = names::outbound(port.number, name, &service.host);
+            inputs.push(Inputs::Endpoints(choice.resolve(
+                cluster,
+                &slices,
+                if subset.is_some() { &rules } else { &[] },
+            )));
+        }
+    }
+    Selection::of_inputs(inputs)
+}
+
+/// Whether endpoints that are not ready are listed: not where panic mode is wanted, which would pick them.
+fn lists_unready(rules: &[Stored<DestinationRule>], subset: Option<&str>) -> bool {
+    let outliers = destination::policy(rules, subset).outlier_detection;
+    outliers.and_then(|outliers| outliers.min_health_percent).unwrap_or(0) == 0
+}
+
+impl Choice<'_> {
+    fn resolve(
+        &self,
+        cluster: Arc<str>,
+        slices: &[Stored<EndpointSlice>],
+        rules: &[Stored<DestinationRule>],
+    ) -> EndpointInputs {
+        let mut found: BTreeMap<SocketAddr, ResolvedEndpoint> = BTreeMap::new();
+        let mut sources: Vec<ObjectRef> = vec![self.service.reference()];
+        sources.extend(rules.iter().map(|rule| rule.reference()));
+        for slice in slices {
+            if self.take(slice, &mut found) {
+                sources.push(slice.reference());
+            }
+        }
+        let mut endpoints: Vec<_> = found.into_values().collect();
+        endpoints.sort();
+        EndpointInputs { cluster, endpoints, provenance: sources.into_iter().collect() }
+    }
+
+    /// Takes what is wanted from a slice; returns whether there was anything.
+    fn take(&self, slice: &EndpointSlice, found: &mut BTreeMap<SocketAddr, ResolvedEndpoint>) -> bool {
+        let Some((_, port)) = slice.ports.iter().find(|(name, _)| *name == self.port.name) else { return false };
+        let mut taken = false;
+        for endpoint in slice.endpoints.iter().filter(|endpoint| self.wants(endpoint)) {
+            let address = SocketAddr::new(endpoint.address, *port);
+            let healthy = self.is_ready(endpoint);
+            let zone = endpoint.zone.clone().unwrap_or_else(|| "".into());
+            // An address may stand in two slices while Kubernetes moves it: it is ready if either says so.
+            let entry = found.entry(address).or_insert(ResolvedEndpoint { zone, address, healthy });
+            entry.healthy |= healthy;
+            taken = true;
+        }
+        taken
+    }
+
+    fn is_ready(&self, endpoint: &Endpoint) -> bool {
+        endpoint.ready || (self.service.publish_not_ready && !endpoint.terminating)
+    }
+
+    fn wants(&self, endpoint: &Endpoint) -> bool {
+        let listed = self.is_ready(endpoint) || (self.list_unready && !endpoint.terminating);
+        listed && self.labels.is_none_or(|labels| self.has_labels(endpoint, labels))
+    }
+
+    fn has_labels(&self, endpoint: &Endpoint, labels: &Labels) -> bool {
+        let pod = endpoint.pod.as_ref().and_then(|pod| self.world.pod(&self.service.key.namespace, pod));
+        pod.is_some_and(|pod| selects(labels, &pod.labels))
+    }
+}
+
+/// Builds the load assignment: one locality per zone, weighted by its endpoints.
+pub fn build(inputs: &EndpointInputs) -> Resource {
+    let zones = inputs.endpoints.chunk_by(|a, b| a.zone == b.zone);
+    let assignment = envoy::ClusterLoadAssignment {
+        cluster_name: inputs.cluster.to_string(),
+        endpoints: zones.map(locality).collect(),
+        ..Default::default()
+    };
+    Resource::new(Kind::Endpoint, &inputs.cluster, &assignment, Vec::new(), inputs.provenance.clone())
+}
+
+fn locality(endpoints: &[ResolvedEndpoint]) -> envoy::LocalityLbEndpoints {
+    let zone = endpoints[0].zone.to_string();
+    let weight = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+    envoy::LocalityLbEndpoints {
+        locality: Some(Locality { zone, ..Default::default() }),
+        lb_endpoints: endpoints.iter().map(lb_endpoint).collect(),
+        // gRPC clients drop a locality without a weight.
+        load_balancing_weight: Some(proto::u32_value(weight)),
+        ..Default::default()
+    }
+}
+
+fn lb_endpoint(endpoint: &ResolvedEndpoint) -> envoy::LbEndpoint {
+    let health = if endpoint.healthy { HealthStatus::Healthy } else { HealthStatus::Unhealthy };
+    let host = envoy::Endpoint { address: Some(proto::socket(endpoint.address)), ..Default::default() };
+    envoy::LbEndpoint {
+        health_status: health.into(),
+        load_balancing_weight: Some(proto::u32_value(1)),
+        host_identifier: Some(envoy::lb_endpoint::HostIdentifier::Endpoint(host)),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,20 @@
+//! Filter chains that pass bytes on.
+
+use super::network;
+use crate::translate::names;
+use envoy_types::pb::envoy::config::listener::v3 as envoy;
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
+
+/// A chain that connects to one cluster; its name and stat prefix are those of the cluster.
+pub fn chain(cluster: &str) -> envoy::FilterChain {
+    let proxy = tcp::TcpProxy {
+        stat_prefix: names::stat(cluster),
+        cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+        ..Default::default()
+    };
+    envoy::FilterChain {
+        name: cluster.to_owned(),
+        filters: vec![network("envoy.filters.network.tcp_proxy", &proxy)],
+        ..Default::default()
+    }
+}

@@ -1,0 +1,28 @@
+//! Names of clusters and listeners, as istioctl, dashboards and users' expressions parse them.
+
+use crate::model::name::Host;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The cluster that has no endpoints: where a route to something unknown leads.
+pub const BLACK_HOLE: &str = "BlackHoleCluster";
+
+/// `outbound|<service port>|<subset or empty>|<host>`.
+pub fn outbound(port: u16, subset: Option<&str>, host: &Host) -> Arc<str> {
+    format!("outbound|{port}|{}|{host}", subset.unwrap_or_default()).into()
+}
+
+/// `inbound|<port>||`.
+pub fn inbound(port: u16) -> String {
+    format!("inbound|{port}||")
+}
+
+/// `<address>_<port>`.
+pub fn listener(bind: IpAddr, port: u16) -> String {
+    format!("{bind}_{port}")
+}
+
+/// A stat name or prefix: it ends where the bootstrap's stat tags cut.
+pub fn stat(name: &str) -> String {
+    format!("{name};")
+}

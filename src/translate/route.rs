@@ -1,0 +1,264 @@
+//! Virtual hosts: where requests to one service on one port go.
+
+use super::proto::{bool_value, duration, u32_value};
+use super::unit::{HostInputs, HostUnit, Inputs, Selection};
+use super::{destination, names, route_match};
+use crate::model::audience::Audience;
+use crate::model::name::{Namespace, ServiceKey};
+use crate::model::object::Stored;
+use crate::model::provenance::{ObjectRef, Provenance};
+use crate::model::route::{Destination, HttpRoute, VirtualService, WeightedDestination};
+use crate::model::service::Protocol;
+use crate::model::tracked::Tracked;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::{Fragment, Ref, any};
+use envoy_types::pb::envoy::config::route::v3 as envoy;
+use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The field of a route configuration that carries virtual hosts.
+const VIRTUAL_HOSTS: u32 = 2;
+/// Istio's default retries: only before a request can have had an effect.
+const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
+
+/// Selects what a virtual host routes to.
+pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selection {
+    let Some(service) = world.service(&unit.service) else { return Selection::default() };
+    let routes = in_effect(world, audience, &unit.service);
+    let mut sources = vec![service.reference()];
+    sources.extend(routes.iter().map(|routes| routes.reference()));
+    let mut resolve = |to: &WeightedDestination| cluster(world, audience, &to.destination, unit.port, &mut sources);
+    let clusters = match &routes {
+        Some(routes) => routes.http.iter().map(|http| http.destinations.iter().map(&mut resolve).collect()).collect(),
+        None => Vec::new(),
+    };
+    Selection::of_inputs([Inputs::VirtualHost(HostInputs {
+        host: service.host.clone(),
+        port: unit.port,
+        domains: unit.domains.clone(),
+        default_cluster: names::outbound(unit.port, None, &service.host),
+        routes,
+        clusters,
+        provenance: sources.into_iter().collect(),
+    })])
+}
+
+/// The VirtualService in effect for a service: the oldest of the audience's own namespace, else the oldest of the
+/// service's. A third namespace can't route other people's traffic.
+fn in_effect(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Option<Stored<VirtualService>> {
+    let all = world.routes_for(&service.host());
+    let oldest = |namespace: &Namespace| {
+        let mine = all.iter().filter(|routes| routes.key().namespace == *namespace);
+        mine.min_by(|a, b| a.meta().age().cmp(&b.meta().age())).cloned()
+    };
+    oldest(&audience.namespace).or_else(|| oldest(&service.namespace))
+}
+
+/// The cluster of a destination; the black hole where it doesn't exist, so that every reference resolves.
+fn cluster(
+    world: &Tracked,
+    audience: &Audience,
+    to: &Destination,
+    route_port: u16,
+    sources: &mut Vec<ObjectRef>,
+) -> Arc<str> {
+    existing(world, audience, to, route_port, sources).unwrap_or_else(|| names::BLACK_HOLE.into())
+}
+
+fn existing(
+    world: &Tracked,
+    audience: &Audience,
+    to: &Destination,
+    route_port: u16,
+    sources: &mut Vec<ObjectRef>,
+) -> Option<Arc<str>> {
+    let service = world.service_of(&to.host)?;
+    let port = target_port(to, &service, route_port)?;
+    if let Some(subset) = &to.subset {
+        let rules = destination::rules(world, audience, &service.key);
+        destination::find(&rules, subset)?;
+        sources.extend(rules.iter().map(|rule| rule.reference()));
+    }
+    Some(names::outbound(port, to.subset.as_deref(), &service.host))
+}
+
+/// The port a destination means: the one it names, else the service's only one, else the one the request came for.
+pub fn target_port(to: &Destination, service: &crate::model::service::Service, route_port: u16) -> Option<u16> {
+    let mut proxied = service.ports.iter().filter(|port| port.protocol != Protocol::Udp).map(|port| port.number);
+    match (to.port, service.ports.as_slice()) {
+        (Some(number), _) => proxied.find(|port| *port == number),
+        (None, [_]) => proxied.next(),
+        (None, _) => proxied.find(|port| *port == route_port),
+    }
+}
+
+/// Builds a virtual host.
+pub fn build(inputs: &HostInputs) -> Fragment {
+    let name = format!("{}:{}", inputs.host, inputs.port);
+    let routes = match &inputs.routes {
+        Some(routes) => routed(inputs, routes),
+        None => vec![default_route(inputs)],
+    };
+    let host = envoy::VirtualHost {
+        name: name.clone(),
+        domains: inputs.domains.iter().map(ToString::to_string).collect(),
+        routes,
+        include_request_attempt_count: true,
+        ..Default::default()
+    };
+    Fragment::new(&name, VIRTUAL_HOSTS, &host, refs(inputs), inputs.provenance.clone())
+}
+
+fn refs(inputs: &HostInputs) -> Vec<Ref> {
+    let clusters = inputs.clusters.iter().flatten();
+    let default = inputs.routes.is_none().then_some(&inputs.default_cluster);
+    let mut refs: Vec<_> =
+        clusters.chain(default).map(|name| Ref { kind: Kind::Cluster, name: name.clone() }).collect();
+    refs.sort();
+    refs.dedup();
+    refs
+}
+
+/// The virtual host that answers 502 for hosts nobody has: without interception there is no original destination.
+pub fn catch_all() -> Fragment {
+    let response = envoy::DirectResponseAction { status: 502, ..Default::default() };
+    let route = envoy::Route {
+        name: "block_all".to_owned(),
+        r#match: Some(route_match::everything()),
+        action: Some(envoy::route::Action::DirectResponse(response)),
+        ..Default::default()
+    };
+    let host = envoy::VirtualHost {
+        name: "block_all".to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![route],
+        ..Default::default()
+    };
+    Fragment::new("block_all", VIRTUAL_HOSTS, &host, Vec::new(), Provenance::default())
+}
+
+fn default_route(inputs: &HostInputs) -> envoy::Route {
+    let action = action(None, &[(inputs.default_cluster.clone(), 1)]);
+    route("default", inputs, route_match::everything(), action)
+}
+
+/// One Envoy route per match; routes after one that matches everything are never reached and left out.
+fn routed(inputs: &HostInputs, service: &VirtualService) -> Vec<envoy::Route> {
+    let mut routes = Vec::new();
+    for (http, clusters) in service.http.iter().zip(&inputs.clusters) {
+        let weights = http.destinations.iter().map(|to| to.weight);
+        let targets: Vec<_> = clusters.iter().cloned().zip(weights).collect();
+        let action = action(http.timeout, &targets);
+        if http.matches.is_empty() {
+            routes.push(route(&route_name(http, ""), inputs, route_match::everything(), action));
+            return routes;
+        }
+        for condition in &http.matches {
+            let name = route_name(http, &condition.name);
+            routes.push(route(&name, inputs, route_match::build(condition), action.clone()));
+            if route_match::is_everything(condition) {
+                return routes;
+            }
+        }
+    }
+    routes
+}
+
+fn route_name(http: &HttpRoute, condition: &str) -> String {
+    match (&*http.name, condition) {
+        ("", "") => "default".to_owned(),
+        (name, "") | ("", name) => name.to_owned(),
+        (name, condition) => format!("{name}.{condition}"),
+    }
+}
+
+fn route(name: &str, inputs: &HostInputs, r#match: envoy::RouteMatch, action: envoy::RouteAction) -> envoy::Route {
+    let operation = format!("{}:{}/*", inputs.host, inputs.port);
+    envoy::Route {
+        name: name.to_owned(),
+        r#match: Some(r#match),
+        decorator: Some(envoy::Decorator { operation, ..Default::default() }),
+        action: Some(envoy::route::Action::Route(action)),
+        ..Default::default()
+    }
+}
+
+/// Where requests go: no timeout unless one is stated (Envoy: 15 s), and a client's `grpc-timeout` may not exceed it.
+fn action(timeout: Option<Duration>, targets: &[(Arc<str>, u32)]) -> envoy::RouteAction {
+    let timeout = timeout.unwrap_or_default();
+    let stream = envoy::route_action::MaxStreamDuration {
+        max_stream_duration: timeout.is_zero().then(|| duration(Duration::ZERO)),
+        grpc_timeout_header_max: Some(duration(timeout)),
+        ..Default::default()
+    };
+    envoy::RouteAction {
+        cluster_specifier: Some(clusters(targets)),
+        timeout: Some(duration(timeout)),
+        max_stream_duration: Some(stream),
+        retry_policy: Some(retries()),
+        ..Default::default()
+    }
+}
+
+/// One cluster, or several with weights; a weight of zero among several is left out.
+fn clusters(targets: &[(Arc<str>, u32)]) -> envoy::route_action::ClusterSpecifier {
+    use envoy::weighted_cluster::ClusterWeight;
+    if let [(only, _)] = targets {
+        return envoy::route_action::ClusterSpecifier::Cluster(only.to_string());
+    }
+    let weighted = targets.iter().filter(|(_, weight)| *weight > 0);
+    let clusters = weighted.map(|(name, weight)| ClusterWeight {
+        name: name.to_string(),
+        weight: Some(u32_value(*weight)),
+        ..Default::default()
+    });
+    envoy::route_action::ClusterSpecifier::WeightedClusters(envoy::WeightedCluster {
+        clusters: clusters.collect(),
+        ..Default::default()
+    })
+}
+
+fn retries() -> envoy::RetryPolicy {
+    let previous_hosts = envoy::retry_policy::RetryHostPredicate {
+        name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+        config_type: Some(envoy::retry_policy::retry_host_predicate::ConfigType::TypedConfig(any(
+            &PreviousHostsPredicate::default(),
+        ))),
+    };
+    envoy::RetryPolicy {
+        retry_on: RETRY_ON.to_owned(),
+        num_retries: Some(u32_value(2)),
+        retry_host_predicate: vec![previous_hosts],
+        host_selection_retry_max_attempts: 5,
+        ..Default::default()
+    }
+}
+
+/// The inline route configuration of an inbound listener.
+pub fn inbound(name: &str, port: u16) -> envoy::RouteConfiguration {
+    let retry_policy = envoy::RetryPolicy {
+        retry_on: "reset-before-request".to_owned(),
+        num_retries: Some(u32_value(2)),
+        ..Default::default()
+    };
+    let action = envoy::RouteAction { retry_policy: Some(retry_policy), ..action(None, &[(name.into(), 1)]) };
+    let route = envoy::Route {
+        name: "default".to_owned(),
+        r#match: Some(route_match::everything()),
+        action: Some(envoy::route::Action::Route(action)),
+        ..Default::default()
+    };
+    let host = envoy::VirtualHost {
+        name: format!("inbound|http|{port}"),
+        domains: vec!["*".to_owned()],
+        routes: vec![route],
+        ..Default::default()
+    };
+    envoy::RouteConfiguration {
+        name: name.to_owned(),
+        validate_clusters: Some(bool_value(false)),
+        virtual_hosts: vec![host],
+        ..Default::default()
+    }
+}
