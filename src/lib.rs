@@ -4,5 +4,6 @@
 
 pub mod keeper;
 pub mod model;
+pub mod publish;
 pub mod snapshot;
 pub mod translate;

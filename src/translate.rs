@@ -51,7 +51,7 @@ fn outbound(world: &Tracked, audience: &Audience, unit: &Unit) -> Selection {
         Unit::Port(port) => listener::select(world, audience, *port),
         Unit::RouteTable(port) => route_table::select(world, audience, *port),
         Unit::VirtualHost(host) => route::select(world, audience, host),
-        Unit::CatchAll => Selection::of_inputs([Inputs::CatchAll]),
+        Unit::CatchAll(_) => Selection::of_inputs([Inputs::CatchAll]),
         Unit::Clusters(service) => cluster::select(world, audience, service),
         Unit::Endpoints(service) => endpoint::select(world, audience, service),
     }

@@ -48,7 +48,7 @@ impl Board {
         if fresh {
             self.joined.notify_one();
         }
-        Seat { board: self.clone(), facts, placement, halves: None }
+        Seat { board: self.clone(), facts, placement, halves: None, seen: false }
     }
 
     /// Waits until a proxy has joined or left since the last call.
@@ -107,6 +107,7 @@ pub struct Seat {
     facts: ProxyFacts,
     placement: watch::Receiver<Option<Placement>>,
     halves: Option<Halves>,
+    seen: bool,
 }
 
 #[derive(Debug)]
@@ -119,20 +120,23 @@ impl Seat {
     /// Waits for a snapshot newer than the last returned. Never returns while the proxy's Pod is unknown. Cancel safe.
     pub async fn changed(&mut self) -> Snapshot {
         loop {
-            if self.placement.has_changed().unwrap_or(false) || self.halves.is_none() {
+            if self.halves.is_none() {
                 self.follow();
             }
             let Some(halves) = &mut self.halves else {
-                self.placement_changed().await;
+                changed(&mut self.placement).await;
                 continue;
             };
-            tokio::select! {
+            let news = tokio::select! {
                 biased;
-                () = changed(&mut self.placement) => self.halves = None,
-                () = changed(&mut halves.outbound) => {}
-                () = changed(&mut halves.inbound) => {}
-            }
-            if let Some(snapshot) = self.current() {
+                () = changed(&mut self.placement) => {
+                    self.halves = None;
+                    continue;
+                }
+                () = changed(&mut halves.outbound) => [true, halves.inbound.has_changed().unwrap_or(false)],
+                () = changed(&mut halves.inbound) => [halves.outbound.has_changed().unwrap_or(false), true],
+            };
+            if let Some(snapshot) = self.current(news) {
                 return snapshot;
             }
         }
@@ -154,15 +158,14 @@ impl Seat {
         });
     }
 
-    async fn placement_changed(&mut self) {
-        changed(&mut self.placement).await;
-    }
-
-    fn current(&mut self) -> Option<Snapshot> {
+    fn current(&mut self, news: [bool; 2]) -> Option<Snapshot> {
         let halves = self.halves.as_mut()?;
         let outbound = halves.outbound.borrow_and_update().clone()?;
         let inbound = halves.inbound.borrow_and_update().clone()?;
-        let since = outbound.since.max(inbound.since);
+        // What was there before this seat was taken is not late by any change.
+        let late = news.into_iter().zip([outbound.since, inbound.since]).filter(|(is_news, _)| *is_news && self.seen);
+        let since = late.filter_map(|(_, since)| since).min();
+        self.seen = true;
         Some(Snapshot { outbound: outbound.layer, inbound: inbound.layer, since })
     }
 }

@@ -1,1 +1,153 @@
 //! What would make Envoy reject a whole message, or stall, found before it is posted.
+//!
+//! Every rule here is one that Envoy was seen to enforce. A violation is our own fault, never a user's: translation
+//! must not produce it.
+
+use super::kind::Kind;
+use super::resource::Resource;
+use super::set::{Layer, Set, Snapshot};
+use envoy_types::pb::envoy::config::core::v3::Address;
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
+use envoy_types::pb::envoy::config::listener::v3::Listener;
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// A broken rule.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Violation {
+    /// The kind of the resource at fault.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What is wrong.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.kind, self.name, self.text)
+    }
+}
+
+/// Examines what a change made and removed, given the layer after it.
+pub fn changes(layer: &Layer, made: &[Arc<Resource>], removed: &BTreeSet<(Kind, Arc<str>)>) -> Vec<Violation> {
+    let mut found: Vec<_> = made.iter().flat_map(|resource| examine(layer, resource)).collect();
+    found.extend(removed.iter().flat_map(|(kind, name)| still_named(layer, *kind, name)));
+    if made.iter().any(|resource| resource.kind() == Kind::Listener) {
+        found.extend(same_address(layer.set(Kind::Listener).values()));
+    }
+    found
+}
+
+/// Examines a whole layer.
+pub fn layer(layer: &Layer) -> Vec<Violation> {
+    let all = Kind::ALL.into_iter().flat_map(|kind| layer.set(kind).values());
+    let mut found: Vec<_> = all.flat_map(|resource| examine(layer, resource)).collect();
+    found.extend(same_address(layer.set(Kind::Listener).values()));
+    found
+}
+
+/// Examines everything a proxy is meant to hold: both layers, and what they must not share.
+pub fn snapshot(snapshot: &Snapshot) -> Vec<Violation> {
+    let mut found = layer(&snapshot.outbound);
+    found.extend(layer(&snapshot.inbound));
+    for kind in Kind::ALL {
+        let names = snapshot.inbound.set(kind).keys().filter(|name| snapshot.outbound.set(kind).contains_key(*name));
+        found.extend(names.map(|name| violation(kind, name, "stands in both layers".to_owned())));
+    }
+    let listeners: Vec<_> = snapshot.iter(Kind::Listener).collect();
+    found.extend(same_address(listeners.into_iter()));
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn violation(kind: Kind, name: &Arc<str>, text: String) -> Violation {
+    Violation { kind, name: name.clone(), text }
+}
+
+fn examine(layer: &Layer, resource: &Resource) -> Vec<Violation> {
+    let dangling = resource.refs().iter().filter(|to| !layer.set(to.kind).contains_key(&to.name));
+    let mut texts: Vec<_> = dangling.map(|to| format!("names {} {}, which is not there", to.kind, to.name)).collect();
+    match resource.kind() {
+        Kind::Endpoint => texts.extend(duplicate_endpoint(resource)),
+        Kind::Listener => texts.extend(equal_chains(resource)),
+        Kind::Route => texts.extend(duplicate_domain(resource)),
+        Kind::Cluster | Kind::Secret => {}
+    }
+    texts.into_iter().map(|text| violation(resource.kind(), resource.name(), text)).collect()
+}
+
+/// What still names a resource that was removed.
+fn still_named(layer: &Layer, kind: Kind, name: &Arc<str>) -> Vec<Violation> {
+    let namers: &[Kind] = match kind {
+        Kind::Cluster => &[Kind::Listener, Kind::Route],
+        Kind::Endpoint | Kind::Secret => &[Kind::Cluster, Kind::Listener],
+        Kind::Route => &[Kind::Listener],
+        Kind::Listener => &[],
+    };
+    let names = |set: &Set| {
+        let names =
+            set.values().filter(|resource| resource.refs().iter().any(|to| to.kind == kind && to.name == *name));
+        names
+            .map(|resource| {
+                violation(resource.kind(), resource.name(), format!("names {kind} {name}, which was removed"))
+            })
+            .collect::<Vec<_>>()
+    };
+    // Endpoints and their cluster share a name, so the common case needs no search.
+    match kind {
+        Kind::Endpoint if !layer.set(Kind::Cluster).contains_key(name) => Vec::new(),
+        _ => namers.iter().flat_map(|namer| names(layer.set(*namer))).collect(),
+    }
+}
+
+/// Envoy: "Only unique values for domains are permitted", whatever their case.
+fn duplicate_domain(resource: &Resource) -> Option<String> {
+    let routes: RouteConfiguration = resource.message()?;
+    let mut seen = BTreeSet::new();
+    let mut domains = routes.virtual_hosts.iter().flat_map(|host| &host.domains);
+    let twice = domains.find(|domain| !seen.insert(domain.to_ascii_lowercase()))?;
+    Some(format!("has the domain {twice} twice"))
+}
+
+/// Envoy: "filter chain has the same matching rules defined as ...".
+fn equal_chains(resource: &Resource) -> Option<String> {
+    let listener: Listener = resource.message()?;
+    let mut seen = Vec::new();
+    for chain in &listener.filter_chains {
+        if seen.contains(&&chain.filter_chain_match) {
+            return Some(format!("has two filter chains with one match, the second is {}", chain.name));
+        }
+        seen.push(&chain.filter_chain_match);
+    }
+    None
+}
+
+fn duplicate_endpoint(resource: &Resource) -> Option<String> {
+    let assignment: ClusterLoadAssignment = resource.message()?;
+    let mut seen: Vec<Option<Address>> = Vec::new();
+    for endpoint in assignment.endpoints.into_iter().flat_map(|locality| locality.lb_endpoints) {
+        if let Some(HostIdentifier::Endpoint(endpoint)) = endpoint.host_identifier {
+            seen.push(endpoint.address);
+        }
+    }
+    let distinct: BTreeSet<String> = seen.iter().map(|address| format!("{address:?}")).collect();
+    (distinct.len() < seen.len()).then(|| "has an endpoint twice".to_owned())
+}
+
+/// Envoy can't bind two listeners to one address, and refuses the second even where neither binds.
+fn same_address<'a>(listeners: impl Iterator<Item = &'a Arc<Resource>>) -> Vec<Violation> {
+    let mut seen: Vec<Option<Address>> = Vec::new();
+    let mut found = Vec::new();
+    for resource in listeners {
+        let address = resource.message::<Listener>().and_then(|listener| listener.address);
+        if address.is_some() && seen.contains(&address) {
+            found.push(violation(Kind::Listener, resource.name(), "has the address of another listener".to_owned()));
+        }
+        seen.push(address);
+    }
+    found
+}

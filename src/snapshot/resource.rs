@@ -195,6 +195,11 @@ impl Resource {
         &self.fragments
     }
 
+    /// The message itself; none where the bytes are not a message of that type.
+    pub fn message<M: Message + Default>(&self) -> Option<M> {
+        M::decode(self.body()).ok()
+    }
+
     /// The encoded message itself, without envelope.
     pub fn body(&self) -> &[u8] {
         let mut rest = &self.entry[self.any_at..];

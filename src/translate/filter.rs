@@ -11,7 +11,6 @@ use envoy_types::pb::envoy::config::listener::v3 as envoy;
 use envoy_types::pb::envoy::extensions::filters::http as filters;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use envoy_types::pb::google::protobuf::Any;
-use prost::Message;
 
 /// The HTTP filters of every chain, in order. Statistics of gRPC come first, so that they count what a fault answers;
 /// the router is last because it ends the chain. All are always there: adding one later would drain the listener.
@@ -66,6 +65,6 @@ fn http_filters() -> Vec<hcm::HttpFilter> {
 }
 
 /// A network filter.
-fn network<M: Message + prost::Name>(name: &str, config: &M) -> envoy::Filter {
-    envoy::Filter { name: name.to_owned(), config_type: Some(envoy::filter::ConfigType::TypedConfig(any(config))) }
+fn network(name: &str, config: Any) -> envoy::Filter {
+    envoy::Filter { name: name.to_owned(), config_type: Some(envoy::filter::ConfigType::TypedConfig(config)) }
 }

@@ -27,7 +27,7 @@ pub fn select(world: &Tracked, audience: &Audience, port: u16) -> Selection {
         }
     }
     hosts.sort_by(|a, b| a.service.host().cmp(&b.service.host()));
-    Selection::of_children(hosts.into_iter().map(Unit::VirtualHost).chain([Unit::CatchAll]))
+    Selection::of_children(hosts.into_iter().map(Unit::VirtualHost).chain([Unit::CatchAll(port)]))
 }
 
 /// The names a client may use for a service: the short forms valid in its namespace, the full name with and without a

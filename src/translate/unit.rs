@@ -26,8 +26,8 @@ pub enum Unit {
     RouteTable(u16),
     /// One virtual host.
     VirtualHost(HostUnit),
-    /// The virtual host that answers for unknown hosts.
-    CatchAll,
+    /// The virtual host of a port that answers for unknown hosts.
+    CatchAll(u16),
     /// The clusters of a service: one per port, and one per port and subset.
     Clusters(ServiceKey),
     /// The endpoints of those clusters.

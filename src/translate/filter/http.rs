@@ -37,7 +37,7 @@ pub fn chain(http: Http) -> envoy::FilterChain {
     envoy::FilterChain {
         name: http.name.clone(),
         transport_socket_connect_timeout: Some(duration(TRANSPORT_TIMEOUT)),
-        filters: vec![network("envoy.filters.network.http_connection_manager", &connection_manager(http))],
+        filters: vec![network("envoy.filters.network.http_connection_manager", any(&connection_manager(http)))],
         ..Default::default()
     }
 }

@@ -1,6 +1,7 @@
 //! Filter chains that pass bytes on.
 
 use super::network;
+use crate::snapshot::resource::any;
 use crate::translate::names;
 use envoy_types::pb::envoy::config::listener::v3 as envoy;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
@@ -14,7 +15,7 @@ pub fn chain(cluster: &str) -> envoy::FilterChain {
     };
     envoy::FilterChain {
         name: cluster.to_owned(),
-        filters: vec![network("envoy.filters.network.tcp_proxy", &proxy)],
+        filters: vec![network("envoy.filters.network.tcp_proxy", any(&proxy))],
         ..Default::default()
     }
 }

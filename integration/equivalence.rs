@@ -1,0 +1,258 @@
+//! Incremental equals from scratch: after any sequence of changes the engine holds what a new one would compute, byte
+//! for byte, and each step computed again only what its touched keys select.
+
+mod worlds;
+
+use chancery::model::audience::{ProxyFacts, Subject};
+use chancery::model::name::Host;
+use chancery::model::provenance::ObjectKind;
+use chancery::model::service::Protocol;
+use chancery::model::world::{Change, Key, World};
+use chancery::publish::{Computation, Engine, Outcome};
+use chancery::snapshot::kind::Kind;
+use chancery::snapshot::lint;
+use chancery::snapshot::set::{Layer, Snapshot};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use worlds::{key, pod, present, proxy, routes, rule, service, service_key, sidecar, slice};
+
+const NAMESPACES: [&str; 2] = ["shop", "bank"];
+const SERVICES: [&str; 3] = ["web", "api", "db"];
+const PODS: [&str; 3] = ["web-1", "web-2", "client"];
+
+/// Something that happens to the World or to the seats.
+#[derive(Clone, Debug)]
+enum Step {
+    World(Change),
+    Seat(ProxyFacts),
+    Leave(ProxyFacts),
+}
+
+fn hosts() -> impl Strategy<Value = Host> {
+    (0..NAMESPACES.len(), 0..=SERVICES.len()).prop_map(|(namespace, service)| {
+        let service = SERVICES.get(service).copied().unwrap_or("unknown");
+        service_key(NAMESPACES[namespace], service).host()
+    })
+}
+
+fn services() -> impl Strategy<Value = Change> {
+    let protocol =
+        prop_oneof![Just(Protocol::Http), Just(Protocol::Http2), Just(Protocol::Tcp), Just(Protocol::Unnamed)];
+    let ports = proptest::sample::subsequence(vec![80u16, 8080, 9000], 0..=2);
+    (0..2usize, 0..3usize, ports, protocol, 0..3i64).prop_map(|(namespace, name, ports, protocol, created)| {
+        let ports: Vec<_> = ports.into_iter().map(|port| (port, protocol)).collect();
+        present(service(NAMESPACES[namespace], SERVICES[name], &ports, created))
+    })
+}
+
+fn slices() -> impl Strategy<Value = Change> {
+    (0..2usize, 0..3usize, 0..2usize, vec((1..5u8, any::<bool>(), any::<bool>()), 0..4)).prop_map(
+        |(namespace, name, index, endpoints)| {
+            let service = service_key(NAMESPACES[namespace], SERVICES[name]);
+            present(slice(&service, &format!("{}-{index}", service.name), &[80, 9000], &endpoints))
+        },
+    )
+}
+
+fn policies() -> impl Strategy<Value = Change> {
+    let subsets = || proptest::sample::subsequence(vec!["v1", "v2"], 0..=2);
+    let rules =
+        (0..2usize, 0..2usize, hosts(), subsets(), 0..4i64).prop_map(|(namespace, name, host, subsets, generation)| {
+            present(rule(NAMESPACES[namespace], ["a", "b"][name], &host, &subsets, generation))
+        });
+    let target = (hosts(), proptest::option::of(Just("v1")), 0..3u32);
+    let routes = (0..2usize, 0..2usize, hosts(), vec(target, 1..3), 0..4i64).prop_map(
+        |(namespace, name, host, to, generation)| {
+            let to: Vec<_> = to.iter().map(|(host, subset, weight)| (host, *subset, weight + 1)).collect();
+            present(routes(NAMESPACES[namespace], ["a", "b"][name], &host, &to, generation))
+        },
+    );
+    let ports = proptest::sample::subsequence(vec![80u16, 8080], 0..=2);
+    let sidecars = (0..2usize, 0..2usize, any::<bool>(), ports).prop_map(|(namespace, name, all, ports)| {
+        let selector: &[_] = if all { &[] } else { &[("version", "v1")] };
+        present(sidecar(NAMESPACES[namespace], ["a", "b"][name], selector, &ports))
+    });
+    prop_oneof![rules, routes, sidecars]
+}
+
+fn pods() -> impl Strategy<Value = Change> {
+    (0..2usize, 0..3usize, any::<bool>()).prop_map(|(namespace, name, first)| {
+        present(pod(NAMESPACES[namespace], PODS[name], &[("version", if first { "v1" } else { "v2" })]))
+    })
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let change = prop_oneof![services(), slices(), policies(), pods()];
+    let change = (change, prop::bool::weighted(0.25))
+        .prop_map(|((key, value), gone)| Step::World((key, value.filter(|_| !gone))));
+    let seat = (0..2usize, 0..3usize).prop_map(|(namespace, pod)| proxy(NAMESPACES[namespace], PODS[pod]));
+    prop_oneof![8 => change, 2 => seat.clone().prop_map(Step::Seat), 1 => seat.prop_map(Step::Leave)]
+}
+
+/// A layer as values that compare in full: content, references and provenance.
+fn contents(layer: &Layer) -> Vec<String> {
+    let all = Kind::ALL.into_iter().flat_map(|kind| layer.set(kind).values());
+    all.map(|resource| {
+        format!(
+            "{} {} {:?} {:?} {:?} {:?}",
+            resource.kind(),
+            resource.name(),
+            resource.version(),
+            resource.body(),
+            resource.refs(),
+            resource.provenance(),
+        )
+    })
+    .collect()
+}
+
+/// What was posted for each subject so far, as the board would hold it.
+type Posted = BTreeMap<Subject, Arc<Layer>>;
+
+fn follow(posted: &mut Posted, outcome: &Outcome) {
+    posted.extend(outcome.posts.iter().cloned());
+    for gone in &outcome.forgotten {
+        posted.remove(gone);
+    }
+}
+
+/// The engine's cost: everything computed again was new, or had read a touched key.
+fn check_cost(outcome: &Outcome, before: &BTreeMap<Computation, BTreeSet<Key>>, touched: &BTreeSet<Key>) {
+    for computation in &outcome.recomputed {
+        if let Some(reads) = before.get(computation) {
+            assert!(!reads.is_disjoint(touched), "{computation:?} was computed again for nothing");
+        }
+    }
+}
+
+fn check_equal(engine: &Engine, posted: &Posted, world: &World, seated: &BTreeSet<ProxyFacts>) {
+    let mut scratch = Engine::default();
+    let outcome = scratch.advance(world, Some(seated));
+    let mut fresh = Posted::new();
+    follow(&mut fresh, &outcome);
+    assert_eq!(posted.keys().collect::<Vec<_>>(), fresh.keys().collect::<Vec<_>>());
+    for (subject, layer) in &fresh {
+        assert_eq!(contents(&posted[subject]), contents(layer), "{subject:?}");
+    }
+    assert_eq!(engine.problems(), scratch.problems());
+    assert_eq!(engine.computations().collect::<Vec<_>>(), scratch.computations().collect::<Vec<_>>());
+    for facts in seated {
+        assert_eq!(engine.placement(facts), scratch.placement(facts));
+    }
+}
+
+fn check_lint(engine: &Engine, seated: &BTreeSet<ProxyFacts>) {
+    for placement in seated.iter().filter_map(|facts| engine.placement(facts)) {
+        let layer = |subject| Arc::new(engine.layer(&subject).cloned().unwrap_or_default());
+        let snapshot = Snapshot {
+            outbound: layer(Subject::Audience(placement.audience.clone())),
+            inbound: layer(Subject::Workload(placement.workload.clone())),
+            since: None,
+        };
+        assert_eq!(lint::snapshot(&snapshot), []);
+    }
+}
+
+fn run(steps: Vec<Step>) {
+    let (mut engine, mut world, mut seated) = (Engine::default(), World::default(), BTreeSet::new());
+    let mut posted = Posted::new();
+    for step in steps {
+        let old = world.clone();
+        match step {
+            Step::World(change) => drop(world.apply([change])),
+            Step::Seat(facts) => drop(seated.insert(facts)),
+            Step::Leave(facts) => drop(seated.remove(&facts)),
+        }
+        let reads = engine.computations().map(|c| (c.clone(), engine.reads(c).cloned().unwrap_or_default())).collect();
+        let outcome = engine.advance(&world, Some(&seated));
+        assert_eq!(outcome.violations, []);
+        check_cost(&outcome, &reads, &world.touched_since(&old));
+        follow(&mut posted, &outcome);
+        check_lint(&engine, &seated);
+    }
+    check_equal(&engine, &posted, &world, &seated);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn incremental_equals_from_scratch(steps in vec(steps(), 1..40)) {
+        run(steps);
+    }
+}
+
+/// A hundred services, five audiences, one endpoint more: one resource is built and encoded, nothing else.
+#[test]
+fn one_endpoint_change_builds_one_resource() {
+    let mut world = World::default();
+    for index in 0..100 {
+        let name = format!("s{index}");
+        let key = service_key("shop", &name);
+        world.apply([
+            present(service("shop", &name, &[(80, Protocol::Http)], 0)),
+            present(slice(&key, &name, &[80], &[(1, true, false)])),
+        ]);
+    }
+    let seated: BTreeSet<_> = (0..5).map(|index| proxy(&format!("team-{index}"), "client")).collect();
+    world.apply(seated.iter().map(|facts| present(pod(facts.namespace.as_str(), "client", &[]))));
+    let mut engine = Engine::default();
+    let first = engine.advance(&world, Some(&seated));
+    assert_eq!(first.posts.len(), 10, "an outbound and an inbound layer for each of five namespaces");
+
+    world.apply([present(slice(&service_key("shop", "s7"), "s7", &[80], &[(1, true, false), (2, true, false)]))]);
+    let outcome = engine.advance(&world, None);
+    assert_eq!(outcome.built, 1);
+    assert_eq!(outcome.recomputed.len(), 5, "selected once for each audience: {:?}", outcome.recomputed);
+    assert_eq!(outcome.posts.len(), 5);
+    let changed = outcome
+        .posts
+        .iter()
+        .flat_map(|(_, layer)| layer.set(Kind::Endpoint).get("outbound|80||s7.shop.svc.cluster.local"));
+    let shared: BTreeSet<_> = changed.map(Arc::as_ptr).collect();
+    assert_eq!(shared.len(), 1, "one encoding, shared by all");
+}
+
+/// The control of the test above: a change that reaches more is counted as more.
+#[test]
+fn one_service_change_builds_more() {
+    let mut world = World::default();
+    let seated = BTreeSet::from([proxy("shop", "client")]);
+    world.apply([present(service("shop", "a", &[(80, Protocol::Http)], 0)), present(pod("shop", "client", &[]))]);
+    let mut engine = Engine::default();
+    engine.advance(&world, Some(&seated));
+    world.apply([present(service("shop", "b", &[(80, Protocol::Http)], 0))]);
+    let outcome = engine.advance(&world, None);
+    assert_eq!(outcome.built, 3, "a cluster, its endpoints and a virtual host");
+}
+
+/// Rewriting an object without changing its meaning recomputes and posts nothing.
+#[test]
+fn a_rewrite_without_change_costs_nothing() {
+    let mut world = World::default();
+    let seated = BTreeSet::from([proxy("shop", "client")]);
+    world.apply([present(service("shop", "a", &[(80, Protocol::Http)], 0)), present(pod("shop", "client", &[]))]);
+    let mut engine = Engine::default();
+    engine.advance(&world, Some(&seated));
+    assert!(!world.apply([present(service("shop", "a", &[(80, Protocol::Http)], 0))]));
+    let outcome = engine.advance(&world, None);
+    assert!(outcome.recomputed.is_empty() && outcome.posts.is_empty() && outcome.built == 0);
+}
+
+/// A proxy whose Pod is unknown gets nothing; when the Pod comes, it is placed.
+#[test]
+fn an_unknown_pod_is_not_placed() {
+    let mut world = World::default();
+    let facts = proxy("shop", "client");
+    let seated = BTreeSet::from([facts.clone()]);
+    let mut engine = Engine::default();
+    let outcome = engine.advance(&world, Some(&seated));
+    assert_eq!(outcome.placed, [(facts.clone(), None)]);
+    assert!(outcome.posts.is_empty());
+    world.apply([present(pod("shop", "client", &[]))]);
+    assert!(engine.advance(&world, None).placed[0].1.is_some());
+    world.apply([(key(ObjectKind::Pod, "shop", "client"), None)]);
+    assert_eq!(engine.advance(&world, None).placed, [(facts, None)]);
+}

@@ -1,0 +1,126 @@
+//! Small worlds made of model objects, for tests that need no YAML: a few names, combined at random or by hand.
+
+use chancery::model::audience::{Interception, ProxyFacts};
+use chancery::model::destination::{DestinationRule, LoadBalancer, Subset, TrafficPolicy};
+use chancery::model::endpoint::{Endpoint, EndpointSlice};
+use chancery::model::name::{Host, Name, ServiceKey};
+use chancery::model::object::{Labels, Meta, Object, Stored};
+use chancery::model::pod::Pod;
+use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
+use chancery::model::route::{Destination, HttpMatch, HttpRoute, VirtualService, WeightedDestination};
+use chancery::model::service::{Protocol, Service, ServicePort};
+use chancery::model::sidecar::{Ingress, Sidecar};
+use chancery::model::text::StringMatch;
+use chancery::model::world::Change;
+use std::net::{IpAddr, Ipv4Addr};
+
+pub fn key(kind: ObjectKind, namespace: &str, name: &str) -> ObjectKey {
+    ObjectKey { kind, namespace: namespace.into(), name: name.into() }
+}
+
+pub fn service_key(namespace: &str, name: &str) -> ServiceKey {
+    ServiceKey { namespace: namespace.into(), name: name.into() }
+}
+
+pub fn meta(kind: ObjectKind, namespace: &str, name: &str, generation: Option<i64>, created: i64) -> Meta {
+    let reference = ObjectRef { key: key(kind, namespace, name), uid: None, generation };
+    Meta { reference, created: Some(created) }
+}
+
+pub fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+}
+
+pub fn proxy(namespace: &str, pod: &str) -> ProxyFacts {
+    ProxyFacts { namespace: namespace.into(), pod: pod.into(), interception: Interception::default() }
+}
+
+pub fn present(object: Object) -> Change {
+    (object.key().clone(), Some(object))
+}
+
+pub fn service(namespace: &str, name: &str, ports: &[(u16, Protocol)], created: i64) -> Object {
+    let key = service_key(namespace, name);
+    let ports = ports
+        .iter()
+        .map(|(number, protocol)| ServicePort {
+            name: format!("p{number}").into(),
+            number: *number,
+            protocol: *protocol,
+        })
+        .collect();
+    let host = key.host();
+    let value = Service { key, host, addresses: vec![], ports, selector: Labels::new(), publish_not_ready: false };
+    Object::Service(Stored::new(meta(ObjectKind::Service, namespace, name, None, created), value))
+}
+
+/// A slice of a service; endpoint n is 10.0.0.n, in pod `<service>-n`.
+pub fn slice(service: &ServiceKey, name: &str, ports: &[u16], endpoints: &[(u8, bool, bool)]) -> Object {
+    let namespace = service.namespace.as_str();
+    let endpoint = |(host, ready, terminating): &(u8, bool, bool)| Endpoint {
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, *host)),
+        ready: *ready,
+        terminating: *terminating,
+        pod: Some(Name::from(format!("{}-{host}", service.name))),
+        zone: (host % 3 == 0).then(|| "zone-a".into()),
+    };
+    let value = EndpointSlice {
+        service: service.clone(),
+        ports: ports.iter().map(|port| (format!("p{port}").into(), port + 8000)).collect(),
+        endpoints: endpoints.iter().map(endpoint).collect(),
+    };
+    Object::EndpointSlice(Stored::new(meta(ObjectKind::EndpointSlice, namespace, name, None, 0), value))
+}
+
+pub fn pod(namespace: &str, name: &str, pairs: &[(&str, &str)]) -> Object {
+    let value = Pod { labels: labels(pairs), addresses: vec![], service_account: "default".into() };
+    Object::Pod(Stored::new(meta(ObjectKind::Pod, namespace, name, None, 0), value))
+}
+
+/// A rule with the given subsets, each selecting `version: <its name>`.
+pub fn rule(namespace: &str, name: &str, host: &Host, subsets: &[&str], generation: i64) -> Object {
+    let subset = |name: &&str| Subset {
+        name: (*name).into(),
+        labels: labels(&[("version", name)]),
+        policy: TrafficPolicy::default(),
+    };
+    let load_balancer = (generation % 2 == 0).then_some(LoadBalancer::Random);
+    let policy = TrafficPolicy { load_balancer, ..TrafficPolicy::default() };
+    let value = DestinationRule { host: host.clone(), policy, subsets: subsets.iter().map(subset).collect() };
+    let meta = meta(ObjectKind::DestinationRule, namespace, name, Some(generation), generation % 3);
+    Object::DestinationRule(Stored::new(meta, value))
+}
+
+/// Routes of one host: `/<n>` to the n-th destination, everything else to all, by weight.
+pub fn routes(namespace: &str, name: &str, host: &Host, to: &[(&Host, Option<&str>, u32)], generation: i64) -> Object {
+    let weighted = |(host, subset, weight): &(&Host, Option<&str>, u32)| WeightedDestination {
+        destination: Destination { host: (*host).clone(), subset: subset.map(Into::into), port: None },
+        weight: *weight,
+    };
+    let prefixed = to.iter().enumerate().map(|(index, destination)| HttpRoute {
+        name: "".into(),
+        matches: vec![HttpMatch { uri: Some(StringMatch::Prefix(format!("/{index}").into())), ..HttpMatch::default() }],
+        destinations: vec![weighted(destination)],
+        timeout: None,
+    });
+    let rest = HttpRoute {
+        name: "rest".into(),
+        matches: vec![],
+        destinations: to.iter().map(weighted).collect(),
+        timeout: None,
+    };
+    let value = VirtualService { hosts: vec![host.clone()], http: prefixed.chain([rest]).collect() };
+    let meta = meta(ObjectKind::VirtualService, namespace, name, Some(generation), generation % 3);
+    Object::VirtualService(Stored::new(meta, value))
+}
+
+pub fn sidecar(namespace: &str, name: &str, selector: &[(&str, &str)], ports: &[u16]) -> Object {
+    let ingress = |port: &u16| Ingress {
+        port: *port,
+        protocol: Protocol::Http,
+        bind: None,
+        endpoint: (Ipv4Addr::LOCALHOST, port + 10000).into(),
+    };
+    let value = Sidecar { selector: labels(selector), ingress: ports.iter().map(ingress).collect() };
+    Object::Sidecar(Stored::new(meta(ObjectKind::Sidecar, namespace, name, Some(1), 0), value))
+}

@@ -1,0 +1,64 @@
+//! What has been built, by inputs: audiences that select equal inputs share one resource and one encoding.
+
+use crate::translate::build;
+use crate::translate::unit::{Built, Inputs};
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// A built thing and what it was built from. Kept as long as somebody holds it.
+pub type Shared = Arc<Entry>;
+
+/// See [`Shared`].
+#[derive(Debug)]
+pub struct Entry {
+    inputs: Inputs,
+    /// What was built.
+    pub built: Built,
+}
+
+/// The memo. Entries are found by a hash of their inputs and compared in full.
+#[derive(Default)]
+pub struct Memo {
+    entries: BTreeMap<u64, Vec<Shared>>,
+    built: usize,
+}
+
+impl Memo {
+    /// The result for `inputs`, built now if nobody holds it.
+    pub fn get(&mut self, inputs: Inputs) -> Shared {
+        let bucket = self.entries.entry(hash(&inputs)).or_default();
+        if let Some(entry) = bucket.iter().find(|entry| entry.inputs == inputs) {
+            return entry.clone();
+        }
+        self.built += 1;
+        let entry = Arc::new(Entry { built: build(&inputs), inputs });
+        bucket.push(entry.clone());
+        entry
+    }
+
+    /// Gives a result back; it is dropped with its last holder.
+    pub fn release(&mut self, entry: Shared) {
+        let hash = hash(&entry.inputs);
+        let Some(bucket) = self.entries.get_mut(&hash) else { return };
+        // Two holders are left: the bucket and the caller.
+        if Arc::strong_count(&entry) == 2 {
+            bucket.retain(|other| !Arc::ptr_eq(other, &entry));
+            if bucket.is_empty() {
+                self.entries.remove(&hash);
+            }
+        }
+    }
+
+    /// How many builds there have been.
+    pub fn built(&self) -> usize {
+        self.built
+    }
+}
+
+fn hash(inputs: &Inputs) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    inputs.hash(&mut hasher);
+    hasher.finish()
+}
