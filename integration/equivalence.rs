@@ -9,6 +9,7 @@ use chancery::model::provenance::ObjectKind;
 use chancery::model::service::Protocol;
 use chancery::model::world::{Change, Key, World};
 use chancery::publish::{Computation, Engine, Outcome};
+use chancery::snapshot::board::Seats;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::lint;
 use chancery::snapshot::set::{Layer, Snapshot};
@@ -129,7 +130,7 @@ fn check_cost(outcome: &Outcome, before: &BTreeMap<Computation, BTreeSet<Key>>, 
 
 fn check_equal(engine: &Engine, posted: &Posted, world: &World, seated: &BTreeSet<ProxyFacts>) {
     let mut scratch = Engine::default();
-    let outcome = scratch.advance(world, Some(seated));
+    let outcome = scratch.advance(world, &joined(seated));
     let mut fresh = Posted::new();
     follow(&mut fresh, &outcome);
     assert_eq!(posted.keys().collect::<Vec<_>>(), fresh.keys().collect::<Vec<_>>());
@@ -155,18 +156,30 @@ fn check_lint(engine: &Engine, seated: &BTreeSet<ProxyFacts>) {
     }
 }
 
+fn joined(seated: &BTreeSet<ProxyFacts>) -> Seats {
+    Seats { joined: seated.clone(), left: BTreeSet::new() }
+}
+
 fn run(steps: Vec<Step>) {
     let (mut engine, mut world, mut seated) = (Engine::default(), World::default(), BTreeSet::new());
     let mut posted = Posted::new();
     for step in steps {
         let old = world.clone();
+        let mut seats = Seats::default();
         match step {
             Step::World(change) => drop(world.apply([change])),
-            Step::Seat(facts) => drop(seated.insert(facts)),
-            Step::Leave(facts) => drop(seated.remove(&facts)),
+            Step::Seat(facts) => {
+                // Whoever sits already left and came back unseen.
+                seats.joined.insert(facts.clone());
+                seated.insert(facts);
+            }
+            Step::Leave(facts) => {
+                seated.remove(&facts);
+                seats.left.insert(facts);
+            }
         }
         let reads = engine.computations().map(|c| (c.clone(), engine.reads(c).cloned().unwrap_or_default())).collect();
-        let outcome = engine.advance(&world, Some(&seated));
+        let outcome = engine.advance(&world, &seats);
         assert_eq!(outcome.violations, []);
         check_cost(&outcome, &reads, &world.touched_since(&old));
         follow(&mut posted, &outcome);
@@ -199,11 +212,11 @@ fn one_endpoint_change_builds_one_resource() {
     let seated: BTreeSet<_> = (0..5).map(|index| proxy(&format!("team-{index}"), "client")).collect();
     world.apply(seated.iter().map(|facts| present(pod(facts.namespace.as_str(), "client", &[]))));
     let mut engine = Engine::default();
-    let first = engine.advance(&world, Some(&seated));
+    let first = engine.advance(&world, &joined(&seated));
     assert_eq!(first.posts.len(), 10, "an outbound and an inbound layer for each of five namespaces");
 
     world.apply([present(slice(&service_key("shop", "s7"), "s7", &[80], &[(1, true, false), (2, true, false)]))]);
-    let outcome = engine.advance(&world, None);
+    let outcome = engine.advance(&world, &Seats::default());
     assert_eq!(outcome.built, 1);
     assert_eq!(outcome.recomputed.len(), 5, "selected once for each audience: {:?}", outcome.recomputed);
     assert_eq!(outcome.posts.len(), 5);
@@ -222,9 +235,9 @@ fn one_service_change_builds_more() {
     let seated = BTreeSet::from([proxy("shop", "client")]);
     world.apply([present(service("shop", "a", &[(80, Protocol::Http)], 0)), present(pod("shop", "client", &[]))]);
     let mut engine = Engine::default();
-    engine.advance(&world, Some(&seated));
+    engine.advance(&world, &joined(&seated));
     world.apply([present(service("shop", "b", &[(80, Protocol::Http)], 0))]);
-    let outcome = engine.advance(&world, None);
+    let outcome = engine.advance(&world, &Seats::default());
     assert_eq!(outcome.built, 3, "a cluster, its endpoints and a virtual host");
 }
 
@@ -235,9 +248,9 @@ fn a_rewrite_without_change_costs_nothing() {
     let seated = BTreeSet::from([proxy("shop", "client")]);
     world.apply([present(service("shop", "a", &[(80, Protocol::Http)], 0)), present(pod("shop", "client", &[]))]);
     let mut engine = Engine::default();
-    engine.advance(&world, Some(&seated));
+    engine.advance(&world, &joined(&seated));
     assert!(!world.apply([present(service("shop", "a", &[(80, Protocol::Http)], 0))]));
-    let outcome = engine.advance(&world, None);
+    let outcome = engine.advance(&world, &Seats::default());
     assert!(outcome.recomputed.is_empty() && outcome.posts.is_empty() && outcome.built == 0);
 }
 
@@ -248,11 +261,11 @@ fn an_unknown_pod_is_not_placed() {
     let facts = proxy("shop", "client");
     let seated = BTreeSet::from([facts.clone()]);
     let mut engine = Engine::default();
-    let outcome = engine.advance(&world, Some(&seated));
+    let outcome = engine.advance(&world, &joined(&seated));
     assert_eq!(outcome.placed, [(facts.clone(), None)]);
     assert!(outcome.posts.is_empty());
     world.apply([present(pod("shop", "client", &[]))]);
-    assert!(engine.advance(&world, None).placed[0].1.is_some());
+    assert!(engine.advance(&world, &Seats::default()).placed[0].1.is_some());
     world.apply([(key(ObjectKind::Pod, "shop", "client"), None)]);
-    assert_eq!(engine.advance(&world, None).placed, [(facts, None)]);
+    assert_eq!(engine.advance(&world, &Seats::default()).placed, [(facts, None)]);
 }

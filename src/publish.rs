@@ -13,6 +13,7 @@ pub mod run;
 use crate::model::audience::{Placement, ProxyFacts, Subject};
 use crate::model::problem::Problem;
 use crate::model::world::{Key, World};
+use crate::snapshot::board::Seats;
 use crate::snapshot::lint::Violation;
 use crate::snapshot::set::Layer;
 use crate::translate::unit::Unit;
@@ -36,7 +37,7 @@ pub struct Computation {
 /// What one step changed and cost.
 #[derive(Default, Debug)]
 pub struct Outcome {
-    /// Proxies that belong elsewhere now, or for the first time; none where the Pod is not known.
+    /// Proxies that joined, or belong elsewhere now; none where the Pod is not known.
     pub placed: Vec<(ProxyFacts, Option<Placement>)>,
     /// Layers that differ from those last returned.
     pub posts: Vec<(Subject, Arc<Layer>)>,
@@ -64,13 +65,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Moves to `world`, and to the proxies seated now where those differ from before.
-    pub fn advance(&mut self, world: &World, seated: Option<&BTreeSet<ProxyFacts>>) -> Outcome {
+    /// Moves to `world`, with the proxies that came and went.
+    pub fn advance(&mut self, world: &World, seats: &Seats) -> Outcome {
         let touched = world.touched_since(&self.world);
         self.world = world.clone();
-        let mut outcome = Outcome { placed: self.places.update(world, &touched, seated), ..Outcome::default() };
+        let mut outcome = Outcome { placed: self.places.update(world, &touched, seats), ..Outcome::default() };
         outcome.problems_changed = self.checks.update(world, &touched);
-        if !outcome.placed.is_empty() || self.places.left() {
+        if !outcome.placed.is_empty() || !seats.left.is_empty() {
             self.follow_subjects(&mut outcome);
         }
         self.recompute(self.work(&touched), &mut outcome);

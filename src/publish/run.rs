@@ -27,53 +27,54 @@ pub struct Sinks {
 
 /// Publishes until the keeper is gone.
 pub async fn run(mut states: watch::Receiver<Option<State>>, sinks: Sinks) {
-    let mut engine = Engine::default();
-    let mut wake = Wake::default();
+    let mut publisher = Publisher { engine: Engine::default(), since: None, sinks };
     loop {
         tokio::select! {
-            changed = states.changed() => match changed {
-                Ok(()) => wake.world = true,
-                Err(_) => return,
-            },
-            () = sinks.board.joined() => wake.seats = true,
+            changed = states.changed() => if changed.is_err() { return },
+            () = publisher.sinks.board.joined() => {}
         }
-        // Who joined before the first World is remembered until there is one.
         let state = states.borrow_and_update().clone();
+        // Until the first World is there, whoever joins stays news on the board.
         if let Some(state) = state {
-            let wake = std::mem::take(&mut wake);
-            tokio::task::block_in_place(|| step(&mut engine, &state, wake, &sinks));
+            tokio::task::block_in_place(|| publisher.step(&state));
         }
     }
 }
 
-/// Why the loop woke up.
-#[derive(Default)]
-struct Wake {
-    world: bool,
-    seats: bool,
+struct Publisher {
+    engine: Engine,
+    /// The time of the World published last.
+    since: Option<Instant>,
+    sinks: Sinks,
 }
 
-fn step(engine: &mut Engine, state: &State, wake: Wake, sinks: &Sinks) {
-    let started = Instant::now();
-    let seated = wake.seats.then(|| sinks.board.seated());
-    // What is posted only because somebody joined is not late by any change.
-    let since = state.since.filter(|_| wake.world);
-    let outcome = engine.advance(&state.world, seated.as_ref());
-    // Places come last: a seat that moves must find its new layers.
-    for (subject, layer) in &outcome.posts {
-        sinks.board.post(subject, Posted { layer: layer.clone(), since });
+impl Publisher {
+    fn step(&mut self, state: &State) {
+        let started = Instant::now();
+        let outcome = self.engine.advance(&state.world, &self.sinks.board.news());
+        // What is posted only because somebody joined is not late by any change.
+        let since = state.since.filter(|since| self.since != Some(*since));
+        self.since = state.since;
+        self.post(&outcome, since);
+        for violation in &outcome.violations {
+            tracing::error!(%violation, "kept back a configuration that Envoy would refuse");
+        }
+        if outcome.problems_changed {
+            self.sinks.problems.send_replace(Arc::new(self.engine.problems()));
+        }
+        self.sinks.observer.advanced(&outcome, started.elapsed().as_secs_f64());
     }
-    for (facts, placement) in &outcome.placed {
-        sinks.board.place(facts, placement.clone());
+
+    /// Layers come before places: a seat that moves must find its new ones.
+    fn post(&self, outcome: &Outcome, since: Option<Instant>) {
+        for (subject, layer) in &outcome.posts {
+            self.sinks.board.post(subject, Posted { layer: layer.clone(), since });
+        }
+        for (facts, placement) in &outcome.placed {
+            self.sinks.board.place(facts, placement.clone());
+        }
+        for subject in &outcome.forgotten {
+            self.sinks.board.forget(subject);
+        }
     }
-    for subject in &outcome.forgotten {
-        sinks.board.forget(subject);
-    }
-    for violation in &outcome.violations {
-        tracing::error!(%violation, "kept back a configuration that Envoy would refuse");
-    }
-    if outcome.problems_changed {
-        sinks.problems.send_replace(Arc::new(engine.problems()));
-    }
-    sinks.observer.advanced(&outcome, started.elapsed().as_secs_f64());
 }

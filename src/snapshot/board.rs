@@ -6,8 +6,8 @@
 use super::set::{Layer, Snapshot};
 use crate::model::audience::{Placement, ProxyFacts, Subject};
 use dashmap::DashMap;
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::{Notify, watch};
 
@@ -27,10 +27,26 @@ struct Place {
     placement: watch::Sender<Option<Placement>>,
 }
 
+/// Who came and who went.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Seats {
+    /// Proxies that took their first seat; perhaps again, and then they are to be placed again.
+    pub joined: BTreeSet<ProxyFacts>,
+    /// Proxies that gave up their last seat.
+    pub left: BTreeSet<ProxyFacts>,
+}
+
+/// The places, and what of them the publisher has not heard yet.
+#[derive(Debug, Default)]
+struct Places {
+    by_proxy: BTreeMap<ProxyFacts, Place>,
+    news: Seats,
+}
+
 /// The board. Shared by all streams and the publisher.
 #[derive(Debug, Default)]
 pub struct Board {
-    places: Mutex<std::collections::BTreeMap<ProxyFacts, Place>>,
+    places: Mutex<Places>,
     posts: DashMap<Subject, watch::Sender<Option<Posted>>>,
     joined: Notify,
 }
@@ -38,16 +54,8 @@ pub struct Board {
 impl Board {
     /// Takes a seat for a proxy. The snapshot arrives when the publisher has placed the proxy and computed for it.
     pub fn join(self: &Arc<Self>, facts: ProxyFacts) -> Seat {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let place =
-            places.entry(facts.clone()).or_insert_with(|| Place { seats: 0, placement: watch::Sender::new(None) });
-        place.seats += 1;
-        let placement = place.placement.subscribe();
-        let fresh = place.seats == 1;
-        drop(places);
-        if fresh {
-            self.joined.notify_one();
-        }
+        let placement = self.places().join(&facts);
+        self.joined.notify_one();
         Seat { board: self.clone(), facts, placement, halves: None, seen: false }
     }
 
@@ -56,15 +64,18 @@ impl Board {
         self.joined.notified().await;
     }
 
-    /// Who is seated now.
-    pub fn seated(&self) -> BTreeSet<ProxyFacts> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    /// Who came and who went since the last call.
+    pub fn news(&self) -> Seats {
+        std::mem::take(&mut self.places().news)
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says where a proxy belongs; wakes its seats if that is new.
     pub fn place(&self, facts: &ProxyFacts, placement: Option<Placement>) {
-        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = places.get(facts) {
+        if let Some(place) = self.places().by_proxy.get(facts) {
             place.placement.send_if_modified(|held| {
                 let differs = *held != placement;
                 *held = placement;
@@ -89,13 +100,30 @@ impl Board {
     }
 
     fn leave(&self, facts: &ProxyFacts) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = places.get_mut(facts) {
-            place.seats -= 1;
-            if place.seats == 0 {
-                places.remove(facts);
-                self.joined.notify_one();
-            }
+        self.places().leave(facts);
+        self.joined.notify_one();
+    }
+}
+
+impl Places {
+    fn join(&mut self, facts: &ProxyFacts) -> watch::Receiver<Option<Placement>> {
+        if !self.by_proxy.contains_key(facts) {
+            self.news.left.remove(facts);
+            self.news.joined.insert(facts.clone());
+        }
+        let empty = || Place { seats: 0, placement: watch::Sender::new(None) };
+        let place = self.by_proxy.entry(facts.clone()).or_insert_with(empty);
+        place.seats += 1;
+        place.placement.subscribe()
+    }
+
+    fn leave(&mut self, facts: &ProxyFacts) {
+        let Some(place) = self.by_proxy.get_mut(facts) else { return };
+        place.seats -= 1;
+        if place.seats == 0 {
+            self.by_proxy.remove(facts);
+            self.news.joined.remove(facts);
+            self.news.left.insert(facts.clone());
         }
     }
 }

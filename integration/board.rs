@@ -1,0 +1,114 @@
+//! The board: seats wait until their proxy is placed and computed for, follow it when it moves, and skip states they
+//! were too slow to see.
+
+use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
+use chancery::snapshot::board::{Board, Posted, Seat, Seats};
+use chancery::snapshot::kind::Kind;
+use chancery::snapshot::resource::Resource;
+use chancery::snapshot::set::{Layer, Snapshot};
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+fn facts() -> ProxyFacts {
+    ProxyFacts { namespace: "shop".into(), pod: "client".into(), interception: Interception::default() }
+}
+
+fn placement(sidecar: Option<&str>) -> Placement {
+    let audience = Audience { namespace: "shop".into(), interception: Interception::default(), taken: vec![] };
+    Placement { audience, workload: Workload { namespace: "shop".into(), sidecar: sidecar.map(Into::into) } }
+}
+
+fn layer(name: &str) -> Arc<Layer> {
+    let mut layer = Layer::default();
+    layer.insert(Arc::new(Resource::opaque(Kind::Cluster, name, name.as_bytes(), vec![])));
+    Arc::new(layer)
+}
+
+fn post(board: &Board, placement: &Placement, outbound: &str, since: Option<Instant>) {
+    board.post(&Subject::Audience(placement.audience.clone()), Posted { layer: layer(outbound), since });
+    board.post(&Subject::Workload(placement.workload.clone()), Posted { layer: Arc::default(), since });
+}
+
+/// The snapshot that is ready now, if any.
+fn ready(seat: &mut Seat) -> Option<Snapshot> {
+    let mut context = Context::from_waker(Waker::noop());
+    match std::pin::pin!(seat.changed()).poll(&mut context) {
+        Poll::Ready(snapshot) => Some(snapshot),
+        Poll::Pending => None,
+    }
+}
+
+fn names(snapshot: &Snapshot) -> Vec<String> {
+    snapshot.iter(Kind::Cluster).map(|resource| resource.name().to_string()).collect()
+}
+
+#[test]
+fn a_seat_waits_for_place_and_posts() {
+    let board = Arc::new(Board::default());
+    let mut seat = board.join(facts());
+    assert!(ready(&mut seat).is_none(), "not placed");
+    assert!(!seat.is_placed());
+    board.place(&facts(), Some(placement(None)));
+    assert!(ready(&mut seat).is_none(), "placed, but nothing posted");
+    post(&board, &placement(None), "one", None);
+    assert_eq!(names(&ready(&mut seat).expect("posted")), ["one"]);
+    assert!(ready(&mut seat).is_none(), "nothing new");
+}
+
+#[test]
+fn a_slow_seat_sees_the_newest_only() {
+    let board = Arc::new(Board::default());
+    let mut seat = board.join(facts());
+    board.place(&facts(), Some(placement(None)));
+    for name in ["one", "two", "three"] {
+        post(&board, &placement(None), name, None);
+    }
+    assert_eq!(names(&ready(&mut seat).expect("posted")), ["three"]);
+    assert!(ready(&mut seat).is_none());
+}
+
+#[test]
+fn a_seat_follows_its_proxy() {
+    let board = Arc::new(Board::default());
+    let mut seat = board.join(facts());
+    post(&board, &placement(None), "one", None);
+    board.place(&facts(), Some(placement(None)));
+    assert!(ready(&mut seat).is_some());
+    let moved = placement(Some("ingress"));
+    board.post(&Subject::Workload(moved.workload.clone()), Posted { layer: layer("inbound"), since: None });
+    board.place(&facts(), Some(moved));
+    assert_eq!(names(&ready(&mut seat).expect("moved")), ["one", "inbound"]);
+    board.place(&facts(), None);
+    assert!(ready(&mut seat).is_none(), "a lost Pod takes nothing away");
+}
+
+#[test]
+fn only_what_changes_under_a_seat_is_late() {
+    let board = Arc::new(Board::default());
+    let long_ago = Instant::now();
+    post(&board, &placement(None), "one", Some(long_ago));
+    board.place(&facts(), Some(placement(None)));
+    let mut seat = board.join(facts());
+    board.place(&facts(), Some(placement(None)));
+    assert_eq!(ready(&mut seat).expect("posted").since, None, "it was there before");
+    let now = Instant::now();
+    board.post(&Subject::Audience(placement(None).audience), Posted { layer: layer("two"), since: Some(now) });
+    assert_eq!(ready(&mut seat).expect("posted").since, Some(now));
+}
+
+#[test]
+fn news_tell_who_came_and_went() {
+    let board = Arc::new(Board::default());
+    let first = board.join(facts());
+    let second = board.join(facts());
+    assert_eq!(board.news(), Seats { joined: [facts()].into(), left: [].into() });
+    drop(first);
+    assert_eq!(board.news(), Seats::default());
+    drop(second);
+    let again = board.join(facts());
+    assert_eq!(board.news(), Seats { joined: [facts()].into(), left: [].into() }, "to be placed again");
+    drop(again);
+    assert_eq!(board.news(), Seats { joined: [].into(), left: [facts()].into() });
+}
