@@ -1,6 +1,8 @@
-//! The protobuf wire format, as far as pre-framed messages need it: varints, tags, length-delimited fields.
+//! The protobuf wire format, as far as pre-framed messages and map order need it: varints, tags, fields. Reading never
+//! panics.
 
 use bytes::BufMut;
+use std::ops::Range;
 
 /// Wire type 2: length-delimited.
 const LENGTH_DELIMITED: u64 = 2;
@@ -47,4 +49,56 @@ pub fn take_varint(input: &mut &[u8]) -> Option<u64> {
         }
     }
     None
+}
+
+/// A field in the encoding of its message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Field {
+    /// The field's number.
+    pub number: u32,
+    /// The value of a varint or fixed-length field, unsigned; none if the content is length-delimited.
+    pub value: Option<u64>,
+    /// Where tag, length and content lie.
+    pub whole: Range<usize>,
+    /// Where the content lies.
+    pub content: Range<usize>,
+}
+
+/// The fields of an encoded message in order; ends after a none, which stands for bytes that are not well-formed.
+pub fn fields(message: &[u8]) -> impl Iterator<Item = Option<Field>> {
+    let mut at = Some(0);
+    std::iter::from_fn(move || {
+        let start = at.filter(|&start| start < message.len())?;
+        let field = field_at(message, start);
+        at = field.as_ref().map(|field| field.whole.end);
+        Some(field)
+    })
+}
+
+/// The field that starts at that place. Groups, which proto3 does not have, count as not well-formed.
+fn field_at(message: &[u8], start: usize) -> Option<Field> {
+    let mut rest = &message[start..];
+    let tag = take_varint(&mut rest)?;
+    let number = u32::try_from(tag >> 3).ok().filter(|&number| number > 0)?;
+    let mut at = message.len() - rest.len();
+    let value = match tag & 7 {
+        0 => Some(take_varint(&mut rest)?),
+        1 => Some(u64::from_le_bytes(take(&mut rest, 8)?.try_into().ok()?)),
+        5 => Some(u64::from(u32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?))),
+        LENGTH_DELIMITED => {
+            let length = usize::try_from(take_varint(&mut rest)?).ok()?;
+            at = message.len() - rest.len();
+            take(&mut rest, length)?;
+            None
+        }
+        _ => return None,
+    };
+    let end = message.len() - rest.len();
+    Some(Field { number, value, whole: start..end, content: at..end })
+}
+
+fn take<'a>(input: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = input.split_at_checked(length)?;
+    *input = rest;
+    Some(taken)
 }

@@ -1,0 +1,63 @@
+# The commands of this project; `make` lists them. CARGO_TARGET_DIR is honoured; CHANCERY_TOOLS moves the cache of
+# fetched tools; CHANCERY_ENVOY names an Envoy to use instead of the fetched one.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+CALM := integration/tools/calm
+FETCH := integration/tools/fetch
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+.PHONY: demo
+demo: need-cargo tools ## Real Envoys, real requests, a change seen live (ONCE=1: exits by itself)
+	@$(CALM) "build" cargo build --bins --examples
+	@CHANCERY_ENVOY="$${CHANCERY_ENVOY:-$$($(FETCH) envoy)}"; export CHANCERY_ENVOY; $(if $(ONCE),ONCE='$(ONCE)') exec '$(TARGET)/debug/examples/demo'
+
+.PHONY: test
+test: need-cargo tools lint ## Everything that must hold: format, lints, all tests
+	@integration/tools/test-all
+
+.PHONY: build
+build: need-cargo ## The binary: target/debug/chancery
+	@cargo build --bins
+
+.PHONY: fmt
+fmt: need-rustfmt ## Format the sources
+	@cargo fmt
+
+.PHONY: lint
+lint: need-rustfmt need-clippy ## Formatting and clippy, warnings denied
+	@$(CALM) "format" cargo fmt --check
+	@$(CALM) "clippy" cargo clippy --all-targets -- -D warnings
+
+.PHONY: golden
+golden: need-cargo ## Rewrite the golden files; read the difference before you commit it
+	@CHANCERY_REWRITE=1 cargo test --test golden
+
+.PHONY: descriptors
+descriptors: need-cargo ## Rebuild proto/envoy.fds and proto/maps.txt, byte for byte
+	@proto/regenerate
+	@CHANCERY_REWRITE=1 $(CALM) "proto/maps.txt" cargo test --test descriptors
+
+.PHONY: tools
+tools: need-python ## Fetch the pinned tools the demo and the tests use
+	@[ -n "$${CHANCERY_ENVOY:-}" ] || $(FETCH) envoy >/dev/null
+
+.PHONY: clean-tools
+clean-tools: need-python ## Remove the cache of fetched tools
+	@$(FETCH) --clean
+
+.PHONY: need-cargo need-rustfmt need-clippy need-python
+need-cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing; install Rust 1.95 or newer, for example with rustup" >&2; exit 1; }
+need-rustfmt: need-cargo
+	@cargo fmt --version >/dev/null 2>&1 || { echo "rustfmt is missing; run: rustup component add rustfmt" >&2; exit 1; }
+need-clippy: need-cargo
+	@cargo clippy --version >/dev/null 2>&1 || { echo "clippy is missing; run: rustup component add clippy" >&2; exit 1; }
+need-python:
+	@command -v python3 >/dev/null || { echo "python3 is missing; run: apt-get install python3 python3-pip" >&2; exit 1; }

@@ -1,0 +1,107 @@
+//! One encoding serves both wire forms: what a resource holds decodes as entries of Delta and of SotW responses.
+
+use chancery::model::name::{Name as ObjectName, Namespace};
+use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef, Provenance};
+use chancery::snapshot::kind::Kind;
+use chancery::snapshot::resource::{Fragment, Ref, Resource, any};
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::rbac::v3::{Policy, Rbac};
+use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
+use prost::Message;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+fn cluster(name: &str) -> Cluster {
+    Cluster { name: name.into(), alt_stat_name: "stat;".into(), ..Cluster::default() }
+}
+
+fn resource(message: &Cluster) -> Resource {
+    Resource::new(Kind::Cluster, "c", message, Vec::new(), Provenance::default())
+}
+
+#[test]
+fn the_sotw_entry_is_a_suffix_of_the_delta_entry() {
+    let long = "x".repeat(70_000); // Lengths of one and of three bytes.
+    for name in ["c", long.as_str()] {
+        let message = cluster(name);
+        let resource = resource(&message);
+        assert!(resource.delta_entry().ends_with(&resource.sotw_entry()));
+
+        let delta = DeltaDiscoveryResponse::decode(resource.delta_entry()).expect("a response");
+        let [entry] = delta.resources.as_slice() else { panic!("one resource: {delta:?}") };
+        assert_eq!((entry.name.as_str(), &entry.version), ("c", &resource.version().to_string()));
+        let held = entry.resource.as_ref().expect("an Any");
+        assert_eq!(held.type_url, Kind::Cluster.type_url());
+        assert_eq!(Cluster::decode(held.value.as_slice()).expect("a cluster"), message);
+
+        let sotw = DiscoveryResponse::decode(resource.sotw_entry()).expect("a response");
+        assert_eq!(sotw.resources, [held.clone()]);
+    }
+}
+
+#[test]
+fn entries_follow_one_another_in_a_response() {
+    let resources = [resource(&cluster("one")), resource(&cluster("two"))];
+    let joined: Vec<u8> = resources.iter().flat_map(|resource| resource.sotw_entry()).collect();
+    let response = DiscoveryResponse::decode(joined.as_slice()).expect("a response");
+    let names = response.resources.iter().map(|held| Cluster::decode(held.value.as_slice()).expect("a cluster").name);
+    assert_eq!(names.collect::<Vec<_>>(), ["one", "two"]);
+}
+
+#[test]
+fn the_body_gives_the_message_back() {
+    for message in [cluster("c"), cluster(&"x".repeat(200)), Cluster::default()] {
+        assert_eq!(resource(&message).body(), message.encode_to_vec());
+    }
+    assert!(resource(&Cluster::default()).body().is_empty());
+}
+
+#[test]
+fn equal_content_has_an_equal_version() {
+    assert_eq!(resource(&cluster("c")).version(), resource(&cluster("c")).version());
+    assert_ne!(resource(&cluster("c")).version(), resource(&cluster("d")).version());
+    assert_eq!(resource(&cluster("c")).version().to_string().len(), 32);
+}
+
+#[test]
+fn an_any_is_canonical() {
+    let rbac = || {
+        let policies = ["a", "b", "c"].map(|name| (name.to_owned(), Policy::default()));
+        Rbac { policies: policies.into_iter().collect(), ..Rbac::default() }
+    };
+    let packed: BTreeSet<Vec<u8>> = (0..100).map(|_| any(&rbac()).value).collect();
+    let plain: BTreeSet<Vec<u8>> = (0..100).map(|_| rbac().encode_to_vec()).collect();
+    assert_eq!((packed.len(), plain.len() > 1), (1, true));
+    assert_eq!(any(&rbac()).type_url, "type.googleapis.com/envoy.config.rbac.v3.RBAC");
+}
+
+fn source(name: &str) -> Provenance {
+    let (namespace, name) = (Namespace::from("shop"), ObjectName::from(name));
+    let key = ObjectKey { kind: ObjectKind::VirtualService, namespace, name };
+    [ObjectRef { key, generation: Some(1), uid: None }].into_iter().collect()
+}
+
+#[test]
+fn fragments_make_the_whole_route_configuration() {
+    let hosts = ["a", "b"].map(|name| VirtualHost {
+        name: name.into(),
+        domains: vec![format!("{name}.example.com")],
+        ..VirtualHost::default()
+    });
+    let target = |name: &str| Ref { kind: Kind::Cluster, name: name.into() };
+    let fragments: Vec<Arc<Fragment>> = hosts
+        .iter()
+        .map(|host| Fragment::new(&host.name, 2, host, vec![target(&host.name), target("shared")], source(&host.name)))
+        .map(Arc::new)
+        .collect();
+    let head = RouteConfiguration { name: "8080".into(), ..RouteConfiguration::default() };
+    let made = Resource::of_fragments(Kind::Route, "8080", &head, fragments, source("sidecar"));
+
+    let whole = RouteConfiguration { virtual_hosts: hosts.to_vec(), ..head };
+    assert_eq!(RouteConfiguration::decode(made.body()).expect("a route configuration"), whole);
+    assert_eq!(made.refs(), [target("a"), target("b"), target("shared")]);
+    let names: Vec<String> = made.provenance().refs().iter().map(|object| object.key.name.to_string()).collect();
+    assert_eq!(names, ["a", "b", "sidecar"]);
+    assert_eq!(made.fragments().len(), 2);
+}
