@@ -7,3 +7,5 @@ pub mod model;
 pub mod publish;
 pub mod snapshot;
 pub mod translate;
+
+pub mod source;

@@ -1,0 +1,104 @@
+//! What a person is told about their files: like a problem, but with a place, and possible where no object is known.
+
+use crate::model::problem::{Problem, Severity};
+use crate::model::provenance::ObjectKey;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A line of a file.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Position {
+    /// The file.
+    pub file: Arc<Path>,
+    /// The line, counted from 1; none stands for the whole file.
+    pub line: Option<u32>,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        self.line.map_or(Ok(()), |line| write!(f, ":{line}"))
+    }
+}
+
+/// What is known about the object a finding is about; empty where nothing is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Subject {
+    /// `kind`, as written.
+    pub kind: String,
+    /// `metadata.namespace`, or the default; empty for what has none.
+    pub namespace: String,
+    /// `metadata.name`, as written.
+    pub name: String,
+}
+
+impl From<&ObjectKey> for Subject {
+    fn from(key: &ObjectKey) -> Self {
+        Self { kind: key.kind.to_string(), namespace: key.namespace.to_string(), name: key.name.to_string() }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match (&*self.namespace, &*self.name) {
+            ("", name) => name.to_owned(),
+            (namespace, "") => format!("{namespace}/?"),
+            (namespace, name) => format!("{namespace}/{name}"),
+        };
+        match (&*self.kind, &*name) {
+            ("", name) => f.write_str(name),
+            (kind, "") => f.write_str(kind),
+            (kind, name) => write!(f, "{kind} {name}"),
+        }
+    }
+}
+
+/// A [`Problem`] without its object, as parsers collect them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Note {
+    /// The path of the field, empty for the whole object.
+    pub field: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The reason, one sentence without a trailing full stop.
+    pub text: String,
+}
+
+/// Something wrong with a file or with an object in it.
+///
+/// Printed as `file:line: severity: Kind namespace/name: field: text`; what is unknown or empty is left out.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Finding {
+    /// Where.
+    pub position: Position,
+    /// About which object.
+    pub subject: Subject,
+    /// What is wrong.
+    pub note: Note,
+}
+
+impl Finding {
+    /// A problem that was found elsewhere (by translation), with its place.
+    pub fn of(problem: Problem, position: Position) -> Self {
+        let Problem { object, field, severity, text } = problem;
+        Self { position, subject: Subject::from(&object), note: Note { field, severity, text } }
+    }
+
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.note.severity
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: ", self.position, self.note.severity)?;
+        for part in [&self.subject.to_string(), &self.note.field] {
+            if !part.is_empty() {
+                write!(f, "{part}: ")?;
+            }
+        }
+        f.write_str(&self.note.text)
+    }
+}

@@ -1,0 +1,102 @@
+//! From a serde value to an object of the model: one small total parser per kind, shared by every source.
+//!
+//! Reached by any value at all; what leaves is the object, or every reason why not. Never a panic, never a guess: what is not
+//! supported is said field by field.
+
+mod core;
+mod destination_rule;
+mod endpoint_slice;
+mod expression;
+pub mod fields;
+mod identity;
+mod namespace;
+pub mod notes;
+mod pod;
+mod policy;
+mod service;
+mod sidecar;
+mod syntax;
+mod traffic_policy;
+mod virtual_service;
+
+use crate::model::object::{Meta, Object, Stored};
+use crate::model::problem::{Problem, Severity};
+use crate::model::provenance::{ObjectKey, ObjectKind};
+use crate::source::finding::{Note, Subject};
+use identity::Identity;
+use notes::Notes;
+use serde_json::Value;
+use std::hash::Hash;
+
+/// What a value turned out to be.
+#[derive(Debug)]
+pub enum Parsed {
+    /// An object of a kind that is read.
+    Known {
+        /// Which object.
+        key: ObjectKey,
+        /// The object; none if a problem is an error, or if the object is fine but means nothing to us (a VirtualService
+        /// for gateways only).
+        object: Option<Object>,
+        /// Everything wrong with it.
+        problems: Vec<Problem>,
+    },
+    /// A whole object of a kind that is not read.
+    Foreign {
+        /// What it says it is.
+        subject: Subject,
+        /// Says that it is not read.
+        note: Note,
+    },
+    /// It can't be told which object this is.
+    Unidentified {
+        /// What is known.
+        subject: Subject,
+        /// Why not more.
+        notes: Vec<Note>,
+    },
+}
+
+impl Parsed {
+    /// Whether the value was not understood: it is not an object, or one with an error.
+    pub fn failed(&self) -> bool {
+        match self {
+            Parsed::Known { problems, .. } => problems.iter().any(|problem| problem.severity == Severity::Error),
+            Parsed::Foreign { .. } => false,
+            Parsed::Unidentified { .. } => true,
+        }
+    }
+}
+
+/// Parses one Kubernetes object. An object without a namespace is in `default`, as with `kubectl apply`.
+///
+/// Annotations, status (but that of a Pod), resourceVersion and managedFields never matter: a change of them alone parses to
+/// an equal object.
+pub fn object(value: &Value) -> Parsed {
+    let mut notes = Notes::default();
+    match Identity::of(value, &mut notes) {
+        Ok(identity) => known(value, identity, notes),
+        Err(other) => *other,
+    }
+}
+
+fn known(value: &Value, identity: Identity, mut notes: Notes) -> Parsed {
+    let meta = identity.meta(value, &mut notes);
+    let key = identity.key;
+    let object = match key.kind {
+        ObjectKind::Namespace => stored(meta, namespace::parse(value, &mut notes), Object::Namespace),
+        ObjectKind::Service => stored(meta, service::parse(value, &key, &mut notes), Object::Service),
+        ObjectKind::EndpointSlice => stored(meta, endpoint_slice::parse(value, &key, &mut notes), Object::EndpointSlice),
+        ObjectKind::Pod => stored(meta, pod::parse(value, &mut notes), Object::Pod),
+        ObjectKind::DestinationRule => stored(meta, destination_rule::parse(value, &key, &mut notes), Object::DestinationRule),
+        ObjectKind::VirtualService => stored(meta, virtual_service::parse(value, &key, &mut notes), Object::VirtualService),
+        ObjectKind::Sidecar => stored(meta, sidecar::parse(value, &mut notes), Object::Sidecar),
+    };
+    let object = object.filter(|_| !notes.failed());
+    let problems = notes.into_problems(&key);
+    Parsed::Known { key, object, problems }
+}
+
+fn stored<T: Hash>(meta: Meta, value: Option<T>, wrap: fn(Stored<T>) -> Object) -> Option<Object> {
+    value.map(|value| wrap(Stored::new(meta, value)))
+}

@@ -1,0 +1,58 @@
+//! DestinationRules: host, policy, subsets.
+
+use super::notes::Notes;
+use super::traffic_policy::TrafficPolicySpec;
+use super::{policy, syntax};
+use crate::model::destination::{DestinationRule, Subset};
+use crate::model::name::Namespace;
+use crate::model::provenance::{ObjectKey, ObjectKind};
+use crate::source::yaml::marks;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct Spec {
+    host: String,
+    traffic_policy: TrafficPolicySpec,
+    subsets: Vec<SubsetSpec>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct SubsetSpec {
+    name: String,
+    labels: BTreeMap<String, String>,
+    traffic_policy: TrafficPolicySpec,
+}
+
+/// Parses a DestinationRule.
+pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<DestinationRule> {
+    let spec: Spec = policy::spec(value, ObjectKind::DestinationRule, notes)?;
+    let host = host(&spec.host, &key.namespace, notes);
+    let policy = spec.traffic_policy.parse("spec.trafficPolicy", notes);
+    let subsets = subsets(spec.subsets, notes);
+    Some(DestinationRule { host: host?, policy, subsets })
+}
+
+fn host(written: &str, namespace: &Namespace, notes: &mut Notes) -> Option<crate::model::name::Host> {
+    notes.check("spec.host", syntax::host(written, namespace))
+}
+
+fn subsets(written: Vec<SubsetSpec>, notes: &mut Notes) -> Vec<Subset> {
+    let mut names = BTreeSet::new();
+    let mut subsets = Vec::new();
+    for (at, subset) in written.into_iter().enumerate() {
+        let path = marks::index("spec.subsets", at);
+        notes.check(&format!("{path}.name"), syntax::label(&subset.name));
+        if !subset.name.is_empty() && !names.insert(subset.name.clone()) {
+            notes.error(format!("{path}.name"), format!("the subset {} is there twice", syntax::quoted(&subset.name)));
+        }
+        let labels = notes.check(&format!("{path}.labels"), syntax::labels(&subset.labels));
+        let policy = subset.traffic_policy.parse(&format!("{path}.trafficPolicy"), notes);
+        subsets.push(Subset { name: subset.name.into(), labels: labels.unwrap_or_default(), policy });
+    }
+    subsets
+}

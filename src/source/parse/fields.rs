@@ -1,0 +1,141 @@
+//! Every field Istio documents for the policy kinds, as data: what it is, and what becomes of it here.
+//!
+//! The check of manifests, a test and the reference page all read these tables. A field that isn't in them is unknown, which
+//! is an error: nothing a policy says is ignored silently.
+
+mod destination_rule;
+mod sidecar;
+mod traffic_policy;
+mod virtual_service;
+
+use crate::model::provenance::ObjectKind;
+
+/// What becomes of a field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// It is in effect.
+    Done,
+    /// A warning says that it has no effect; the rest of the object applies.
+    NoEffect,
+    /// An error says so and the object is not applied: without the field, traffic would go elsewhere or rules would widen.
+    Refused,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// A string.
+    Text,
+    /// A string such as `1.5s`.
+    Duration,
+    /// True or false.
+    Flag,
+    /// A whole number.
+    Whole,
+    /// Any number.
+    Number,
+    /// One of these strings.
+    Choice(&'static [&'static str]),
+    /// A map with these fields.
+    Object(&'static [Field]),
+    /// A list of these.
+    List(&'static Shape),
+    /// A map from any string to these.
+    Map(&'static Shape),
+}
+
+/// One field of a policy kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// The name in a manifest.
+    pub name: &'static str,
+    /// What it holds.
+    pub shape: Shape,
+    /// What becomes of it. A field inside one that isn't done shares its fate, or worse if it says so itself.
+    pub state: State,
+    /// Values, as JSON, that ask for nothing we don't do; they are fine whatever `state` says.
+    pub fine: &'static [&'static str],
+    /// What it does, or what its absence means. Completes a sentence; no full stop.
+    pub text: &'static str,
+}
+
+impl Field {
+    const fn done(name: &'static str, shape: Shape, text: &'static str) -> Self {
+        Self { name, shape, state: State::Done, fine: &[], text }
+    }
+
+    const fn without(name: &'static str, shape: Shape, text: &'static str) -> Self {
+        Self { name, shape, state: State::NoEffect, fine: &[], text }
+    }
+
+    const fn refused(name: &'static str, shape: Shape, text: &'static str) -> Self {
+        Self { name, shape, state: State::Refused, fine: &[], text }
+    }
+
+    const fn except(self, fine: &'static [&'static str]) -> Self {
+        Self { fine, ..self }
+    }
+}
+
+const TEXTS: Shape = Shape::List(&Shape::Text);
+const TEXT_MAP: Shape = Shape::Map(&Shape::Text);
+
+/// The fields of `spec` of a policy kind; none for core kinds, whose fields are those of Kubernetes.
+pub fn fields(kind: ObjectKind) -> &'static [Field] {
+    match kind {
+        ObjectKind::DestinationRule => destination_rule::FIELDS,
+        ObjectKind::VirtualService => virtual_service::FIELDS,
+        ObjectKind::Sidecar => sidecar::FIELDS,
+        ObjectKind::Namespace | ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::Pod => &[],
+    }
+}
+
+/// A field with its full path: `spec.http[].route[].weight`; `[]` stands for each element, `{}` for each key.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The path.
+    pub path: String,
+    /// What becomes of it where it stands.
+    pub state: State,
+    /// The field.
+    pub field: &'static Field,
+}
+
+/// All fields of a policy kind, each container before what it holds.
+pub fn rows(kind: ObjectKind) -> Vec<Row> {
+    let mut rows = Vec::new();
+    collect("spec", fields(kind), State::Done, &mut rows);
+    rows
+}
+
+fn collect(path: &str, fields: &'static [Field], around: State, rows: &mut Vec<Row>) {
+    for field in fields {
+        let state = worse(around, field.state);
+        let mut path = format!("{path}.{}", field.name);
+        rows.push(Row { path: path.clone(), state, field });
+        let mut shape = &field.shape;
+        loop {
+            match shape {
+                Shape::List(inner) => {
+                    path.push_str("[]");
+                    shape = inner;
+                }
+                Shape::Map(inner) => {
+                    path.push_str("{}");
+                    shape = inner;
+                }
+                Shape::Object(inner) => break collect(&path, inner, state, rows),
+                _ => break,
+            }
+        }
+    }
+}
+
+/// The state of a field of state `own` inside one of state `around`.
+pub(super) fn worse(around: State, own: State) -> State {
+    match (around, own) {
+        (State::Refused, _) | (_, State::Refused) => State::Refused,
+        (State::NoEffect, _) | (_, State::NoEffect) => State::NoEffect,
+        (State::Done, State::Done) => State::Done,
+    }
+}

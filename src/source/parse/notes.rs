@@ -1,0 +1,55 @@
+//! Collects everything wrong with one object, so that all of it is reported and not only the first.
+
+use crate::model::problem::{Problem, Severity};
+use crate::model::provenance::ObjectKey;
+use crate::source::finding::Note;
+
+/// The notes about one object.
+#[derive(Default, Debug)]
+pub struct Notes(Vec<Note>);
+
+/// How many notes one object may have; a hostile file must not fill memory with words.
+const LIMIT: usize = 1_000;
+
+impl Notes {
+    /// Something that keeps the object from being applied.
+    pub fn error(&mut self, field: impl Into<String>, text: impl Into<String>) {
+        self.push(field.into(), Severity::Error, text.into());
+    }
+
+    /// Something that has no effect or is probably not meant; the object applies.
+    pub fn warning(&mut self, field: impl Into<String>, text: impl Into<String>) {
+        self.push(field.into(), Severity::Warning, text.into());
+    }
+
+    /// Adds with a severity decided elsewhere.
+    pub fn push(&mut self, field: String, severity: Severity, text: String) {
+        // An error is never dropped for want of room: that would apply an object that is wrong.
+        if self.0.len() < LIMIT || (severity == Severity::Error && !self.failed()) {
+            self.0.push(Note { field, severity, text });
+        }
+    }
+
+    /// Whether there is an error.
+    pub fn failed(&self) -> bool {
+        self.0.iter().any(|note| note.severity == Severity::Error)
+    }
+
+    /// Notes the error of a check, if it failed.
+    pub fn check<T>(&mut self, field: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|text| self.error(field, text)).ok()
+    }
+
+    /// The notes, sorted by field.
+    pub fn into_notes(mut self) -> Vec<Note> {
+        self.0.sort();
+        self.0.dedup();
+        self.0
+    }
+
+    /// The notes as problems of an object.
+    pub fn into_problems(self, object: &ObjectKey) -> Vec<Problem> {
+        let problem = |Note { field, severity, text }| Problem { object: object.clone(), field, severity, text };
+        self.into_notes().into_iter().map(problem).collect()
+    }
+}

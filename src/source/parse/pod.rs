@@ -1,0 +1,36 @@
+//! Pods: labels, addresses, service account.
+
+use super::core::typed;
+use super::notes::Notes;
+use super::syntax;
+use crate::model::pod::Pod;
+use crate::model::problem::Severity;
+use crate::source::yaml::marks;
+use k8s_openapi::api::core::v1 as k8s;
+use serde_json::Value;
+use std::net::IpAddr;
+
+/// Parses a Pod. One without an address is an object as well: it is not running yet.
+pub fn parse(value: &Value, notes: &mut Notes) -> Option<Pod> {
+    let pod: k8s::Pod = typed(value, "", Severity::Warning, notes)?;
+    let labels = notes.check("metadata.labels", syntax::labels(&pod.metadata.labels.unwrap_or_default()));
+    let account = pod.spec.and_then(|spec| spec.service_account_name).filter(|name| !name.is_empty());
+    let account = account.unwrap_or_else(|| "default".to_owned());
+    notes.check("spec.serviceAccountName", syntax::subdomain(&account));
+    Some(Pod { addresses: addresses(pod.status.unwrap_or_default(), notes), labels: labels?, service_account: account.into() })
+}
+
+fn addresses(status: k8s::PodStatus, notes: &mut Notes) -> Vec<IpAddr> {
+    let many = status.pod_ips.unwrap_or_default().into_iter().map(|ip| ip.ip);
+    let mut written: Vec<_> = many.enumerate().map(|(at, ip)| (marks::index("status.podIPs", at), ip)).collect();
+    if written.is_empty() {
+        written.extend(status.pod_ip.filter(|ip| !ip.is_empty()).map(|ip| ("status.podIP".to_owned(), ip)));
+    }
+    let address = |(field, ip): (String, String)| {
+        notes.check(&field, ip.parse().map_err(|_| format!("{} is not an IP address", syntax::quoted(&ip))))
+    };
+    let mut addresses: Vec<IpAddr> = written.into_iter().filter_map(address).collect();
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}

@@ -1,0 +1,113 @@
+//! Services: addresses, ports, and what the ports speak (Istio's protocol selection).
+
+use super::core::typed;
+use super::notes::Notes;
+use super::syntax;
+use crate::model::name::ServiceKey;
+use crate::model::object::Labels;
+use crate::model::problem::Severity;
+use crate::model::provenance::ObjectKey;
+use crate::model::service::{Protocol, Service, ServicePort};
+use crate::source::yaml::marks;
+use k8s_openapi::api::core::v1 as k8s;
+use serde_json::Value;
+use std::net::IpAddr;
+
+/// Parses a Service. One of type ExternalName is an alias of a name outside and has no effect yet.
+pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Service> {
+    let service: k8s::Service = typed(value, "", Severity::Warning, notes)?;
+    let spec = service.spec.unwrap_or_default();
+    if spec.type_.as_deref() == Some("ExternalName") {
+        notes.warning("spec.type", "not supported yet: a Service of type ExternalName has no effect");
+        return None;
+    }
+    let selector: Option<Labels> = notes.check("spec.selector", syntax::labels(&spec.selector.clone().unwrap_or_default()));
+    let addresses = addresses(&spec, notes);
+    let ports = ports(spec.ports.unwrap_or_default(), notes);
+    if ports.is_empty() && spec.cluster_ip.as_deref() != Some("None") {
+        notes.error("spec.ports", "a Service needs a port, unless it is headless");
+    }
+    let key = ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() };
+    let host = key.host();
+    let publish_not_ready = spec.publish_not_ready_addresses.unwrap_or(false);
+    Some(Service { key, host, addresses, ports, selector: selector?, publish_not_ready })
+}
+
+fn addresses(spec: &k8s::ServiceSpec, notes: &mut Notes) -> Vec<IpAddr> {
+    let many = spec.cluster_ips.iter().flatten().enumerate().map(|(at, ip)| (marks::index("spec.clusterIPs", at), ip));
+    let mut written: Vec<_> = many.collect();
+    if written.is_empty() {
+        written.extend(spec.cluster_ip.as_ref().map(|ip| ("spec.clusterIP".to_owned(), ip)));
+    }
+    let mut addresses = Vec::new();
+    for (field, ip) in written {
+        if !matches!(&**ip, "" | "None") {
+            let address = ip.parse::<IpAddr>().map_err(|_| format!("{} is neither an IP address nor None", syntax::quoted(ip)));
+            addresses.extend(notes.check(&field, address));
+        }
+    }
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
+
+fn ports(written: Vec<k8s::ServicePort>, notes: &mut Notes) -> Vec<ServicePort> {
+    let several = written.len() > 1;
+    let mut ports: Vec<ServicePort> = Vec::new();
+    for (at, port) in written.into_iter().enumerate() {
+        let path = marks::index("spec.ports", at);
+        let name = port.name.clone().unwrap_or_default();
+        if several || !name.is_empty() {
+            notes.check(&format!("{path}.name"), syntax::label(&name));
+        }
+        let Some(number) = notes.check(&format!("{path}.port"), syntax::port(i64::from(port.port))) else { continue };
+        let transport = port.protocol.as_deref().unwrap_or("TCP");
+        if !matches!(transport, "TCP" | "UDP" | "SCTP") {
+            notes.error(&format!("{path}.protocol"), format!("{} is not TCP, UDP or SCTP", syntax::quoted(transport)));
+        }
+        let protocol = protocol(&port, number);
+        let same = |other: &ServicePort| other.number == number && (other.protocol == Protocol::Udp) == (protocol == Protocol::Udp);
+        if ports.iter().any(same) {
+            notes.error(&format!("{path}.port"), format!("the port {number} is there twice"));
+        }
+        if several && ports.iter().any(|other| *other.name == *name) {
+            notes.error(&format!("{path}.name"), format!("the port name {} is there twice", syntax::quoted(&name)));
+        }
+        ports.push(ServicePort { name: name.into(), number, protocol });
+    }
+    ports.sort_by(|a, b| (a.number, &a.name).cmp(&(b.number, &b.name)));
+    ports
+}
+
+/// Ports whose protocol speaks server-first, so that sniffing would wait for ever: SMTP, DNS, MySQL, MongoDB.
+const SERVER_FIRST: [u16; 4] = [25, 53, 3306, 27017];
+
+/// `appProtocol`, else the prefix of the port's name, else nothing said.
+fn protocol(port: &k8s::ServicePort, number: u16) -> Protocol {
+    if matches!(port.protocol.as_deref(), Some("UDP" | "SCTP")) {
+        return Protocol::Udp;
+    }
+    let said = match port.app_protocol.as_deref() {
+        Some("kubernetes.io/h2c") => Some(Protocol::Http2),
+        Some("kubernetes.io/ws") => Some(Protocol::Http),
+        Some("kubernetes.io/wss") => Some(Protocol::Tcp),
+        Some(name) => named(name),
+        None => named(port.name.as_deref().unwrap_or_default()),
+    };
+    said.unwrap_or(if SERVER_FIRST.contains(&number) { Protocol::Tcp } else { Protocol::Unnamed })
+}
+
+/// What a name, or its part before the first `-`, says. Letter case doesn't matter.
+pub(super) fn named(name: &str) -> Option<Protocol> {
+    let name = name.to_ascii_lowercase();
+    if name.starts_with("grpc-web") {
+        return Some(Protocol::Http2);
+    }
+    match name.split('-').next().unwrap_or_default() {
+        "http" => Some(Protocol::Http),
+        "http2" | "grpc" => Some(Protocol::Http2),
+        "https" | "tls" | "tcp" | "mongo" | "mysql" | "redis" => Some(Protocol::Tcp),
+        "udp" => Some(Protocol::Udp),
+        _ => None,
+    }
+}

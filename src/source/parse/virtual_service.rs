@@ -1,0 +1,157 @@
+//! VirtualServices: hosts, and rules for requests.
+
+mod conditions;
+
+use super::notes::Notes;
+use super::{policy, syntax};
+use crate::model::name::{Host, Namespace};
+use crate::model::provenance::{ObjectKey, ObjectKind};
+use crate::model::route::{Destination, HttpRoute, VirtualService, WeightedDestination};
+use crate::source::yaml::marks;
+use conditions::MatchSpec;
+use serde::Deserialize;
+use serde_json::{Number, Value};
+use std::time::Duration;
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Spec {
+    hosts: Vec<String>,
+    gateways: Vec<String>,
+    http: Vec<RouteSpec>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RouteSpec {
+    name: String,
+    #[serde(rename = "match")]
+    matches: Vec<MatchSpec>,
+    route: Vec<WeightedSpec>,
+    timeout: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct WeightedSpec {
+    destination: DestinationSpec,
+    weight: Option<Number>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct DestinationSpec {
+    host: String,
+    subset: Option<String>,
+    port: Option<PortSpec>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PortSpec {
+    number: Option<i64>,
+}
+
+/// The word in `gateways` that stands for all sidecars.
+const MESH: &str = "mesh";
+
+/// The share of a single destination, whatever it says: it gets every request.
+const WHOLE: u32 = 100;
+
+/// Parses a VirtualService. One for gateways only is fine and nothing to us.
+pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<VirtualService> {
+    let spec: Spec = policy::spec(value, ObjectKind::VirtualService, notes)?;
+    let hosts = hosts(&spec.hosts, &key.namespace, notes);
+    let routes = spec.http.into_iter().enumerate();
+    let http: Vec<_> =
+        routes.map(|(at, route)| route.parse(&marks::index("spec.http", at), &key.namespace, notes)).collect();
+    if http.is_empty() && value.pointer("/spec/tcp").is_none() && value.pointer("/spec/tls").is_none() {
+        notes.error("spec.http", "a VirtualService needs at least one rule");
+    }
+    if !spec.gateways.is_empty() && !spec.gateways.iter().any(|gateway| gateway == MESH) {
+        notes.warning("spec.gateways", "gateways are not supported yet, and without mesh sidecars are not meant: no effect");
+        return None;
+    }
+    Some(VirtualService { hosts, http })
+}
+
+fn hosts(written: &[String], namespace: &Namespace, notes: &mut Notes) -> Vec<Host> {
+    if written.is_empty() {
+        notes.error("spec.hosts", "at least one host is needed");
+    }
+    let mut hosts: Vec<Host> = Vec::new();
+    for (at, text) in written.iter().enumerate() {
+        let path = marks::index("spec.hosts", at);
+        let Some(host) = notes.check(&path, syntax::host(text, namespace)) else { continue };
+        if host.as_str() == "*" {
+            notes.error(&path, "* is for gateways only; sidecars need to know the host");
+        } else if let Some(other) = hosts.iter().find(|other| covers(other, &host) || covers(&host, other)) {
+            notes.error(&path, format!("{host} and {other} of the same VirtualService overlap"));
+        }
+        hosts.push(host);
+    }
+    hosts
+}
+
+/// Whether each name of `inner` is one of `outer`.
+fn covers(outer: &Host, inner: &Host) -> bool {
+    match outer.as_str().strip_prefix('*') {
+        Some(suffix) => inner.as_str().trim_start_matches('*').ends_with(suffix),
+        None => outer == inner,
+    }
+}
+
+impl RouteSpec {
+    fn parse(self, path: &str, namespace: &Namespace, notes: &mut Notes) -> HttpRoute {
+        let matches = self.matches.into_iter().enumerate();
+        let timeout = self.timeout.and_then(|text| notes.check(&format!("{path}.timeout"), syntax::duration(&text)));
+        HttpRoute {
+            name: self.name.into(),
+            matches: matches.map(|(at, spec)| spec.parse(&marks::index(&format!("{path}.match"), at), notes)).collect(),
+            destinations: destinations(self.route, &format!("{path}.route"), namespace, notes),
+            timeout: timeout.filter(|timeout| *timeout > Duration::ZERO),
+        }
+    }
+}
+
+fn destinations(written: Vec<WeightedSpec>, path: &str, namespace: &Namespace, notes: &mut Notes) -> Vec<WeightedDestination> {
+    let several = written.len() > 1;
+    if written.is_empty() {
+        notes.error(path, "at least one destination is needed");
+    }
+    let mut destinations = Vec::new();
+    let mut sum = 0u64;
+    for (at, spec) in written.into_iter().enumerate() {
+        let path = marks::index(path, at);
+        if several && spec.weight.is_none() {
+            notes.warning(&path, "has no weight among others, so it gets no requests");
+        }
+        let written = spec.weight.unwrap_or_else(|| 0.into());
+        let weight = notes.check(&format!("{path}.weight"), syntax::within(&written, 0, i32::MAX.unsigned_abs()));
+        // A weight that is out of bounds was noted; it must not look like a sum of zero as well.
+        sum += u64::from(weight.unwrap_or(1));
+        let weight = if several { weight.unwrap_or(0) } else { WHOLE };
+        let destination = spec.destination.parse(&format!("{path}.destination"), namespace, notes);
+        destinations.extend(destination.map(|destination| WeightedDestination { destination, weight }));
+    }
+    if several && sum == 0 {
+        notes.error(path, "the weights of all destinations are 0; at least one must be more");
+    }
+    if sum > u64::from(u32::MAX) {
+        notes.error(path, format!("the weights add up to {sum}; at most {} is allowed", u32::MAX));
+    }
+    destinations
+}
+
+impl DestinationSpec {
+    fn parse(self, path: &str, namespace: &Namespace, notes: &mut Notes) -> Option<Destination> {
+        let host = notes.check(&format!("{path}.host"), syntax::plain_host(&self.host, namespace));
+        let subset = self.subset.filter(|subset| !subset.is_empty());
+        if let Some(subset) = &subset {
+            notes.check(&format!("{path}.subset"), syntax::label(subset));
+        }
+        let number = self.port.map(|port| port.number.unwrap_or(0));
+        let port = number.and_then(|number| notes.check(&format!("{path}.port.number"), syntax::port(number)));
+        Some(Destination { host: host?, subset: subset.map(Into::into), port })
+    }
+}
