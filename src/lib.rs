@@ -4,3 +4,5 @@
 
 pub mod model;
 pub mod snapshot;
+pub mod telemetry;
+pub mod xds;
