@@ -1,11 +1,15 @@
 //! chancery: an xDS control plane for Envoy sidecars whose cost follows the change.
 //!
-//! In reading order: [`model`] holds what is known about the world; [`snapshot`] holds resources without meaning.
+//! In the order a change travels: [`source`] parses manifests into the nouns of [`model`]; [`keeper`] applies them to the
+//! World; [`publish`] recomputes what a change reaches through [`translate`] and posts a [`snapshot`]; [`xds`] streams
+//! the difference to proxies. [`cli`] is how people start all this, [`telemetry`] how they watch it.
 
+pub mod cli;
 pub mod keeper;
 pub mod model;
 pub mod publish;
 pub mod snapshot;
-pub mod translate;
-
 pub mod source;
+pub mod telemetry;
+pub mod translate;
+pub mod xds;

@@ -3,6 +3,7 @@
 //! `publish` makes resources and posts snapshots on the board; `xds` takes them from there. This room knows no policy
 //! and no protocol.
 
+pub mod absent;
 pub mod board;
 pub mod canonical;
 pub mod kind;

@@ -1,0 +1,40 @@
+//! What the process says about itself: logs, metrics, readiness.
+//!
+//! Every subsystem reaches its own metrics struct through [`Metrics`]; no metric name is written anywhere else. No logic
+//! of the product belongs here.
+
+pub mod logging;
+pub mod readiness;
+pub mod xds;
+
+use prometheus::{Registry, TextEncoder};
+use xds::XdsMetrics;
+
+/// Every metric of the process, one struct per subsystem.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// The xDS server's metrics.
+    pub xds: XdsMetrics,
+}
+
+impl Metrics {
+    /// Registers every metric with a registry of its own, so that two servers in one process don't share counters.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let xds = XdsMetrics::register(&registry);
+        Self { registry, xds }
+    }
+
+    /// Every metric in the Prometheus text format.
+    pub fn render(&self) -> String {
+        let families = self.registry.gather();
+        TextEncoder::new().encode_to_string(&families).expect("our own metric names and labels are valid")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

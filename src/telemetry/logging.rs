@@ -1,0 +1,51 @@
+//! Sets up logging, once, at start: tracing events to standard error, as text or JSON lines.
+
+use std::str::FromStr;
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::util::TryInitError;
+
+/// How log events are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Format {
+    /// One line for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
+            other => Err(format!("log format {other:?} is not one of text, json")),
+        }
+    }
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, Error)]
+pub enum LoggingError {
+    /// The level is neither a level nor a list of `target=level`.
+    #[error("the log level is not valid: {0}")]
+    Level(#[from] ParseError),
+    /// Something else has set up logging before.
+    #[error("logging is already set up: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sends log events of at least `level` (`info`, or a list such as `info,chancery::xds=debug`) to standard error.
+pub fn init(format: Format, level: &str) -> Result<(), LoggingError> {
+    use tracing_subscriber::util::SubscriberInitExt;
+    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(level)?).with_writer(std::io::stderr);
+    match format {
+        Format::Text => builder.finish().try_init()?,
+        Format::Json => builder.json().flatten_event(true).finish().try_init()?,
+    }
+    Ok(())
+}

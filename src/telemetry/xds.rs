@@ -1,0 +1,99 @@
+//! The xDS server's metrics: methods named for events.
+//!
+//! Labels take values from closed sets only: never a name or a text a client sent.
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use std::time::Duration;
+
+/// Seconds; from a lone change on loopback to a client that is in trouble.
+const CHANGE_TO_ACK_BUCKETS: [f64; 14] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// The xDS server's metrics. Clones share the counters.
+#[derive(Clone, Debug)]
+pub struct XdsMetrics {
+    streams: IntGauge,
+    responses: IntCounterVec,
+    response_bytes: IntCounterVec,
+    requests: IntCounterVec,
+    refusals: IntCounterVec,
+    stream_ends: IntCounterVec,
+    change_to_ack: Histogram,
+}
+
+impl XdsMetrics {
+    /// Creates the metrics in `registry`.
+    pub(super) fn register(registry: &Registry) -> Self {
+        let buckets = HistogramOpts::new(
+            "chancery_change_to_ack_seconds",
+            "Time from seeing a change to a client's ACK of a response that carries it.",
+        )
+        .buckets(CHANGE_TO_ACK_BUCKETS.to_vec());
+        let metrics = Self {
+            streams: IntGauge::new("chancery_xds_streams", "Open ADS streams.").expect("a valid name"),
+            responses: counters("chancery_xds_responses_total", "Responses sent.", &["type"]),
+            response_bytes: counters("chancery_xds_response_bytes_total", "Bytes of responses sent.", &["type"]),
+            requests: counters("chancery_xds_requests_total", "Requests received.", &["type", "outcome"]),
+            refusals: counters("chancery_xds_refusals_total", "Streams refused.", &["reason"]),
+            stream_ends: counters("chancery_xds_stream_ends_total", "Streams ended.", &["reason"]),
+            change_to_ack: Histogram::with_opts(buckets).expect("a valid name"),
+        };
+        metrics.enter(registry);
+        metrics
+    }
+
+    fn enter(&self, registry: &Registry) {
+        let counters = [&self.responses, &self.response_bytes, &self.requests, &self.refusals, &self.stream_ends];
+        for counter in counters {
+            registry.register(Box::new(counter.clone())).expect("each name is registered once");
+        }
+        registry.register(Box::new(self.streams.clone())).expect("each name is registered once");
+        registry.register(Box::new(self.change_to_ack.clone())).expect("each name is registered once");
+    }
+
+    /// A stream has opened; it counts as open until the guard is dropped.
+    pub fn stream_opened(&self) -> OpenStream {
+        self.streams.inc();
+        OpenStream(self.streams.clone())
+    }
+
+    /// A response of that type and size was handed to the connection.
+    pub fn response_sent(&self, kind: &str, bytes: usize) {
+        self.responses.with_label_values(&[kind]).inc();
+        self.response_bytes.with_label_values(&[kind]).inc_by(bytes as u64);
+    }
+
+    /// A request was understood as `outcome`: init, ack, nack, stale or change.
+    pub fn request_received(&self, kind: &str, outcome: &str) {
+        self.requests.with_label_values(&[kind, outcome]).inc();
+    }
+
+    /// A stream was refused something it asked for and is ended for it.
+    pub fn refused(&self, reason: &str) {
+        self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// A stream has ended.
+    pub fn stream_ended(&self, reason: &str) {
+        self.stream_ends.with_label_values(&[reason]).inc();
+    }
+
+    /// A client has acknowledged a change seen `age` ago.
+    pub fn change_acknowledged(&self, age: Duration) {
+        self.change_to_ack.observe(age.as_secs_f64());
+    }
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, help), labels).expect("a valid name")
+}
+
+/// Counts as an open stream as long as it lives.
+#[derive(Debug)]
+pub struct OpenStream(IntGauge);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,17 @@
+//! xDS: streams resources from the board to Envoy, SotW and Delta, over one ADS stream a proxy.
+//!
+//! In reading order: [`request`] and [`response`] are what a session takes and gives, [`session`] is the protocol
+//! without I/O, [`sotw`] and [`delta`] are its two wire forms, [`stream`] is one connection's loop, [`server`] the gRPC
+//! service. Nothing here knows what a resource means.
+
+pub mod absent;
+pub mod delta;
+pub mod digest;
+pub mod frames;
+pub mod gate;
+pub mod refusal;
+pub mod request;
+pub mod response;
+pub mod session;
+pub mod sotw;
+pub mod subscription;

@@ -1,0 +1,84 @@
+//! Why the server ends a stream: a sentence for the client, a gRPC code, and a label for the metrics.
+
+use crate::snapshot::kind::Kind;
+use thiserror::Error;
+use tonic::Code;
+
+/// Why the server ends a stream.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum Refusal {
+    /// The first request of a stream must say who asks (xDS protocol, "Basic protocol overview").
+    #[error("the first request of a stream must carry a node with an id")]
+    NoNode,
+    /// On an aggregated stream only the type URL says what a request is about.
+    #[error("a request on an aggregated stream must carry a type_url")]
+    NoType,
+    /// The node is not one this server configures.
+    #[error("{0}")]
+    Identity(String),
+    /// More names than a stream may subscribe to.
+    #[error("{count} {kind} names were asked for; the limit is {limit} names per type")]
+    TooManyNames {
+        /// The type asked for.
+        kind: Kind,
+        /// How many names were asked for.
+        count: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// A resource name beyond any that exists.
+    #[error("a {kind} name of {length} bytes was asked for; the limit is {limit} bytes")]
+    NameTooLong {
+        /// The type asked for.
+        kind: Kind,
+        /// The name's length in bytes.
+        length: usize,
+        /// The allowed length in bytes.
+        limit: usize,
+    },
+    /// A request larger than the server reads.
+    #[error("{0}")]
+    TooLarge(String),
+    /// A request that is not protobuf, or not gRPC.
+    #[error("a request could not be read: {0}")]
+    Garbage(String),
+    /// Nothing may be answered from a half-known world.
+    #[error("not ready: waiting for {0}")]
+    NotReady(String),
+    /// The proxy's Pod did not appear in time, or nothing was computed for it.
+    #[error("{0}")]
+    Unknown(String),
+    /// The server is going away.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+impl Refusal {
+    /// The gRPC status code that ends the stream.
+    pub fn code(&self) -> Code {
+        match self {
+            Refusal::NoNode | Refusal::NoType | Refusal::Identity(_) => Code::InvalidArgument,
+            Refusal::TooManyNames { .. } | Refusal::NameTooLong { .. } | Refusal::TooLarge(_) => {
+                Code::ResourceExhausted
+            }
+            Refusal::Garbage(_) => Code::Internal,
+            Refusal::NotReady(_) | Refusal::Unknown(_) | Refusal::ShuttingDown => Code::Unavailable,
+        }
+    }
+
+    /// A short word for metrics and logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Refusal::NoNode => "no_node",
+            Refusal::NoType => "no_type",
+            Refusal::Identity(_) => "identity",
+            Refusal::TooManyNames { .. } => "too_many_names",
+            Refusal::NameTooLong { .. } => "name_too_long",
+            Refusal::TooLarge(_) => "too_large",
+            Refusal::Garbage(_) => "garbage",
+            Refusal::NotReady(_) => "not_ready",
+            Refusal::Unknown(_) => "unknown_proxy",
+            Refusal::ShuttingDown => "shutdown",
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A request of either wire form, as the session sees it.
+//!
+//! The version a client reports is left out: it is not evidence of an ACK, of a NACK or of what the client holds
+//! (protocol rule 3; after a NACK a SotW client reports an old version with other contents).
+
+use envoy_types::pb::envoy::config::core::v3::Node;
+
+/// The two forms of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wire {
+    /// State of the world: `StreamAggregatedResources`.
+    Sotw,
+    /// Incremental: `DeltaAggregatedResources`.
+    Delta,
+}
+
+impl Wire {
+    /// A short word for logs and the admin port: `sotw` or `delta`.
+    pub fn short(self) -> &'static str {
+        match self {
+            Wire::Sotw => "sotw",
+            Wire::Delta => "delta",
+        }
+    }
+}
+
+/// A request of either wire form.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Request {
+    /// Which type the request is about.
+    pub type_url: String,
+    /// Who asks; clients may leave it out after the first request of a stream.
+    pub node: Option<Node>,
+    /// The response this answers; empty if none.
+    pub nonce: String,
+    /// Why the response was rejected; none if it was not.
+    pub error: Option<String>,
+    /// What the client asks for.
+    pub names: Names,
+}
+
+/// What a request asks for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Names {
+    /// SotW: all names the client wants from now on.
+    All(Vec<String>),
+    /// Delta: what is added to and taken from the subscription.
+    Change {
+        /// Names to be added, each of which is answered.
+        subscribe: Vec<String>,
+        /// Names to be dropped.
+        unsubscribe: Vec<String>,
+        /// Names and versions the client holds from an earlier stream; means something in a type's first request only.
+        initial: Vec<(String, String)>,
+    },
+}
+
+impl Names {
+    /// Every name the request carries.
+    pub fn iter(&self) -> impl Iterator<Item = &String> {
+        let (first, second, initial): (&[String], &[String], &[(String, String)]) = match self {
+            Names::All(names) => (names, &[], &[]),
+            Names::Change { subscribe, unsubscribe, initial } => (subscribe, unsubscribe, initial),
+        };
+        first.iter().chain(second).chain(initial.iter().map(|(name, _)| name))
+    }
+}

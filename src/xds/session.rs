@@ -1,0 +1,226 @@
+//! The protocol without I/O: requests, snapshots and time come in, responses come out, one at a time.
+//!
+//! A session never says what changed: it holds the newest snapshot and, per type, the names about which the client's
+//! state differs from it. Whoever polls late skips states and loses nothing. No request, in any order, makes it panic
+//! or grow without bound.
+
+pub mod rejection;
+pub mod status;
+pub mod track;
+
+use super::gate;
+use super::refusal::Refusal;
+use super::request::{Names, Request, Wire};
+use super::response::Response;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::Resource;
+use crate::snapshot::set::Snapshot;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use track::{Phase, Track};
+
+/// How long an unanswered response holds back the next of its type: Envoy withholds every ACK of clusters while any
+/// cluster warms, and what waits may be the cure.
+pub const IN_FLIGHT: Duration = Duration::from_secs(1);
+/// How many names of one type a stream may ask for.
+pub const MAX_NAMES: usize = 100_000;
+/// How long a resource name may be, in bytes.
+pub const MAX_NAME: usize = 1024;
+/// How many types that aren't served are remembered, so that each is counted once.
+const MAX_UNKNOWN_TYPES: usize = 32;
+
+/// How a request was understood.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The first of its type on the stream.
+    Init,
+    /// Accepts the response in flight.
+    Ack,
+    /// Rejects the response in flight.
+    Nack,
+    /// Answers a response that is no longer the newest.
+    Stale,
+    /// Answers nothing; it may change the subscription.
+    Change,
+}
+
+impl Outcome {
+    /// A short word for metrics and logs.
+    pub fn short(self) -> &'static str {
+        match self {
+            Outcome::Init => "init",
+            Outcome::Ack => "ack",
+            Outcome::Nack => "nack",
+            Outcome::Stale => "stale",
+            Outcome::Change => "change",
+        }
+    }
+}
+
+/// What a request was: for metrics and logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// The request's type; none for a type that is not served.
+    pub kind: Option<Kind>,
+    /// How it was understood.
+    pub outcome: Outcome,
+    /// For an ACK of a response that carried a change: the time since the change was seen.
+    pub change_to_ack: Option<Duration>,
+}
+
+/// What happened on a stream that is worth counting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Requests that answer a response that is no longer the newest.
+    pub stale: u64,
+    /// Those of them that reject it.
+    pub late_rejections: u64,
+    /// Requests whose node differs from the first.
+    pub node_mismatches: u64,
+    /// Types asked for that are not served.
+    pub unknown_types: u64,
+    /// Secrets asked for that do not exist.
+    pub missing_secrets: u64,
+}
+
+/// One stream's protocol state.
+#[derive(Debug)]
+pub struct Session {
+    tracks: [Track; Kind::ALL.len()],
+    snapshot: Snapshot,
+    /// Whether a snapshot has arrived; nothing is answered before.
+    ready: bool,
+    node_id: Option<String>,
+    /// The nonce of the newest response: a counter per stream, so that no two responses share one.
+    nonce: u64,
+    unknown_types: BTreeSet<String>,
+    counters: Counters,
+}
+
+impl Session {
+    /// A session of a stream that has just opened.
+    pub fn new(wire: Wire) -> Self {
+        Self {
+            tracks: Kind::ALL.map(|kind| Track::new(kind, wire)),
+            snapshot: Snapshot::default(),
+            ready: false,
+            node_id: None,
+            nonce: 0,
+            unknown_types: BTreeSet::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes a request. None: there is nothing to count about it. An error ends the stream.
+    pub fn on_request(&mut self, request: &Request, now: Instant) -> Result<Option<Received>, Refusal> {
+        self.identify(request)?;
+        if request.type_url.is_empty() {
+            return Err(Refusal::NoType);
+        }
+        let Some(kind) = Kind::from_type_url(&request.type_url) else {
+            return Ok(self.on_unknown_type(&request.type_url));
+        };
+        check_names(kind, &request.names)?;
+        // Clients ask for endpoints and secrets before clusters only when they were left warming by an earlier stream.
+        let warming = matches!(kind, Kind::Endpoint | Kind::Secret) && !self.track(Kind::Cluster).is_asked();
+        let track = &mut self.tracks[kind as usize];
+        let received = track.answer(request, now);
+        track.subscribe(&request.names, received.outcome == Outcome::Init, warming, &self.snapshot)?;
+        if received.outcome == Outcome::Stale {
+            self.counters.stale += 1;
+            self.counters.late_rejections += u64::from(request.error.is_some());
+        }
+        Ok(Some(received))
+    }
+
+    /// The first node is kept; a later one may be left out, and can't change who the stream belongs to.
+    fn identify(&mut self, request: &Request) -> Result<(), Refusal> {
+        let id = request.node.as_ref().map(|node| node.id.as_str()).filter(|id| !id.is_empty());
+        match (&self.node_id, id) {
+            (None, None) => return Err(Refusal::NoNode),
+            (None, Some(id)) => self.node_id = Some(id.to_owned()),
+            (Some(first), Some(id)) if first != id => self.counters.node_mismatches += 1,
+            (Some(_), _) => {}
+        }
+        Ok(())
+    }
+
+    fn on_unknown_type(&mut self, type_url: &str) -> Option<Received> {
+        let room = self.unknown_types.len() < MAX_UNKNOWN_TYPES && type_url.len() <= MAX_NAME;
+        if !room || !self.unknown_types.insert(type_url.to_owned()) {
+            return None;
+        }
+        self.counters.unknown_types += 1;
+        Some(Received { kind: None, outcome: Outcome::Init, change_to_ack: None })
+    }
+
+    /// Takes the newest snapshot. Costs in proportion to what differs from the last.
+    pub fn on_snapshot(&mut self, snapshot: Snapshot, _now: Instant) {
+        let since = snapshot.since.filter(|_| self.ready);
+        for track in &mut self.tracks {
+            track.compare(&self.snapshot, &snapshot, since);
+        }
+        self.snapshot = snapshot;
+        self.ready = true;
+    }
+
+    /// The next response to send, if any. Additions go in the order of [`Kind::ALL`], removals after all of them.
+    pub fn poll(&mut self, now: Instant) -> Option<Response> {
+        if !self.ready {
+            return None;
+        }
+        self.tracks.iter_mut().for_each(|track| track.age(now));
+        Kind::ALL.into_iter().find_map(|kind| self.send(kind, Phase::Add, now)).or_else(|| {
+            gate::may_remove(&self.tracks).then_some(())?;
+            gate::REMOVALS.into_iter().find_map(|kind| self.send(kind, Phase::Remove, now))
+        })
+    }
+
+    fn send(&mut self, kind: Kind, phase: Phase, now: Instant) -> Option<Response> {
+        let track = &mut self.tracks[kind as usize];
+        let batch = track.take(phase, &self.snapshot, &mut self.counters)?;
+        self.nonce += 1;
+        let version = track.sent(self.nonce, now);
+        self.renew_children(&batch.changed);
+        let (resources, removed) = (batch.resources, batch.removed);
+        Some(Response { kind, nonce: self.nonce, version, resources, removed })
+    }
+
+    /// Endpoints and secrets follow their owner, changed or not: Envoy warms a changed cluster until its endpoints are
+    /// sent again, but does not ask for them again.
+    fn renew_children(&mut self, changed: &[Arc<Resource>]) {
+        for child in changed.iter().flat_map(|resource| resource.refs()) {
+            if matches!(child.kind, Kind::Endpoint | Kind::Secret) {
+                self.tracks[child.kind as usize].renew(&child.name, &self.snapshot);
+            }
+        }
+    }
+
+    /// When [`Session::poll`] has to be called again although nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let waits = self.ready && self.tracks.iter().any(Track::has_work);
+        waits.then(|| self.tracks.iter().filter_map(Track::ages_at).min()).flatten()
+    }
+
+    /// What happened on the stream so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn track(&self, kind: Kind) -> &Track {
+        &self.tracks[kind as usize]
+    }
+}
+
+/// Bounds what one request can make the session remember.
+fn check_names(kind: Kind, names: &Names) -> Result<(), Refusal> {
+    if let Some(name) = names.iter().find(|name| name.len() > MAX_NAME) {
+        return Err(Refusal::NameTooLong { kind, length: name.len(), limit: MAX_NAME });
+    }
+    let count = match names {
+        Names::All(names) => names.len(),
+        Names::Change { subscribe, initial, .. } => subscribe.len().max(initial.len()),
+    };
+    if count > MAX_NAMES { Err(Refusal::TooManyNames { kind, count, limit: MAX_NAMES }) } else { Ok(()) }
+}

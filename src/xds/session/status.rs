@@ -1,0 +1,57 @@
+//! What a stream's state looks like from outside: per type what is desired, sent, accepted and rejected.
+
+use super::Session;
+use super::rejection::Rejection;
+use super::track::Track;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::Version;
+use std::time::Instant;
+
+/// One type's state on one stream. Versions are those of everything the client wants of the type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TypeStatus {
+    /// The type.
+    pub kind: Kind,
+    /// Whether the client wants every resource of the type.
+    pub wildcard: bool,
+    /// How many names it asked for explicitly.
+    pub names: usize,
+    /// How many names have something waiting to be sent.
+    pub waiting: usize,
+    /// The version the client should hold.
+    pub desired: Version,
+    /// The version it holds once it has applied everything sent, and when that was sent.
+    pub sent: Option<(Version, Instant)>,
+    /// The newest version it accepted, and when.
+    pub acked: Option<(Version, Instant)>,
+    /// The newest version it rejected.
+    pub nacked: Option<Rejection>,
+    /// When the response was sent that it has not answered yet.
+    pub in_flight_since: Option<Instant>,
+}
+
+impl Session {
+    /// The state of every type the client has asked for. Costs in proportion to what is waiting to be sent.
+    pub fn status(&self) -> Vec<TypeStatus> {
+        self.tracks.iter().filter(|track| track.is_asked()).map(|track| self.type_status(track)).collect()
+    }
+
+    /// The newest rejection of a type.
+    pub fn rejection(&self, kind: Kind) -> Option<&Rejection> {
+        self.track(kind).nacked.as_ref()
+    }
+
+    fn type_status(&self, track: &Track) -> TypeStatus {
+        TypeStatus {
+            kind: track.kind,
+            wildcard: track.subscription.is_wildcard(),
+            names: track.subscription.names().len(),
+            waiting: track.waiting(),
+            desired: track.desired(&self.snapshot),
+            sent: track.sent,
+            acked: track.acked,
+            nacked: track.nacked.clone(),
+            in_flight_since: track.in_flight_since(),
+        }
+    }
+}

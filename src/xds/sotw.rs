@@ -1,0 +1,21 @@
+//! The SotW wire form: `DiscoveryRequest` in, framed `DiscoveryResponse` out.
+
+use super::frames::Fields;
+use super::request::{Names, Request};
+use crate::snapshot::resource::Resource;
+use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
+
+/// Field numbers of `envoy.service.discovery.v3.DiscoveryResponse`.
+pub const FIELDS: Fields = Fields { version: 1, type_url: 4, nonce: 5, removed: None, entry: Resource::sotw_entry };
+
+impl From<DiscoveryRequest> for Request {
+    fn from(request: DiscoveryRequest) -> Self {
+        Request {
+            type_url: request.type_url,
+            node: request.node,
+            nonce: request.response_nonce,
+            error: request.error_detail.map(|status| status.message),
+            names: Names::All(request.resource_names),
+        }
+    }
+}
