@@ -86,10 +86,16 @@ fn known(value: &Value, identity: Identity, mut notes: Notes) -> Parsed {
     let object = match key.kind {
         ObjectKind::Namespace => stored(meta, namespace::parse(value, &mut notes), Object::Namespace),
         ObjectKind::Service => stored(meta, service::parse(value, &key, &mut notes), Object::Service),
-        ObjectKind::EndpointSlice => stored(meta, endpoint_slice::parse(value, &key, &mut notes), Object::EndpointSlice),
+        ObjectKind::EndpointSlice => {
+            stored(meta, endpoint_slice::parse(value, &key, &mut notes), Object::EndpointSlice)
+        }
         ObjectKind::Pod => stored(meta, pod::parse(value, &mut notes), Object::Pod),
-        ObjectKind::DestinationRule => stored(meta, destination_rule::parse(value, &key, &mut notes), Object::DestinationRule),
-        ObjectKind::VirtualService => stored(meta, virtual_service::parse(value, &key, &mut notes), Object::VirtualService),
+        ObjectKind::DestinationRule => {
+            stored(meta, destination_rule::parse(value, &key, &mut notes), Object::DestinationRule)
+        }
+        ObjectKind::VirtualService => {
+            stored(meta, virtual_service::parse(value, &key, &mut notes), Object::VirtualService)
+        }
         ObjectKind::Sidecar => stored(meta, sidecar::parse(value, &mut notes), Object::Sidecar),
     };
     let object = object.filter(|_| !notes.failed());

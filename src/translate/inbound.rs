@@ -2,7 +2,7 @@
 
 use super::cluster::{base, circuit_breakers, discovery, downstream_protocol, single};
 use super::filter::{Http, RouteSource, http_chain, tcp_chain};
-use super::unit::{InboundInputs, Inputs, Selection};
+use super::unit::{InboundInputs, Inputs, Lifetime, Selection};
 use super::{listener as outbound, names, route};
 use crate::model::audience::Workload;
 use crate::model::destination::ConnectionPool;
@@ -55,7 +55,7 @@ pub fn listener(inputs: &InboundInputs) -> Resource {
         let routes = RouteSource::Inline(Box::new(route::inbound(&cluster, inputs.port)));
         http_chain(Http { name: name.clone(), stats: format!("inbound_{name}"), routes })
     } else {
-        tcp_chain(&cluster)
+        tcp_chain(&cluster, Lifetime::default())
     };
     let listener = outbound::bound(&name, (inputs.bind, inputs.port), TrafficDirection::Inbound, chain);
     let refs = vec![Ref { kind: Kind::Cluster, name: cluster.into() }];

@@ -4,9 +4,9 @@
 //! oldest service decides; the others are told.
 
 use super::filter::{Http, RouteSource, http_chain, tcp_chain};
-use super::names;
 use super::proto::{address, u32_value};
-use super::unit::{Inputs, ListenerInputs, Selection, Unit};
+use super::unit::{Inputs, Lifetime, ListenerInputs, Selection, Unit};
+use super::{destination, names};
 use crate::model::audience::{Audience, Interception};
 use crate::model::object::Stored;
 use crate::model::problem::{Problem, Severity};
@@ -54,15 +54,28 @@ pub fn select(world: &Tracked, audience: &Audience, port: u16) -> Selection {
     if audience.taken.contains(&port) {
         return Selection { problems: vec![taken(winner, bind, port)], ..Selection::default() };
     }
-    let inputs =
-        |target| ListenerInputs { bind, port, target, provenance: Provenance::from_iter([winner.service.reference()]) };
     let problems = losers(&claims, port);
     if is_http(winner.protocol) {
-        let children = vec![Unit::RouteTable(port)];
-        Selection { children, inputs: vec![Inputs::HttpListener(inputs(port.to_string().into()))], problems }
+        let provenance = Provenance::from_iter([winner.service.reference()]);
+        let target = port.to_string().into();
+        let inputs = ListenerInputs { bind, port, target, lifetime: Lifetime::default(), provenance };
+        Selection { children: vec![Unit::RouteTable(port)], inputs: vec![Inputs::HttpListener(inputs)], problems }
     } else {
-        let cluster = names::outbound(port, None, &winner.service.host);
-        Selection { inputs: vec![Inputs::TcpListener(inputs(cluster))], problems, ..Selection::default() }
+        let inputs = tcp_inputs(world, audience, winner, (bind, port));
+        Selection { inputs: vec![Inputs::TcpListener(inputs)], problems, ..Selection::default() }
+    }
+}
+
+fn tcp_inputs(world: &Tracked, audience: &Audience, winner: &Claim, (bind, port): (IpAddr, u16)) -> ListenerInputs {
+    let rules = destination::rules(world, audience, &winner.service.key);
+    let pool = destination::policy(&rules, None).connection_pool.unwrap_or_default();
+    let sources = std::iter::once(winner.service.reference()).chain(rules.iter().map(|rule| rule.reference()));
+    ListenerInputs {
+        bind,
+        port,
+        target: names::outbound(port, None, &winner.service.host),
+        lifetime: Lifetime { idle: pool.tcp_idle_timeout, total: pool.tcp_max_connection_duration },
+        provenance: sources.collect(),
     }
 }
 
@@ -107,7 +120,7 @@ pub fn http(inputs: &ListenerInputs) -> Resource {
 
 /// Builds a TCP listener.
 pub fn tcp(inputs: &ListenerInputs) -> Resource {
-    resource(inputs, tcp_chain(&inputs.target), Kind::Cluster)
+    resource(inputs, tcp_chain(&inputs.target, inputs.lifetime), Kind::Cluster)
 }
 
 fn resource(inputs: &ListenerInputs, chain: envoy::FilterChain, target: Kind) -> Resource {

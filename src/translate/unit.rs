@@ -10,6 +10,7 @@ use crate::model::service::{Protocol, Service};
 use crate::snapshot::resource::{Fragment, Resource};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Something computed for a subject. The order matters: a unit comes before those it lists as children.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -146,8 +147,19 @@ pub struct ListenerInputs {
     pub port: u16,
     /// For TCP, the cluster; for HTTP, the name of the route configuration.
     pub target: Arc<str>,
+    /// For TCP, how long a connection may live.
+    pub lifetime: Lifetime,
     /// The object that opened the port.
     pub provenance: Provenance,
+}
+
+/// How long a TCP connection may live; absent is Envoy's default.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Lifetime {
+    /// Without a byte in either direction.
+    pub idle: Option<Duration>,
+    /// At all.
+    pub total: Option<Duration>,
 }
 
 /// A virtual host.

@@ -69,7 +69,10 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Virtua
         notes.error("spec.http", "a VirtualService needs at least one rule");
     }
     if !spec.gateways.is_empty() && !spec.gateways.iter().any(|gateway| gateway == MESH) {
-        notes.warning("spec.gateways", "gateways are not supported yet, and without mesh sidecars are not meant: no effect");
+        notes.warning(
+            "spec.gateways",
+            "gateways are not supported yet, and without mesh sidecars are not meant: no effect",
+        );
         return None;
     }
     Some(VirtualService { hosts, http })
@@ -114,7 +117,12 @@ impl RouteSpec {
     }
 }
 
-fn destinations(written: Vec<WeightedSpec>, path: &str, namespace: &Namespace, notes: &mut Notes) -> Vec<WeightedDestination> {
+fn destinations(
+    written: Vec<WeightedSpec>,
+    path: &str,
+    namespace: &Namespace,
+    notes: &mut Notes,
+) -> Vec<WeightedDestination> {
     let several = written.len() > 1;
     if written.is_empty() {
         notes.error(path, "at least one destination is needed");

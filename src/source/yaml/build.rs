@@ -49,7 +49,11 @@ impl Builder {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = self.scalar(&text, style, tag.as_deref(), line)?;
-                if self.awaits_key() { self.key(text.into_owned(), value, line) } else { self.node(value, anchor, line) }
+                if self.awaits_key() {
+                    self.key(text.into_owned(), value, line)
+                } else {
+                    self.node(value, anchor, line)
+                }
             }
             Event::Alias(anchor) => self.alias(anchor, line),
             Event::SequenceStart(anchor, _) => self.start(Shape::List(Vec::new()), anchor, line),
@@ -57,7 +61,9 @@ impl Builder {
                 self.start(Shape::Map { members: Map::new(), key: None, merged: Vec::new() }, anchor, line)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => Ok(()),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
         }
     }
 

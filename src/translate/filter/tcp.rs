@@ -3,13 +3,17 @@
 use super::network;
 use crate::snapshot::resource::any;
 use crate::translate::names;
+use crate::translate::proto::duration;
+use crate::translate::unit::Lifetime;
 use envoy_types::pb::envoy::config::listener::v3 as envoy;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 
 /// A chain that connects to one cluster; its name and stat prefix are those of the cluster.
-pub fn chain(cluster: &str) -> envoy::FilterChain {
+pub fn chain(cluster: &str, lifetime: Lifetime) -> envoy::FilterChain {
     let proxy = tcp::TcpProxy {
         stat_prefix: names::stat(cluster),
+        idle_timeout: lifetime.idle.map(duration),
+        max_downstream_connection_duration: lifetime.total.map(duration),
         cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
         ..Default::default()
     };
