@@ -1,7 +1,9 @@
 //! chancery: an xDS control plane for Envoy sidecars whose cost follows the change.
 //!
-//! In reading order: [`model`] holds what is known about the world; [`snapshot`] holds resources without meaning.
+//! In reading order: [`model`] holds what is known about the world; [`snapshot`] holds resources without meaning;
+//! [`source`] turns inputs into the model; [`cli`] is what a person types.
 
+pub mod cli;
 pub mod model;
 pub mod snapshot;
 pub mod source;

@@ -4,6 +4,7 @@
 //! is shared by every source; [`directory`] is a folder of YAML, reloaded when it changes. Nothing here knows Envoy.
 
 
+pub mod directory;
 pub mod finding;
 pub mod parse;
 pub mod yaml;
