@@ -2,4 +2,5 @@
 //!
 //! Nothing else reads flags or the environment. Results go to standard output, everything else to standard error.
 
+pub mod analyze;
 pub mod translate;

@@ -1,0 +1,98 @@
+//! `chancery analyze FILES…`: what is wrong with manifests, before anybody applies them.
+//!
+//! The core is pure: from the bytes of files to findings and text. Translation adds what only shows when objects meet, with
+//! [`Analysis::add`]. It never stops at the first mistake.
+
+use crate::model::object::Object;
+use crate::model::problem::{Problem, Severity};
+use crate::source::directory::catalog::{Catalog, Update};
+use crate::source::directory::{bytes, manifests};
+use crate::source::finding::{Finding, Position};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What is known after reading a set of files.
+#[derive(Default, Debug)]
+pub struct Analysis {
+    catalog: Catalog,
+    files: usize,
+    /// What was found by others than the parsers.
+    further: BTreeSet<Finding>,
+}
+
+/// Reads what `paths` name: files, and the manifests of directories. A file named twice is read once.
+pub fn read(paths: &[PathBuf]) -> Vec<(Arc<Path>, Update)> {
+    let mut files = BTreeSet::new();
+    let mut unreadable = Vec::new();
+    for path in paths {
+        match path.is_dir().then(|| manifests(path)) {
+            Some(Ok(found)) => files.extend(found),
+            Some(Err(error)) => unreadable.push((path.as_path().into(), Update::Unreadable(error.to_string()))),
+            None => drop(files.insert(path.as_path().into())),
+        }
+    }
+    let read = |path: Arc<Path>| {
+        let update = bytes(&path).map_or_else(|error| Update::Unreadable(error.to_string()), Update::Bytes);
+        (path, update)
+    };
+    files.into_iter().map(read).chain(unreadable).collect()
+}
+
+/// Analyses files, each with what was read of it.
+pub fn analyze(files: Vec<(Arc<Path>, Update)>) -> Analysis {
+    let mut analysis = Analysis { files: files.len(), ..Analysis::default() };
+    analysis.catalog.apply(files);
+    analysis
+}
+
+impl Analysis {
+    /// The objects that would be in effect.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.catalog.objects()
+    }
+
+    /// Adds a problem that was found when the objects were looked at together. Its place is looked up.
+    pub fn add(&mut self, problem: Problem) {
+        let unknown = || Position { file: Path::new("?").into(), line: None };
+        let position = self.catalog.report().locate(&problem.object, &problem.field).unwrap_or_else(unknown);
+        self.further.insert(Finding::of(problem, position));
+    }
+
+    /// Every finding, sorted by file and line.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.catalog.report().findings();
+        findings.extend(self.further.iter().cloned());
+        findings.sort();
+        findings.dedup();
+        findings
+    }
+
+    /// Whether there is a finding of that severity, or a worse one.
+    pub fn fails(&self, severity: Severity) -> bool {
+        self.findings().iter().any(|finding| finding.severity() <= severity)
+    }
+}
+
+/// One finding a line, and a summary.
+impl fmt::Display for Analysis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let findings = self.findings();
+        for finding in &findings {
+            writeln!(f, "{finding}")?;
+        }
+        let errors = findings.iter().filter(|finding| finding.severity() == Severity::Error).count();
+        let counts = [
+            count(self.files, "file"),
+            count(self.objects().count(), "object"),
+            count(errors, "error"),
+            count(findings.len() - errors, "warning"),
+        ];
+        writeln!(f, "{}", counts.join(", "))
+    }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,257 @@
+//! Which file holds which object, which version of it is in effect, and what was said of it before.
+//!
+//! Reached by the bytes of files; what leaves is the difference. Costs what the files named hold, not what all hold. Knows no
+//! file system, so that `analyze` can use it with files from anywhere.
+
+use super::file::{self, Entry, Loaded, Outcome};
+use super::notices;
+use super::report::Report;
+use crate::model::object::Object;
+use crate::model::problem::Severity;
+use crate::model::provenance::ObjectKey;
+use crate::model::world::Change;
+use crate::source::finding::{Finding, Note, Position, Subject};
+use crate::source::yaml::marks::Marks;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// What became of a file.
+#[derive(Debug)]
+pub enum Update {
+    /// It holds these bytes.
+    Bytes(Vec<u8>),
+    /// It holds mesh settings, not objects.
+    Settings,
+    /// It can't be read, for this reason.
+    Unreadable(String),
+    /// It is deleted.
+    Gone,
+}
+
+/// Everything known of the files.
+#[derive(Default, Debug)]
+pub struct Catalog {
+    files: BTreeMap<Arc<Path>, State>,
+    claims: BTreeMap<ObjectKey, BTreeSet<Arc<Path>>>,
+    emitted: BTreeMap<ObjectKey, Object>,
+    report: Report,
+    revision: u64,
+}
+
+/// One file.
+#[derive(Default, Debug)]
+struct State {
+    /// Hash of the bytes `held` was read from; none if they could not be read since.
+    digest: Option<u128>,
+    held: BTreeMap<ObjectKey, Held>,
+}
+
+/// One object of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// The version in effect, if this file is the one that decides.
+    pub object: Option<Object>,
+    /// Whether what the file says now is not understood, so that `object` is an earlier version.
+    pub broken: bool,
+    pub marks: Arc<Marks>,
+}
+
+impl Catalog {
+    /// The files known.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<Path>> {
+        self.files.keys()
+    }
+
+    /// Whether that file is known.
+    pub fn knows(&self, path: &Path) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// What is wrong now.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Counts the changes of the report, so that nobody needs to compare two.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The objects in effect.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.emitted.values()
+    }
+
+    /// Notes that the place of all files is not there, or that it is.
+    pub fn set_missing(&mut self, missing: Option<(Arc<Path>, String)>) {
+        let missing = missing.map(|(path, text)| file_finding(&path, Severity::Error, text));
+        self.revision += u64::from(missing != self.report.missing);
+        self.report.missing = missing;
+    }
+
+    /// Takes in what became of files; the answer is what differs in effect.
+    pub fn apply(&mut self, updates: impl IntoIterator<Item = (Arc<Path>, Update)>) -> Vec<Change> {
+        let mut touched = BTreeSet::new();
+        let mut dropped = Vec::new();
+        for (path, update) in updates {
+            self.update(path, update, &mut touched, &mut dropped);
+        }
+        for (key, object) in dropped {
+            self.hand_over(&key, object);
+        }
+        touched.into_iter().filter_map(|key| self.settle(key)).collect()
+    }
+
+    fn update(
+        &mut self,
+        path: Arc<Path>,
+        update: Update,
+        touched: &mut BTreeSet<ObjectKey>,
+        dropped: &mut Vec<(ObjectKey, Object)>,
+    ) {
+        let before = self.files.remove(&path).unwrap_or_default();
+        touched.extend(before.held.keys().cloned());
+        let (after, findings) = match update {
+            Update::Bytes(bytes) => {
+                let digest = Some(xxh3_128(&bytes));
+                if digest == before.digest {
+                    self.files.insert(path, before);
+                    return;
+                }
+                let (held, findings) = merge(&path, file::load(&path, &bytes), &before.held);
+                (State { digest, held }, findings)
+            }
+            Update::Settings => (State::default(), vec![settings(&path)]),
+            Update::Unreadable(reason) => {
+                let (after, findings) = unreadable(&path, &reason, &before);
+                if self.report.files.get(&path).is_some_and(|said| **said == *findings) {
+                    self.files.insert(path, before);
+                    return;
+                }
+                (after, findings)
+            }
+            Update::Gone => {
+                self.revision += 1;
+                self.report.files.remove(&path);
+                self.claim(&path, &before, None);
+                dropped.extend(before.held.into_iter().filter_map(|(key, held)| Some((key, held.object?))));
+                return;
+            }
+        };
+        self.revision += 1;
+        touched.extend(after.held.keys().cloned());
+        self.claim(&path, &before, Some(&after));
+        let gone = before.held.into_iter().filter(|(key, _)| !after.held.contains_key(key));
+        dropped.extend(gone.filter_map(|(key, held)| Some((key, held.object?))));
+        if findings.is_empty() {
+            self.report.files.remove(&path);
+        } else {
+            self.report.files.insert(path.clone(), findings.into());
+        }
+        self.files.insert(path, after);
+    }
+
+    fn claim(&mut self, path: &Arc<Path>, before: &State, after: Option<&State>) {
+        for key in before.held.keys() {
+            if let Some(claimants) = self.claims.get_mut(key) {
+                claimants.remove(path);
+            }
+            self.report.notices.remove(&(key.clone(), path.clone()));
+        }
+        for key in after.into_iter().flat_map(|state| state.held.keys()) {
+            self.claims.entry(key.clone()).or_default().insert(path.clone());
+        }
+    }
+
+    /// An object that moved to another file where it isn't understood keeps the version it had.
+    fn hand_over(&mut self, key: &ObjectKey, object: Object) {
+        for path in self.claims.get(key).into_iter().flatten() {
+            let held = self.files.get_mut(path).and_then(|state| state.held.get_mut(key));
+            if let Some(held @ Held { object: None, broken: true, .. }) = held {
+                held.object = Some(object.clone());
+            }
+        }
+    }
+
+    /// Decides which file's version of an object is in effect: that of the first path that has one.
+    fn settle(&mut self, key: ObjectKey) -> Option<Change> {
+        let claimants = self.claims.get(&key).cloned().unwrap_or_default();
+        let held = |path: &Arc<Path>| self.files.get(path).and_then(|state| state.held.get(&key));
+        let holders: Vec<_> = claimants.iter().filter_map(|path| Some((path.clone(), held(path)?.clone()))).collect();
+        let winner = holders.iter().find(|(_, held)| held.object.is_some());
+        for (path, held) in &holders {
+            let at = (key.clone(), path.clone());
+            match notices::notice(&key, (path, held), winner.map(|(path, held)| (path, held))) {
+                Some(finding) => self.report.notices.insert(at, finding),
+                None => self.report.notices.remove(&at),
+            };
+        }
+        match winner.or(holders.first()) {
+            Some((path, held)) => self.report.places.insert(key.clone(), (path.clone(), held.marks.clone())),
+            None => {
+                self.claims.remove(&key);
+                self.report.places.remove(&key)
+            }
+        };
+        self.emit(key, winner.and_then(|(_, held)| held.object.clone()))
+    }
+
+    fn emit(&mut self, key: ObjectKey, object: Option<Object>) -> Option<Change> {
+        if self.emitted.get(&key) == object.as_ref() {
+            return None;
+        }
+        match &object {
+            Some(object) => self.emitted.insert(key.clone(), object.clone()),
+            None => self.emitted.remove(&key),
+        };
+        Some((key, object))
+    }
+}
+
+/// What a file holds after it was read again: earlier versions stand in for what is not understood.
+fn merge(path: &Arc<Path>, loaded: Loaded, before: &BTreeMap<ObjectKey, Held>) -> (BTreeMap<ObjectKey, Held>, Vec<Finding>) {
+    let Loaded { entries, mut findings, complete } = loaded;
+    let hold = |(key, Entry { object, marks }): (ObjectKey, Entry)| {
+        let held = match object {
+            Outcome::Good(object) => Held { object: Some(object), broken: false, marks },
+            Outcome::Nothing => Held { object: None, broken: false, marks },
+            Outcome::Broken => {
+                let object = before.get(&key).and_then(|held| held.object.clone());
+                Held { object, broken: true, marks }
+            }
+        };
+        (key, held)
+    };
+    let mut held: BTreeMap<_, _> = entries.into_iter().map(hold).collect();
+    if !complete {
+        let absent = |key: &&ObjectKey| !held.contains_key(*key) && before[*key].object.is_some();
+        let kept: Vec<ObjectKey> = before.keys().filter(absent).cloned().collect();
+        if !kept.is_empty() {
+            findings.push(file_finding(path, Severity::Warning, notices::kept(&kept)));
+        }
+        held.extend(kept.into_iter().map(|key| (key.clone(), before[&key].clone())));
+    }
+    (held, findings)
+}
+
+fn unreadable(path: &Arc<Path>, reason: &str, before: &State) -> (State, Vec<Finding>) {
+    let mut findings = vec![file_finding(path, Severity::Error, format!("can't be read: {reason}"))];
+    let in_effect = before.held.iter().filter(|(_, held)| held.object.is_some());
+    let kept: Vec<_> = in_effect.map(|(key, _)| key.clone()).collect();
+    if !kept.is_empty() {
+        findings.push(file_finding(path, Severity::Warning, notices::kept(&kept)));
+    }
+    (State { digest: None, held: before.held.clone() }, findings)
+}
+
+fn settings(path: &Arc<Path>) -> Finding {
+    let text = "not supported yet: this name is reserved for settings of the mesh, which have no effect so far";
+    file_finding(path, Severity::Warning, text.to_owned())
+}
+
+fn file_finding(path: &Arc<Path>, severity: Severity, text: String) -> Finding {
+    let position = Position { file: path.clone(), line: None };
+    Finding { position, subject: Subject::default(), note: Note { field: String::new(), severity, text } }
+}

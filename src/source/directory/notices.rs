@@ -1,0 +1,33 @@
+//! The words for what one file alone doesn't show: versions that stay, and objects that are in two files.
+
+use super::catalog::Held;
+use crate::model::problem::Severity;
+use crate::model::provenance::ObjectKey;
+use crate::source::finding::{Finding, Note, Position, Subject};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How many objects are named before the rest is only counted.
+const NAMED: usize = 8;
+
+/// Says which objects stay although a file no longer shows them.
+pub fn kept(objects: &[ObjectKey]) -> String {
+    let named: Vec<_> = objects.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = objects.len().saturating_sub(NAMED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("the file may be incomplete, so what it held before stays in effect: {}{rest}", named.join(", "))
+}
+
+/// What is to be said of an object in one file, given the file whose version is in effect.
+pub(super) fn notice(key: &ObjectKey, at: (&Arc<Path>, &Held), winner: Option<(&Arc<Path>, &Held)>) -> Option<Finding> {
+    let (path, held) = at;
+    let (first, winning) = winner?;
+    let (severity, text) = if path == first {
+        held.broken.then(|| (Severity::Warning, "the version read before stays in effect".to_owned()))?
+    } else {
+        let place = Position { file: first.clone(), line: Some(winning.marks.line()) };
+        (Severity::Error, format!("the same object is in {place}, which is in effect; this one is not"))
+    };
+    let position = Position { file: path.clone(), line: Some(held.marks.line()) };
+    Some(Finding { position, subject: Subject::from(key), note: Note { field: String::new(), severity, text } })
+}

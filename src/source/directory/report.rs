@@ -1,0 +1,33 @@
+//! What is wrong with the files of a source, and where each object stands. A shared, immutable value.
+
+use crate::model::provenance::ObjectKey;
+use crate::source::finding::{Finding, Position};
+use crate::source::yaml::marks::Marks;
+use imbl::OrdMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The report. Cloning is cheap, and a change of one file changes only that file's part.
+#[derive(Clone, Default, Debug)]
+pub struct Report {
+    pub(super) missing: Option<Finding>,
+    pub(super) files: OrdMap<Arc<Path>, Arc<[Finding]>>,
+    pub(super) notices: OrdMap<(ObjectKey, Arc<Path>), Finding>,
+    pub(super) places: OrdMap<ObjectKey, (Arc<Path>, Arc<Marks>)>,
+}
+
+impl Report {
+    /// Everything that is wrong, sorted by file and line. Walks the whole report.
+    pub fn findings(&self) -> Vec<Finding> {
+        let files = self.files.values().flat_map(|findings| findings.iter());
+        let mut findings: Vec<_> = self.missing.iter().chain(files).chain(self.notices.values()).cloned().collect();
+        findings.sort();
+        findings
+    }
+
+    /// Where a field of an object stands, or the nearest field around it; none for an object that is in no file.
+    pub fn locate(&self, object: &ObjectKey, field: &str) -> Option<Position> {
+        let (file, marks) = self.places.get(object)?;
+        Some(Position { file: file.clone(), line: Some(marks.locate(field)) })
+    }
+}
