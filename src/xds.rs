@@ -5,13 +5,18 @@
 //! service. Nothing here knows what a resource means.
 
 pub mod absent;
+pub mod channel;
 pub mod delta;
 pub mod digest;
 pub mod frames;
 pub mod gate;
+pub mod identity;
 pub mod refusal;
+pub mod registry;
 pub mod request;
 pub mod response;
+pub mod server;
 pub mod session;
 pub mod sotw;
+pub mod stream;
 pub mod subscription;

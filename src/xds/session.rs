@@ -4,6 +4,7 @@
 //! state differs from it. Whoever polls late skips states and loses nothing. No request, in any order, makes it panic
 //! or grow without bound.
 
+mod backlog;
 pub mod rejection;
 pub mod status;
 pub mod track;
@@ -156,7 +157,7 @@ impl Session {
     }
 
     /// Takes the newest snapshot. Costs in proportion to what differs from the last.
-    pub fn on_snapshot(&mut self, snapshot: Snapshot, _now: Instant) {
+    pub fn on_snapshot(&mut self, snapshot: Snapshot) {
         let since = snapshot.since.filter(|_| self.ready);
         for track in &mut self.tracks {
             track.compare(&self.snapshot, &snapshot, since);
@@ -172,16 +173,19 @@ impl Session {
         }
         self.tracks.iter_mut().for_each(|track| track.age(now));
         Kind::ALL.into_iter().find_map(|kind| self.send(kind, Phase::Add, now)).or_else(|| {
-            gate::may_remove(&self.tracks).then_some(())?;
+            gate::may_remove(&self.tracks, now).then_some(())?;
             gate::REMOVALS.into_iter().find_map(|kind| self.send(kind, Phase::Remove, now))
         })
     }
 
     fn send(&mut self, kind: Kind, phase: Phase, now: Instant) -> Option<Response> {
         let track = &mut self.tracks[kind as usize];
-        let batch = track.take(phase, &self.snapshot, &mut self.counters)?;
+        let batch = track.take(phase, now, &self.snapshot, &mut self.counters)?;
         self.nonce += 1;
         let version = track.sent(self.nonce, now);
+        if phase == Phase::Remove {
+            self.tracks.iter_mut().for_each(|track| track.wait_anew(now));
+        }
         self.renew_children(&batch.changed);
         let (resources, removed) = (batch.resources, batch.removed);
         Some(Response { kind, nonce: self.nonce, version, resources, removed })
@@ -200,7 +204,8 @@ impl Session {
     /// When [`Session::poll`] has to be called again although nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
         let waits = self.ready && self.tracks.iter().any(Track::has_work);
-        waits.then(|| self.tracks.iter().filter_map(Track::ages_at).min()).flatten()
+        let times = self.tracks.iter().filter_map(|track| track.ages_at().or(gate::impatient_at(track)));
+        waits.then(|| times.min()).flatten()
     }
 
     /// What happened on the stream so far.

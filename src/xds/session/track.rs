@@ -1,64 +1,18 @@
-//! One type's state on one stream: the subscription, the response in flight, and what the client's state lacks.
-//!
-//! For a name that is wanted and has no [`Pending`] entry, the client has been told what the snapshot says; so a stream
-//! that has caught up holds nothing but the snapshot, which all streams share.
+//! One type's state on one stream: the subscription, the response in flight, and what the client has still to be told.
 
+use super::backlog::{Backlog, Work};
 use super::rejection::Rejection;
 use super::{Counters, IN_FLIGHT, MAX_NAMES, Outcome, Received};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::set::Snapshot;
 use crate::xds::absent::Absence;
-use crate::xds::digest::Digest;
 use crate::xds::refusal::Refusal;
 use crate::xds::request::{Names, Request, Wire};
 use crate::xds::subscription::{Change, Subscription};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// What the client holds of a name.
-#[derive(Clone, Debug)]
-enum Held {
-    /// Nothing, as far as is known.
-    Nothing,
-    /// What it states to hold from an earlier stream; none if the version is not one of ours.
-    Claimed(Option<Version>),
-    /// What was sent.
-    Sent(Arc<Resource>),
-}
-
-impl Held {
-    fn version(&self) -> Option<Version> {
-        match self {
-            Held::Nothing => None,
-            Held::Claimed(version) => *version,
-            Held::Sent(resource) => Some(resource.version()),
-        }
-    }
-
-    fn of(resource: Option<&Arc<Resource>>) -> Held {
-        resource.map_or(Held::Nothing, |resource| Held::Sent(resource.clone()))
-    }
-}
-
-/// A name whose state may have to be sent.
-#[derive(Clone, Debug)]
-struct Pending {
-    held: Held,
-    /// Whether it goes even if the client holds the same version.
-    force: bool,
-}
-
-/// What has to be said about a pending name.
-enum Due {
-    Nothing,
-    Add(Arc<Resource>),
-    /// It was asked for and does not exist.
-    Absent(Absence),
-    /// The client holds it and it is gone.
-    Gone(Absence),
-}
 
 /// Additions go before removals, and never in one response: a rejected response still applies its removals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,15 +32,6 @@ pub(super) struct Batch {
     pub(super) removed: Vec<Arc<str>>,
     /// Those of the resources that are the reason for it.
     pub(super) changed: Vec<Arc<Resource>>,
-}
-
-/// The pending names by what has to be said about them.
-#[derive(Default)]
-struct Work {
-    settled: Vec<Arc<str>>,
-    added: Vec<Arc<Resource>>,
-    absent: Vec<(Arc<str>, Absence)>,
-    gone: Vec<(Arc<str>, Absence)>,
 }
 
 /// The response in flight.
@@ -110,13 +55,13 @@ pub(in crate::xds) struct Track {
     asked: bool,
     /// Whether the first request is still to be answered.
     owed: bool,
-    pending: BTreeMap<Arc<str>, Pending>,
+    backlog: Backlog,
     /// Names whose owner was sent before the type was asked for: they go whatever version the client then states.
     early: BTreeSet<Arc<str>>,
-    /// Over what the client was told.
-    told: Digest,
     outstanding: Option<Outstanding>,
     last_nonce: Option<u64>,
+    /// Since when something the client holds is gone and has not been taken away.
+    gone_since: Option<Instant>,
     /// When the oldest change that is pending was seen.
     since: Option<Instant>,
     pub(super) sent: Option<(Version, Instant)>,
@@ -132,11 +77,11 @@ impl Track {
             subscription: Subscription::default(),
             asked: false,
             owed: false,
-            pending: BTreeMap::new(),
+            backlog: Backlog::new(kind, wire),
             early: BTreeSet::new(),
-            told: Digest::default(),
             outstanding: None,
             last_nonce: None,
+            gone_since: None,
             since: None,
             sent: None,
             acked: None,
@@ -208,16 +153,16 @@ impl Track {
 
     fn follow(&mut self, change: Change, was_wildcard: bool, snapshot: &Snapshot) {
         for name in &change.dropped {
-            self.forget(name, snapshot);
+            self.backlog.forget(name, snapshot);
         }
-        for (name, held) in change.asked {
-            self.force(&name, held, snapshot);
+        for (name, wanted) in &change.asked {
+            self.backlog.force(name, *wanted, snapshot);
         }
         if change.opened {
             self.open(was_wildcard, snapshot);
         }
         if change.closed {
-            self.close(snapshot);
+            self.backlog.keep(self.subscription.names(), snapshot);
         }
     }
 
@@ -227,65 +172,27 @@ impl Track {
         for resource in snapshot.iter(self.kind) {
             let name = resource.name();
             if again {
-                self.force(name, true, snapshot);
+                self.backlog.force(name, true, snapshot);
             } else if !self.subscription.names().contains(name) {
-                let fresh = Pending { held: Held::Nothing, force: false };
-                self.pending.entry(name.clone()).or_insert(fresh);
+                self.backlog.want(name);
             }
         }
     }
 
-    /// Only the explicit names are wanted from now on.
-    fn close(&mut self, snapshot: &Snapshot) {
-        let names = self.subscription.names();
-        self.pending.retain(|name, _| names.contains(name));
-        self.told = Digest::default();
-        for name in names {
-            let held = match self.pending.get(name) {
-                Some(pending) => pending.held.clone(),
-                None => Held::of(snapshot.get(self.kind, name)),
-            };
-            if let Held::Sent(resource) = held {
-                self.told.add(&resource);
-            }
-        }
-    }
-
-    /// The client states what it holds from an earlier stream: equal versions are not sent again.
+    /// The client states what it holds from an earlier stream: equal versions are not sent again, unless it is `warming`
+    /// or an owner was sent before.
     fn claim(&mut self, initial: &[(String, String)], warming: bool) {
-        for (name, version) in initial {
-            if !self.subscription.covers(name) {
-                continue;
-            }
-            let force = warming || self.early.contains(name.as_str());
-            let version = u128::from_str_radix(version, 16).ok().map(Version);
-            let claimed = Pending { held: Held::Claimed(version), force };
-            self.pending.insert(name.as_str().into(), claimed);
+        for (name, version) in initial.iter().filter(|(name, _)| self.subscription.covers(name)) {
+            self.backlog.claim(name, version, warming || self.early.contains(name.as_str()));
         }
-    }
-
-    /// The name goes even if the client holds the same version. `held`: it was wanted before.
-    fn force(&mut self, name: &Arc<str>, held: bool, snapshot: &Snapshot) {
-        let told = || if held { Held::of(snapshot.get(self.kind, name)) } else { Held::Nothing };
-        self.pending.entry(name.clone()).or_insert_with(|| Pending { held: told(), force: true }).force = true;
     }
 
     /// Sends a name again because its owner was sent.
     pub(super) fn renew(&mut self, name: &Arc<str>, snapshot: &Snapshot) {
         if self.subscription.covers(name) {
-            self.force(name, true, snapshot);
+            self.backlog.force(name, true, snapshot);
         } else if !self.asked && self.wire == Wire::Delta {
             self.early.insert(name.clone());
-        }
-    }
-
-    fn forget(&mut self, name: &Arc<str>, snapshot: &Snapshot) {
-        let held = match self.pending.remove(name) {
-            Some(pending) => pending.held,
-            None => Held::of(snapshot.get(self.kind, name)),
-        };
-        if let Held::Sent(resource) = held {
-            self.told.take(&resource);
         }
     }
 
@@ -299,56 +206,28 @@ impl Track {
                 continue;
             }
             self.since = self.since.or(since);
-            let held = || Pending { held: Held::of(old.get(self.kind, &name)), force: false };
-            self.pending.entry(name.clone()).or_insert_with(held);
+            self.backlog.differs(name, old);
         }
-    }
-
-    fn due(&self, name: &str, pending: &Pending, snapshot: &Snapshot) -> Due {
-        let absence = || Absence::of(self.kind, self.wire, name);
-        match (snapshot.get(self.kind, name), &pending.held) {
-            (Some(resource), held) if pending.force || held.version() != Some(resource.version()) => {
-                Due::Add(resource.clone())
-            }
-            (Some(_), _) => Due::Nothing,
-            (None, Held::Nothing) if pending.force => Due::Absent(absence()),
-            (None, Held::Nothing) => Due::Nothing,
-            (None, _) => Due::Gone(absence()),
-        }
-    }
-
-    /// Sorts the pending names by what has to be said about them.
-    fn sort(&self, snapshot: &Snapshot, counters: &mut Counters) -> Work {
-        let mut work = Work::default();
-        for (name, pending) in &self.pending {
-            match self.due(name, pending, snapshot) {
-                Due::Nothing | Due::Gone(Absence::Silence) => work.settled.push(name.clone()),
-                Due::Absent(Absence::Silence) => {
-                    counters.missing_secrets += 1;
-                    work.settled.push(name.clone());
-                }
-                Due::Add(resource) => work.added.push(resource),
-                Due::Absent(absence) => work.absent.push((name.clone(), absence)),
-                Due::Gone(absence) => work.gone.push((name.clone(), absence)),
-            }
-        }
-        work
     }
 
     /// Takes what the next response of a phase carries; none if there is nothing to say or one is in flight.
-    pub(super) fn take(&mut self, phase: Phase, snapshot: &Snapshot, counters: &mut Counters) -> Option<Batch> {
+    pub(super) fn take(
+        &mut self,
+        phase: Phase,
+        now: Instant,
+        snapshot: &Snapshot,
+        counters: &mut Counters,
+    ) -> Option<Batch> {
         if self.is_waiting() || !self.has_work() {
             return None;
         }
-        let mut work = self.sort(snapshot, counters);
-        for name in std::mem::take(&mut work.settled) {
-            self.settle(&name, snapshot);
-        }
+        let work = self.backlog.sort(snapshot, counters);
+        self.gone_since = if work.gone.is_empty() { None } else { self.gone_since.or(Some(now)) };
         let batch = match phase {
             Phase::Add => self.take_additions(work, snapshot),
             Phase::Remove => self.take_removals(work, snapshot),
         };
-        if self.pending.is_empty() && batch.is_none() {
+        if self.backlog.is_empty() && batch.is_none() {
             self.since = None;
         }
         batch
@@ -366,7 +245,7 @@ impl Track {
         let mut batch = Batch { changed: added.clone(), ..Batch::default() };
         batch.resources = if self.is_whole() { self.whole(snapshot) } else { added };
         for resource in &batch.changed {
-            self.settle(resource.name(), snapshot);
+            self.backlog.settle(resource.name(), snapshot);
         }
         self.say_absent(absent, &mut batch, snapshot);
         Some(batch)
@@ -386,7 +265,7 @@ impl Track {
 
     fn say_absent(&mut self, names: Vec<(Arc<str>, Absence)>, batch: &mut Batch, snapshot: &Snapshot) {
         for (name, absence) in names {
-            self.settle(&name, snapshot);
+            self.backlog.settle(&name, snapshot);
             match absence {
                 Absence::Removed => batch.removed.push(name),
                 Absence::Placeholder(resource) => batch.resources.push(resource),
@@ -404,26 +283,13 @@ impl Track {
                 self.subscription.names().iter().filter_map(|name| snapshot.get(self.kind, name)).cloned().collect()
             }
         };
-        whole.extend(self.pending.iter().filter_map(|(name, pending)| match &pending.held {
-            Held::Sent(resource) if snapshot.get(self.kind, name).is_none() => Some(resource.clone()),
-            _ => None,
-        }));
+        whole.extend(self.backlog.lingering(snapshot).cloned());
         whole
-    }
-
-    /// The client has been told what the snapshot says of the name.
-    fn settle(&mut self, name: &str, snapshot: &Snapshot) {
-        if let Some(Pending { held: Held::Sent(resource), .. }) = self.pending.remove(name) {
-            self.told.take(&resource);
-        }
-        if let Some(resource) = snapshot.get(self.kind, name) {
-            self.told.add(resource);
-        }
     }
 
     /// Notes that what [`Track::take`] returned is sent; returns the version of everything the client now holds.
     pub(super) fn sent(&mut self, nonce: u64, now: Instant) -> Version {
-        let version = self.told.version();
+        let version = self.backlog.told();
         let unanswered = self.outstanding.and_then(|outstanding| outstanding.since);
         let since = unanswered.or(self.since.take());
         self.since = None;
@@ -451,28 +317,29 @@ impl Track {
         self.outstanding.is_some_and(|outstanding| !outstanding.aged)
     }
 
+    /// Since when a removal has waited.
+    pub(in crate::xds) fn gone_since(&self) -> Option<Instant> {
+        self.gone_since
+    }
+
+    /// A removal of another type was sent: this one waits anew.
+    pub(super) fn wait_anew(&mut self, now: Instant) {
+        self.gone_since = self.gone_since.map(|_| now);
+    }
+
     /// Whether there may be something to send.
     pub(super) fn has_work(&self) -> bool {
-        self.owed || !self.pending.is_empty()
+        self.owed || !self.backlog.is_empty()
     }
 
     /// The version the client should hold.
     pub(super) fn desired(&self, snapshot: &Snapshot) -> Version {
-        let mut digest = self.told;
-        for (name, pending) in &self.pending {
-            if let Held::Sent(resource) = &pending.held {
-                digest.take(resource);
-            }
-            if let Some(resource) = snapshot.get(self.kind, name) {
-                digest.add(resource);
-            }
-        }
-        digest.version()
+        self.backlog.desired(snapshot)
     }
 
     /// How many names have something waiting to be sent.
     pub(super) fn waiting(&self) -> usize {
-        self.pending.len()
+        self.backlog.len()
     }
 
     /// When the response was sent that is not answered yet.

@@ -1,0 +1,201 @@
+//! A server on a free loopback port, a board posted to by hand, and clients that speak gRPC.
+
+use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
+use chancery::model::name::{Name, Namespace};
+use chancery::snapshot::board::{Board, Posted};
+use chancery::snapshot::kind::Kind;
+use chancery::snapshot::resource::Resource;
+use chancery::snapshot::set::Layer;
+use chancery::telemetry::Metrics;
+use chancery::telemetry::readiness::Readiness;
+use chancery::xds::registry::Registry;
+use chancery::xds::server::{ServeError, serve};
+use chancery::xds::stream::{Options, XdsContext};
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use envoy_types::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+/// Nothing here takes longer, unless it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running server.
+pub struct Stage {
+    pub context: Arc<XdsContext>,
+    pub shutdown: CancellationToken,
+    pub address: SocketAddr,
+    pub server: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub async fn with(options: Options) -> Self {
+        let context = Arc::new(XdsContext {
+            board: Arc::default(),
+            registry: Registry::default(),
+            metrics: Metrics::new(),
+            readiness: Readiness::default(),
+            options,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound port");
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, context.clone(), shutdown.clone()));
+        Self { context, shutdown, address, server }
+    }
+
+    pub fn board(&self) -> &Arc<Board> {
+        &self.context.board
+    }
+
+    /// Posts an outbound layer of clusters of these names and contents.
+    pub fn post(&self, clusters: &[(&str, &[u8])], since: Option<Instant>) {
+        let mut layer = Layer::default();
+        for (name, content) in clusters {
+            layer.insert(Arc::new(Resource::opaque(Kind::Cluster, name, content, Vec::new())));
+        }
+        let Placement { audience, workload } = placement();
+        self.board().post(&Subject::Audience(audience), Posted { layer: Arc::new(layer), since });
+        self.board().post(&Subject::Workload(workload), Posted::default());
+    }
+
+    pub async fn client(&self) -> AggregatedDiscoveryServiceClient<Channel> {
+        let channel = Channel::from_shared(format!("http://{}", self.address)).expect("an address");
+        AggregatedDiscoveryServiceClient::new(channel.connect().await.expect("a server that listens"))
+    }
+
+    /// Waits until a proxy has joined the board, and says where it belongs.
+    pub async fn place(&self) {
+        until("a proxy joins", || !self.board().seated().is_empty()).await;
+        self.board().place(&facts(), Some(placement()));
+    }
+
+    pub fn metrics(&self) -> String {
+        self.context.metrics.render()
+    }
+}
+
+/// Waits for something that is seen by looking again.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+pub fn facts() -> ProxyFacts {
+    let interception = Interception::default();
+    ProxyFacts { namespace: Namespace::from("shop"), pod: Name::from("cart-1"), interception }
+}
+
+fn placement() -> Placement {
+    let namespace = Namespace::from("shop");
+    Placement {
+        audience: Audience { namespace: namespace.clone(), interception: Interception::default() },
+        workload: Workload { namespace, sidecar: None },
+    }
+}
+
+/// The node id of the proxy that [`facts`] describes.
+pub const NODE_ID: &str = "sidecar~10.0.0.1~cart-1.shop~shop.svc.cluster.local";
+
+fn node(id: &str) -> Node {
+    let none = Value { kind: Some(ValueKind::StringValue("NONE".into())) };
+    let metadata = Struct { fields: [("INTERCEPTION_MODE".to_owned(), none)].into_iter().collect() };
+    Node { id: id.to_owned(), metadata: Some(metadata), user_agent_name: "envoy".into(), ..Node::default() }
+}
+
+/// A Delta stream.
+pub struct Delta {
+    requests: mpsc::Sender<DeltaDiscoveryRequest>,
+    responses: Streaming<DeltaDiscoveryResponse>,
+}
+
+impl Delta {
+    /// Opens a stream with a first request for all clusters.
+    pub async fn open(stage: &Stage) -> Result<Self, Status> {
+        Self::open_as(stage, NODE_ID).await
+    }
+
+    /// Opens a stream as a node of that id.
+    pub async fn open_as(stage: &Stage, id: &str) -> Result<Self, Status> {
+        let (requests, receiver) = mpsc::channel(8);
+        let first = DeltaDiscoveryRequest {
+            node: Some(node(id)),
+            type_url: Kind::Cluster.type_url().into(),
+            ..Default::default()
+        };
+        requests.send(first).await.expect("room for one");
+        let mut client = stage.client().await.max_decoding_message_size(64 << 20);
+        let responses = client.delta_aggregated_resources(ReceiverStream::new(receiver)).await?.into_inner();
+        Ok(Self { requests, responses })
+    }
+
+    pub async fn send(&self, request: DeltaDiscoveryRequest) {
+        self.requests.send(request).await.expect("an open stream");
+    }
+
+    pub async fn ack(&self, response: &DeltaDiscoveryResponse) {
+        let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
+        self.send(DeltaDiscoveryRequest { type_url, response_nonce, ..Default::default() }).await;
+    }
+
+    pub async fn next(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
+        let message = tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an answer in time");
+        message.map(|message| message.expect("a stream that ends with a status"))
+    }
+}
+
+/// A SotW stream.
+pub struct Sotw {
+    requests: mpsc::Sender<DiscoveryRequest>,
+    responses: Streaming<DiscoveryResponse>,
+}
+
+impl Sotw {
+    /// Opens a stream with a first request for all clusters.
+    pub async fn open(stage: &Stage) -> Result<Self, Status> {
+        let (requests, receiver) = mpsc::channel(8);
+        let first = DiscoveryRequest {
+            node: Some(node(NODE_ID)),
+            type_url: Kind::Cluster.type_url().into(),
+            ..Default::default()
+        };
+        requests.send(first).await.expect("room for one");
+        let mut client = stage.client().await;
+        let responses = client.stream_aggregated_resources(ReceiverStream::new(receiver)).await?.into_inner();
+        Ok(Self { requests, responses })
+    }
+
+    pub async fn ack(&self, response: &DiscoveryResponse) {
+        let request = DiscoveryRequest {
+            type_url: response.type_url.clone(),
+            response_nonce: response.nonce.clone(),
+            version_info: response.version_info.clone(),
+            ..Default::default()
+        };
+        self.requests.send(request).await.expect("an open stream");
+    }
+
+    pub async fn next(&mut self) -> Result<DiscoveryResponse, Status> {
+        let message = tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an answer in time");
+        message.map(|message| message.expect("a stream that ends with a status"))
+    }
+}

@@ -1,0 +1,105 @@
+//! Who is connected: the live sessions, for the admin port.
+//!
+//! A stream enters its session here once; whoever asks locks the session and reads its state. Nothing is copied when a
+//! session changes.
+
+use super::request::Wire;
+use super::session::status::TypeStatus;
+use super::session::{Counters, Session};
+use crate::model::audience::ProxyFacts;
+use dashmap::DashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// A session that its stream and the admin port share. It is locked for computation only, never across a wait.
+#[derive(Clone, Debug)]
+pub struct SharedSession(Arc<Mutex<Session>>);
+
+impl SharedSession {
+    /// Shares a session.
+    pub fn new(session: Session) -> Self {
+        Self(Arc::new(Mutex::new(session)))
+    }
+
+    /// Locks the session.
+    pub fn lock(&self) -> MutexGuard<'_, Session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connected proxy.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// The node id it stated.
+    pub node_id: String,
+    /// What it stated about itself.
+    pub facts: ProxyFacts,
+    /// Which form of the protocol it speaks.
+    pub wire: Wire,
+    /// The version it stated of its own software, such as `envoy 1.40.0`; empty if none.
+    pub user_agent: String,
+    /// Where it connects from.
+    pub peer: Option<SocketAddr>,
+    /// When its stream was opened.
+    pub connected_at: SystemTime,
+    session: SharedSession,
+}
+
+impl Proxy {
+    /// A proxy whose stream runs `session`.
+    pub fn new(node_id: String, facts: ProxyFacts, wire: Wire, session: SharedSession) -> Self {
+        let connected_at = SystemTime::now();
+        Self { node_id, facts, wire, user_agent: String::new(), peer: None, connected_at, session }
+    }
+
+    /// The state of every type it has asked for.
+    pub fn status(&self) -> Vec<TypeStatus> {
+        self.session.lock().status()
+    }
+
+    /// What happened on its stream that is worth counting.
+    pub fn counters(&self) -> Counters {
+        self.session.lock().counters()
+    }
+}
+
+/// The connected proxies. Clones share one list.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(Arc<Live>);
+
+#[derive(Debug, Default)]
+struct Live {
+    next: AtomicU64,
+    proxies: DashMap<u64, Arc<Proxy>>,
+}
+
+impl Registry {
+    /// Enters a proxy; it is listed until the guard is dropped.
+    pub fn enter(&self, proxy: Proxy) -> Listed {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        self.0.proxies.insert(id, Arc::new(proxy));
+        Listed { live: self.0.clone(), id }
+    }
+
+    /// The connected proxies, in the order in which they connected.
+    pub fn proxies(&self) -> Vec<Arc<Proxy>> {
+        let mut proxies: Vec<_> = self.0.proxies.iter().map(|entry| (*entry.key(), entry.value().clone())).collect();
+        proxies.sort_by_key(|(id, _)| *id);
+        proxies.into_iter().map(|(_, proxy)| proxy).collect()
+    }
+}
+
+/// Keeps a proxy listed as long as it lives.
+#[derive(Debug)]
+pub struct Listed {
+    live: Arc<Live>,
+    id: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.live.proxies.remove(&self.id);
+    }
+}

@@ -1,0 +1,213 @@
+//! The names of one type about which a client's state may differ from the snapshot, and what it holds of each.
+//!
+//! For a name that is wanted and not in the backlog, the client has been told what the snapshot says: a stream that has
+//! caught up has an empty backlog and holds nothing but the snapshot, which all streams share.
+
+use super::Counters;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::{Resource, Version};
+use crate::snapshot::set::Snapshot;
+use crate::xds::absent::Absence;
+use crate::xds::digest::Digest;
+use crate::xds::request::Wire;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What the client holds of a name.
+#[derive(Clone, Debug)]
+enum Held {
+    /// Nothing, as far as is known.
+    Nothing,
+    /// What it states to hold from an earlier stream; none if the version is not one of ours.
+    Claimed(Option<Version>),
+    /// What was sent.
+    Sent(Arc<Resource>),
+}
+
+impl Held {
+    fn version(&self) -> Option<Version> {
+        match self {
+            Held::Nothing => None,
+            Held::Claimed(version) => *version,
+            Held::Sent(resource) => Some(resource.version()),
+        }
+    }
+
+    fn of(resource: Option<&Arc<Resource>>) -> Held {
+        resource.map_or(Held::Nothing, |resource| Held::Sent(resource.clone()))
+    }
+}
+
+/// A name whose state may have to be sent.
+#[derive(Clone, Debug)]
+struct Pending {
+    held: Held,
+    /// Whether it goes even if the client holds the same version.
+    force: bool,
+}
+
+/// What has to be said about a pending name.
+enum Due {
+    Nothing,
+    Add(Arc<Resource>),
+    /// It was asked for and does not exist.
+    Absent(Absence),
+    /// The client holds it and it is gone.
+    Gone(Absence),
+}
+
+/// The pending names by what has to be said about them.
+#[derive(Default)]
+pub(super) struct Work {
+    /// Resources that are new, changed or asked for.
+    pub(super) added: Vec<Arc<Resource>>,
+    /// Names asked for that do not exist.
+    pub(super) absent: Vec<(Arc<str>, Absence)>,
+    /// Names the client holds that are gone.
+    pub(super) gone: Vec<(Arc<str>, Absence)>,
+}
+
+/// The names of one type about which the client's state may differ from the snapshot.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    kind: Kind,
+    wire: Wire,
+    pending: BTreeMap<Arc<str>, Pending>,
+    /// Over what the client was told.
+    told: Digest,
+}
+
+impl Backlog {
+    pub(super) fn new(kind: Kind, wire: Wire) -> Self {
+        Self { kind, wire, pending: BTreeMap::new(), told: Digest::default() }
+    }
+
+    /// How many names there are.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether the client has been told everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The version of everything the client was told.
+    pub(super) fn told(&self) -> Version {
+        self.told.version()
+    }
+
+    /// The version of everything the client should be told.
+    pub(super) fn desired(&self, snapshot: &Snapshot) -> Version {
+        let mut digest = self.told;
+        for (name, pending) in &self.pending {
+            if let Held::Sent(resource) = &pending.held {
+                digest.take(resource);
+            }
+            if let Some(resource) = snapshot.get(self.kind, name) {
+                digest.add(resource);
+            }
+        }
+        digest.version()
+    }
+
+    /// The client wants a name it did not want before.
+    pub(super) fn want(&mut self, name: &Arc<str>) {
+        self.pending.entry(name.clone()).or_insert(Pending { held: Held::Nothing, force: false });
+    }
+
+    /// The name goes even if the client holds the same version. `wanted`: it was wanted before.
+    pub(super) fn force(&mut self, name: &Arc<str>, wanted: bool, snapshot: &Snapshot) {
+        let held = || if wanted { Held::of(snapshot.get(self.kind, name)) } else { Held::Nothing };
+        self.pending.entry(name.clone()).or_insert_with(|| Pending { held: held(), force: true }).force = true;
+    }
+
+    /// The client states to hold a version of the name. `force`: it goes all the same.
+    pub(super) fn claim(&mut self, name: &str, version: &str, force: bool) {
+        let version = u128::from_str_radix(version, 16).ok().map(Version);
+        self.pending.insert(name.into(), Pending { held: Held::Claimed(version), force });
+    }
+
+    /// The snapshot says something else of the name than `old` did.
+    pub(super) fn differs(&mut self, name: Arc<str>, old: &Snapshot) {
+        let held = || Pending { held: Held::of(old.get(self.kind, &name)), force: false };
+        self.pending.entry(name.clone()).or_insert_with(held);
+    }
+
+    /// The client does not want the name any more.
+    pub(super) fn forget(&mut self, name: &str, snapshot: &Snapshot) {
+        let held = match self.pending.remove(name) {
+            Some(pending) => pending.held,
+            None => Held::of(snapshot.get(self.kind, name)),
+        };
+        if let Held::Sent(resource) = held {
+            self.told.take(&resource);
+        }
+    }
+
+    /// The client wants only these names from now on.
+    pub(super) fn keep(&mut self, names: &BTreeSet<Arc<str>>, snapshot: &Snapshot) {
+        self.pending.retain(|name, _| names.contains(name));
+        self.told = Digest::default();
+        for name in names {
+            let held = match self.pending.get(name) {
+                Some(pending) => pending.held.clone(),
+                None => Held::of(snapshot.get(self.kind, name)),
+            };
+            if let Held::Sent(resource) = held {
+                self.told.add(&resource);
+            }
+        }
+    }
+
+    /// The client has been told what the snapshot says of the name.
+    pub(super) fn settle(&mut self, name: &str, snapshot: &Snapshot) {
+        if let Some(Pending { held: Held::Sent(resource), .. }) = self.pending.remove(name) {
+            self.told.take(&resource);
+        }
+        if let Some(resource) = snapshot.get(self.kind, name) {
+            self.told.add(resource);
+        }
+    }
+
+    /// Sorts the names by what has to be said about them, and settles those about which there is nothing to say.
+    pub(super) fn sort(&mut self, snapshot: &Snapshot, counters: &mut Counters) -> Work {
+        let mut work = Work::default();
+        let mut settled = Vec::new();
+        for (name, pending) in &self.pending {
+            match self.due(name, pending, snapshot) {
+                Due::Nothing | Due::Gone(Absence::Silence) => settled.push(name.clone()),
+                Due::Absent(Absence::Silence) => {
+                    counters.missing_secrets += 1;
+                    settled.push(name.clone());
+                }
+                Due::Add(resource) => work.added.push(resource),
+                Due::Absent(absence) => work.absent.push((name.clone(), absence)),
+                Due::Gone(absence) => work.gone.push((name.clone(), absence)),
+            }
+        }
+        settled.iter().for_each(|name| self.settle(name, snapshot));
+        work
+    }
+
+    fn due(&self, name: &str, pending: &Pending, snapshot: &Snapshot) -> Due {
+        let absence = || Absence::of(self.kind, self.wire, name);
+        match (snapshot.get(self.kind, name), &pending.held) {
+            (Some(resource), held) if pending.force || held.version() != Some(resource.version()) => {
+                Due::Add(resource.clone())
+            }
+            (Some(_), _) => Due::Nothing,
+            (None, Held::Nothing) if pending.force => Due::Absent(absence()),
+            (None, Held::Nothing) => Due::Nothing,
+            (None, _) => Due::Gone(absence()),
+        }
+    }
+
+    /// What the client holds, is gone, and has not been taken away yet.
+    pub(super) fn lingering(&self, snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Resource>> {
+        self.pending.iter().filter_map(|(name, pending)| match &pending.held {
+            Held::Sent(resource) if snapshot.get(self.kind, name).is_none() => Some(resource),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! One connection's loop: requests, snapshots, time and room to write come in, responses go out.
+//!
+//! The loop asks the session for a response only when it can be written, so a slow client gets the newest state, never a
+//! queue of old ones.
+
+use super::channel::{Incoming, Outgoing};
+use super::identity;
+use super::refusal::Refusal;
+use super::registry::{Listed, Proxy, Registry, SharedSession};
+use super::request::{Request, Wire};
+use super::session::{Outcome, Received, Session};
+use crate::model::audience::ProxyFacts;
+use crate::snapshot::board::{Board, Seat};
+use crate::snapshot::set::Snapshot;
+use crate::telemetry::Metrics;
+use crate::telemetry::readiness::Readiness;
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tracing::{debug, info, warn};
+
+/// How long the end of a stream may take to be handed to the connection.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What an operator can set about the xDS server.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long a proxy whose Pod is not known waits before its stream is ended; 10 s by default.
+    pub pod_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { pod_wait: Duration::from_secs(10) }
+    }
+}
+
+/// What every stream shares.
+#[derive(Debug)]
+pub struct XdsContext {
+    /// Where snapshots come from.
+    pub board: Arc<Board>,
+    /// Who is connected.
+    pub registry: Registry,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether anything may be answered.
+    pub readiness: Readiness,
+    /// What an operator can set.
+    pub options: Options,
+}
+
+/// Everything a stream waits for.
+enum Event<'a> {
+    Request(Result<Option<Request>, Refusal>),
+    Snapshot(Snapshot),
+    Timer,
+    Writable(mpsc::Permit<'a, Outgoing>),
+    Gone,
+    Shutdown,
+}
+
+/// Why a stream ends.
+enum End {
+    /// The client has finished, and is told so.
+    Finished,
+    /// The connection is gone.
+    Gone,
+    /// The server ends it.
+    Refused(Refusal),
+}
+
+impl End {
+    fn reason(&self) -> &'static str {
+        match self {
+            End::Finished => "finished",
+            End::Gone => "connection_gone",
+            End::Refused(refusal) => refusal.reason(),
+        }
+    }
+}
+
+/// A proxy that has said who it is.
+struct Member {
+    facts: ProxyFacts,
+    seat: Seat,
+    _listed: Listed,
+}
+
+/// One stream.
+pub struct Stream {
+    context: Arc<XdsContext>,
+    wire: Wire,
+    peer: Option<SocketAddr>,
+    session: SharedSession,
+    member: Option<Member>,
+    /// When the wait for a first snapshot is over; none once it has arrived.
+    patience: Option<Instant>,
+    /// Whether the session may have something to send.
+    wants_to_write: bool,
+}
+
+impl Stream {
+    /// A stream that has just opened.
+    pub fn new(context: Arc<XdsContext>, wire: Wire, peer: Option<SocketAddr>) -> Self {
+        let session = SharedSession::new(Session::new(wire));
+        Self { context, wire, peer, session, member: None, patience: None, wants_to_write: false }
+    }
+
+    /// Runs until either side ends it.
+    pub async fn run(mut self, mut incoming: Incoming, outgoing: mpsc::Sender<Outgoing>, shutdown: CancellationToken) {
+        let _open = self.context.metrics.xds.stream_opened();
+        let end = loop {
+            let event = self.next_event(&mut incoming, &outgoing, &shutdown).await;
+            if let Err(end) = self.handle(event) {
+                break end;
+            }
+        };
+        self.context.metrics.xds.stream_ended(end.reason());
+        self.member = None;
+        let status = match &end {
+            End::Gone => return debug!("the connection is gone"),
+            End::Finished => Status::ok(""),
+            End::Refused(refusal) => {
+                self.context.metrics.xds.refused(refusal.reason());
+                info!(reason = refusal.reason(), "ended the stream: {refusal}");
+                Status::new(refusal.code(), refusal.to_string())
+            }
+        };
+        // A client that does not read does not get to hold the loop: its connection ends with the sender.
+        _ = tokio::time::timeout(FAREWELL, outgoing.send(Outgoing::End(status))).await;
+    }
+
+    async fn next_event<'a>(
+        &mut self,
+        incoming: &mut Incoming,
+        outgoing: &'a mpsc::Sender<Outgoing>,
+        shutdown: &CancellationToken,
+    ) -> Event<'a> {
+        let deadline =
+            [self.session.lock().deadline().map(Instant::from_std), self.patience].into_iter().flatten().min();
+        tokio::select! {
+            () = shutdown.cancelled() => Event::Shutdown,
+            () = outgoing.closed() => Event::Gone,
+            request = incoming.next() => Event::Request(request),
+            snapshot = next_snapshot(self.member.as_mut()) => Event::Snapshot(snapshot),
+            () = sleep_until(deadline) => Event::Timer,
+            permit = outgoing.reserve(), if self.wants_to_write => permit.map_or(Event::Gone, Event::Writable),
+        }
+    }
+
+    fn handle(&mut self, event: Event<'_>) -> Result<(), End> {
+        match event {
+            Event::Request(Ok(Some(request))) => self.on_request(&request).map_err(End::Refused)?,
+            Event::Request(Ok(None)) => return Err(End::Finished),
+            Event::Request(Err(refusal)) => return Err(End::Refused(refusal)),
+            Event::Snapshot(snapshot) => {
+                self.patience = None;
+                self.session.lock().on_snapshot(snapshot);
+            }
+            Event::Timer => self.on_timer().map_err(End::Refused)?,
+            Event::Writable(permit) => {
+                self.wants_to_write = self.write(permit);
+                return Ok(());
+            }
+            Event::Gone => return Err(End::Gone),
+            Event::Shutdown => return Err(End::Refused(Refusal::ShuttingDown)),
+        }
+        self.wants_to_write = true;
+        Ok(())
+    }
+
+    fn on_request(&mut self, request: &Request) -> Result<(), Refusal> {
+        let now = Instant::now().into_std();
+        let received = self.session.lock().on_request(request, now)?;
+        if let (None, Some(node)) = (&self.member, &request.node) {
+            self.join(node)?;
+        }
+        let Some(Received { kind, outcome, change_to_ack }) = received else { return Ok(()) };
+        let metrics = &self.context.metrics.xds;
+        metrics.request_received(kind.map_or("unknown", |kind| kind.short()), outcome.short());
+        if let Some(age) = change_to_ack {
+            metrics.change_acknowledged(age);
+        }
+        if let (Outcome::Nack, Some(kind)) = (outcome, kind) {
+            let session = self.session.lock();
+            let message = session.rejection(kind).map_or("", |rejection| rejection.message.as_str());
+            warn!(%kind, message, "the client rejected a response");
+        }
+        Ok(())
+    }
+
+    /// The first request says who asks.
+    fn join(&mut self, node: &Node) -> Result<(), Refusal> {
+        let facts = identity::facts(node)?;
+        let mut proxy = Proxy::new(node.id.clone(), facts.clone(), self.wire, self.session.clone());
+        proxy.peer = self.peer;
+        proxy.user_agent = user_agent(node);
+        info!(node = node.id, wire = self.wire.short(), user_agent = proxy.user_agent, "a proxy has connected");
+        let listed = self.context.registry.enter(proxy);
+        let seat = self.context.board.join(facts.clone());
+        self.patience = Some(Instant::now() + self.context.options.pod_wait);
+        self.member = Some(Member { facts, seat, _listed: listed });
+        Ok(())
+    }
+
+    fn on_timer(&mut self) -> Result<(), Refusal> {
+        let over = self.patience.is_some_and(|patience| patience <= Instant::now());
+        let Some(member) = self.member.as_ref().filter(|_| over) else { return Ok(()) };
+        let ProxyFacts { namespace, pod, .. } = &member.facts;
+        let waited = self.context.options.pod_wait;
+        Err(Refusal::Unknown(if member.seat.is_placed() {
+            format!("nothing was computed for Pod {namespace}/{pod} within {waited:?}")
+        } else {
+            format!("Pod {namespace}/{pod} is not known and did not appear within {waited:?}")
+        }))
+    }
+
+    /// Writes the next response; whether there was one.
+    fn write(&self, permit: mpsc::Permit<'_, Outgoing>) -> bool {
+        let response = self.session.lock().poll(Instant::now().into_std());
+        let Some(response) = response else { return false };
+        let frames = response.frames(self.wire);
+        self.context.metrics.xds.response_sent(response.kind.short(), frames.len());
+        let (resources, removed) = (response.resources.len(), response.removed.len());
+        debug!(kind = %response.kind, nonce = response.nonce, resources, removed, bytes = frames.len(), "sent");
+        permit.send(Outgoing::Message(frames));
+        true
+    }
+}
+
+async fn next_snapshot(member: Option<&mut Member>) -> Snapshot {
+    match member {
+        Some(member) => member.seat.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Name and version of a client's software, from fields it fills in itself: cut to a sane length.
+fn user_agent(node: &Node) -> String {
+    const SHOWN: usize = 100;
+    let version = match &node.user_agent_version_type {
+        Some(UserAgentVersionType::UserAgentVersion(version)) => version.clone(),
+        Some(UserAgentVersionType::UserAgentBuildVersion(build)) => match &build.version {
+            Some(v) => format!("{}.{}.{}", v.major_number, v.minor_number, v.patch),
+            None => String::new(),
+        },
+        None => String::new(),
+    };
+    format!("{} {version}", node.user_agent_name).trim().chars().take(SHOWN).collect()
+}
