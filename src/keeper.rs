@@ -3,18 +3,9 @@
 //! Sources send batches through a bounded channel; batches that wait are applied together. Readers take the latest
 //! value and compute differences themselves.
 
-use crate::model::world::{Change, World};
+use crate::model::world::{Batch, World};
 use std::time::Instant;
 use tokio::sync::{mpsc, watch};
-
-/// Changes that belong together, and when the event behind them was seen.
-#[derive(Debug)]
-pub struct Batch {
-    /// The changes, applied in order.
-    pub changes: Vec<Change>,
-    /// When the event behind them was seen.
-    pub at: Instant,
-}
 
 /// A state of the World.
 #[derive(Clone, Debug)]

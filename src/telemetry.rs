@@ -4,16 +4,24 @@
 //! of the product belongs here.
 
 pub mod logging;
+pub mod publish;
 pub mod readiness;
+pub mod world;
 pub mod xds;
 
 use prometheus::{Registry, TextEncoder};
+use publish::PublishMetrics;
+use world::WorldMetrics;
 use xds::XdsMetrics;
 
 /// Every metric of the process, one struct per subsystem.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// The publisher's metrics.
+    pub publish: PublishMetrics,
+    /// Metrics of objects and problems.
+    pub world: WorldMetrics,
     /// The xDS server's metrics.
     pub xds: XdsMetrics,
 }
@@ -22,8 +30,10 @@ impl Metrics {
     /// Registers every metric with a registry of its own, so that two servers in one process don't share counters.
     pub fn new() -> Self {
         let registry = Registry::new();
+        let publish = PublishMetrics::register(&registry);
+        let world = WorldMetrics::register(&registry);
         let xds = XdsMetrics::register(&registry);
-        Self { registry, xds }
+        Self { registry, publish, world, xds }
     }
 
     /// Every metric in the Prometheus text format.

@@ -82,7 +82,7 @@ impl Stage {
 
     /// Waits until a proxy has joined the board, and says where it belongs.
     pub async fn place(&self) {
-        until("a proxy joins", || !self.board().seated().is_empty()).await;
+        until("a proxy joins", || self.board().seated() > 0).await;
         self.board().place(&facts(), Some(placement()));
     }
 
@@ -108,7 +108,7 @@ pub fn facts() -> ProxyFacts {
 fn placement() -> Placement {
     let namespace = Namespace::from("shop");
     Placement {
-        audience: Audience { namespace: namespace.clone(), interception: Interception::default() },
+        audience: Audience { namespace: namespace.clone(), interception: Interception::default(), taken: Vec::new() },
         workload: Workload { namespace, sidecar: None },
     }
 }

@@ -8,6 +8,7 @@ use super::object::Object;
 use super::provenance::{ObjectKey, ObjectKind};
 use imbl::{OrdMap, OrdSet};
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 /// What a look-up asks for. A change of the World touches keys; touched keys select what is computed again.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -53,6 +54,15 @@ pub fn keys(object: &Object) -> Vec<Key> {
 
 /// One change: the new value of an object, or its absence.
 pub type Change = (ObjectKey, Option<Object>);
+
+/// Changes that belong together, and when the event behind them was seen.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The changes, applied in order.
+    pub changes: Vec<Change>,
+    /// When the event behind them was seen.
+    pub at: Instant,
+}
 
 /// Every object chancery knows, and the indexes over them. Cloning is cheap.
 #[derive(Clone, Default, Debug)]
@@ -111,6 +121,11 @@ impl World {
     /// How many objects there are.
     pub fn len(&self) -> usize {
         self.objects.len()
+    }
+
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: ObjectKind) -> usize {
+        self.index.get(&Key::Names(kind)).map_or(0, OrdSet::len)
     }
 
     /// Whether there are none.

@@ -69,6 +69,11 @@ impl Board {
         std::mem::take(&mut self.places().news)
     }
 
+    /// How many proxies are seated.
+    pub fn seated(&self) -> usize {
+        self.places().by_proxy.len()
+    }
+
     fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -211,7 +211,11 @@ impl Catalog {
 }
 
 /// What a file holds after it was read again: earlier versions stand in for what is not understood.
-fn merge(path: &Arc<Path>, loaded: Loaded, before: &BTreeMap<ObjectKey, Held>) -> (BTreeMap<ObjectKey, Held>, Vec<Finding>) {
+fn merge(
+    path: &Arc<Path>,
+    loaded: Loaded,
+    before: &BTreeMap<ObjectKey, Held>,
+) -> (BTreeMap<ObjectKey, Held>, Vec<Finding>) {
     let Loaded { entries, mut findings, complete } = loaded;
     let hold = |(key, Entry { object, marks }): (ObjectKey, Entry)| {
         let held = match object {

@@ -126,7 +126,8 @@ impl Loader {
         match self.entries.get(&key) {
             None => drop(self.entries.insert(key, entry)),
             Some(first) => {
-                let text = format!("the same object is in line {} already; this one is not in effect", first.marks.line());
+                let text =
+                    format!("the same object is in line {} already; this one is not in effect", first.marks.line());
                 self.finding(Some(entry.marks.line()), Subject::from(&key), error(text));
             }
         }

@@ -1,0 +1,110 @@
+//! The admin port: probes, metrics, and what chancery knows of proxies and problems, as JSON.
+//!
+//! Reads handles that others keep; changes nothing. Loopback by default: it has no authentication yet.
+
+mod problems;
+mod proxies;
+
+use crate::keeper::State as WorldState;
+use crate::model::problem::{Problem, Severity};
+use crate::model::provenance::ObjectKind;
+use crate::source::directory::report::Report;
+use crate::telemetry::Metrics;
+use crate::telemetry::readiness::Readiness;
+use crate::xds::registry::Registry;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The shape of what `/api/v1/…` answers; changes with it.
+const API_VERSION: &str = "chancery/v1";
+
+/// What the admin port shows.
+#[derive(Clone)]
+pub struct AdminContext {
+    /// What is still waited for.
+    pub readiness: Readiness,
+    /// Every counter.
+    pub metrics: Metrics,
+    /// Who is connected.
+    pub registry: Registry,
+    /// What the source says of its files.
+    pub reports: watch::Receiver<Arc<Report>>,
+    /// What translation says of objects.
+    pub problems: watch::Receiver<Arc<BTreeSet<Problem>>>,
+    /// The World.
+    pub states: watch::Receiver<Option<WorldState>>,
+}
+
+/// Serves until `shutdown`.
+pub async fn serve(
+    listener: TcpListener,
+    context: AdminContext,
+    shutdown: CancellationToken,
+) -> Result<(), std::io::Error> {
+    axum::serve(listener, router(context)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+}
+
+fn router(context: AdminContext) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/proxies", get(proxies))
+        .route("/api/v1/problems", get(problems))
+        .with_state(context)
+}
+
+async fn index() -> &'static str {
+    "chancery\n\n\
+     /livez             is the process alive\n\
+     /readyz            has everything been read once\n\
+     /metrics           Prometheus metrics\n\
+     /api/v1/proxies    who is connected, and how far each has come\n\
+     /api/v1/problems   what is wrong in the configuration\n"
+}
+
+async fn readyz(State(context): State<AdminContext>) -> Response {
+    let pending = context.readiness.pending();
+    if pending.is_empty() {
+        return "ok\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", pending.join(", "))).into_response()
+}
+
+async fn metrics(State(context): State<AdminContext>) -> Response {
+    let world = &context.metrics.world;
+    let state = context.states.borrow().clone();
+    for kind in ObjectKind::ALL {
+        let count = state.as_ref().map_or(0, |state| state.world.count(kind));
+        world.objects_counted(kind.as_str(), count);
+    }
+    let found = problems::collect(&context);
+    for severity in [Severity::Error, Severity::Warning] {
+        let count = found.iter().filter(|finding| finding.severity() == severity).count();
+        world.problems_counted(&severity.to_string(), count);
+    }
+    world.readiness_seen(context.readiness.is_ready());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], context.metrics.render()).into_response()
+}
+
+async fn proxies(State(context): State<AdminContext>) -> Json<Value> {
+    list(context.registry.proxies().iter().map(|proxy| proxies::describe(proxy)).collect())
+}
+
+async fn problems(State(context): State<AdminContext>) -> Json<Value> {
+    list(problems::collect(&context).iter().map(problems::describe).collect())
+}
+
+fn list(items: Vec<Value>) -> Json<Value> {
+    Json(json!({"apiVersion": API_VERSION, "items": items}))
+}
