@@ -2,5 +2,6 @@
 //!
 //! In reading order: [`model`] holds what is known about the world; [`snapshot`] holds resources without meaning.
 
+pub mod cli;
 pub mod model;
 pub mod snapshot;
