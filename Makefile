@@ -41,7 +41,7 @@ golden: need-cargo ## Rewrite the golden files; read the difference before you c
 
 .PHONY: descriptors
 descriptors: need-cargo ## Rebuild proto/envoy.fds and proto/maps.txt, byte for byte
-	@proto/regenerate
+	@$(CALM) "proto/envoy.fds" proto/regenerate
 	@CHANCERY_REWRITE=1 $(CALM) "proto/maps.txt" cargo test --test descriptors
 
 .PHONY: tools

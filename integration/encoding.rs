@@ -36,7 +36,7 @@ fn the_sotw_entry_is_a_suffix_of_the_delta_entry() {
         assert_eq!(Cluster::decode(held.value.as_slice()).expect("a cluster"), message);
 
         let sotw = DiscoveryResponse::decode(resource.sotw_entry()).expect("a response");
-        assert_eq!(sotw.resources, [held.clone()]);
+        assert_eq!(sotw.resources, std::slice::from_ref(held));
     }
 }
 
