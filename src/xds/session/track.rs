@@ -139,7 +139,9 @@ impl Track {
         if count > MAX_NAMES {
             return Err(Refusal::TooManyNames { kind, count, limit: MAX_NAMES });
         }
+        let before = self.backlog.told();
         self.follow(change, was_wildcard, snapshot);
+        self.restate(before);
         if let (true, Names::Change { initial, .. }) = (first, names) {
             self.claim(initial, warming);
         }
@@ -221,7 +223,9 @@ impl Track {
         if self.is_waiting() || !self.has_work() {
             return None;
         }
+        let before = self.backlog.told();
         let work = self.backlog.sort(snapshot, counters);
+        self.restate(before);
         self.gone_since = if work.gone.is_empty() { None } else { self.gone_since.or(Some(now)) };
         let batch = match phase {
             Phase::Add => self.take_additions(work, snapshot),
@@ -298,6 +302,17 @@ impl Track {
         self.sent = Some((version, now));
         self.outstanding = Some(Outstanding { nonce, at: now, version, since, aged: false });
         version
+    }
+
+    /// What the client holds has another version although nothing was sent: it wants less, or stated what it holds.
+    fn restate(&mut self, before: Version) {
+        let after = self.backlog.told();
+        let sent = self.sent.as_mut().map(|(version, _)| version);
+        let acked = self.acked.as_mut().map(|(version, _)| version);
+        let nacked = self.nacked.as_mut().map(|rejection| &mut rejection.version);
+        let outstanding = self.outstanding.as_mut().map(|outstanding| &mut outstanding.version);
+        let stated = [sent, acked, nacked, outstanding].into_iter().flatten();
+        stated.filter(|version| **version == before).for_each(|version| *version = after);
     }
 
     /// Notes the time: a response in flight may become too old to be waited for.

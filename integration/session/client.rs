@@ -1,0 +1,255 @@
+//! A client that keeps what it is sent, by the rules of the protocol for either wire form.
+
+use chancery::snapshot::kind::Kind;
+use chancery::snapshot::resource::Version;
+use chancery::snapshot::set::Snapshot;
+use chancery::xds::request::{Names, Request, Wire};
+use chancery::xds::response::Response;
+use chancery::xds::session::IN_FLIGHT;
+use envoy_types::pb::envoy::config::core::v3::Node;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+/// What is held of a kind, by name.
+type Held = BTreeMap<(Kind, String), Version>;
+
+/// What the client wants of one kind and knows about its sub-stream.
+#[derive(Clone, Default)]
+struct Wish {
+    asked: bool,
+    wildcard: bool,
+    names: BTreeSet<String>,
+    /// Whether a name was ever given on this stream.
+    named: bool,
+    nonce: String,
+    /// The newest response received and not answered, and when it was sent.
+    unanswered: Option<(u64, Instant)>,
+}
+
+impl Wish {
+    fn covers(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+}
+
+/// A client.
+pub struct Client {
+    pub wire: Wire,
+    wishes: BTreeMap<Kind, Wish>,
+    held: Held,
+    warming: BTreeSet<String>,
+    inbox: VecDeque<Response>,
+}
+
+/// The node of every request.
+pub fn node() -> Node {
+    Node { id: "proxy".into(), ..Node::default() }
+}
+
+impl Client {
+    pub fn new(wire: Wire) -> Self {
+        let wishes = Kind::ALL.into_iter().map(|kind| (kind, Wish::default())).collect();
+        Self { wire, wishes, held: Held::new(), warming: BTreeSet::new(), inbox: VecDeque::new() }
+    }
+
+    fn wish(&mut self, kind: Kind) -> &mut Wish {
+        self.wishes.get_mut(&kind).expect("every kind has one")
+    }
+
+    pub fn has_asked(&self, kind: Kind) -> bool {
+        self.wishes[&kind].asked
+    }
+
+    /// Wants more.
+    pub fn want(&mut self, kind: Kind, names: Vec<String>, star: bool) -> Request {
+        let wish = self.wish(kind);
+        let first = !std::mem::replace(&mut wish.asked, true);
+        let legacy = kind.is_whole_set() && names.is_empty() && !star;
+        wish.names.extend(names.iter().cloned());
+        match self.wire {
+            Wire::Delta => {
+                let wish = self.wish(kind);
+                wish.wildcard |= star || (first && legacy);
+                let mut subscribe = names;
+                subscribe.extend(star.then(|| "*".to_owned()));
+                self.change(kind, subscribe, Vec::new(), Vec::new())
+            }
+            Wire::Sotw => {
+                self.wish(kind).wildcard |= star;
+                self.everything(kind)
+            }
+        }
+    }
+
+    /// Wants less.
+    pub fn drop(&mut self, kind: Kind, names: Vec<String>, star: bool) -> Request {
+        let wire = self.wire;
+        let wish = self.wish(kind);
+        if !wish.asked {
+            return self.want(kind, names, star);
+        }
+        let dropped: Vec<String> = names.iter().filter(|name| wish.names.remove(*name)).cloned().collect();
+        wish.wildcard &= !star;
+        let request = match wire {
+            Wire::Delta => {
+                let mut unsubscribe = names;
+                unsubscribe.extend(star.then(|| "*".to_owned()));
+                self.change(kind, Vec::new(), unsubscribe, Vec::new())
+            }
+            Wire::Sotw => self.everything(kind),
+        };
+        // In Delta a client forgets what it unsubscribes from by name, even under a wildcard: the server answers.
+        let delta = self.wire == Wire::Delta;
+        let wish = self.wishes[&kind].clone();
+        self.held.retain(|(held, name), _| *held != kind || (wish.covers(name) && !(delta && dropped.contains(name))));
+        request
+    }
+
+    /// SotW: a request for all that is wanted. Without names it is a wildcard, until a name was given.
+    fn everything(&mut self, kind: Kind) -> Request {
+        let wish = self.wish(kind);
+        let legacy = wish.names.is_empty() && !wish.named && kind.is_whole_set();
+        let mut names: Vec<String> = wish.names.iter().cloned().collect();
+        if wish.wildcard && !legacy {
+            names.push("*".to_owned());
+        }
+        wish.wildcard |= legacy;
+        wish.named |= !names.is_empty();
+        Request { names: Names::All(names), ..self.request(kind) }
+    }
+
+    fn change(
+        &mut self,
+        kind: Kind,
+        subscribe: Vec<String>,
+        unsubscribe: Vec<String>,
+        initial: Vec<(String, String)>,
+    ) -> Request {
+        Request { names: Names::Change { subscribe, unsubscribe, initial }, ..self.request(kind) }
+    }
+
+    fn request(&mut self, kind: Kind) -> Request {
+        // In SotW every request carries the newest nonce; in Delta only an answer does.
+        let nonce = if self.wire == Wire::Sotw { self.wish(kind).nonce.clone() } else { String::new() };
+        let newest = self.wish(kind).unanswered.map(|(nonce, _)| nonce.to_string());
+        let nonce = if Some(&nonce) == newest.as_ref() { String::new() } else { nonce };
+        let type_url = kind.type_url().to_owned();
+        Request { type_url, node: Some(node()), nonce, error: None, names: Names::All(Vec::new()) }
+    }
+
+    /// The same wish once more.
+    pub fn repeat(&mut self, kind: Kind) -> Request {
+        match self.wire {
+            Wire::Sotw if self.has_asked(kind) => self.everything(kind),
+            _ => self.change(kind, Vec::new(), Vec::new(), Vec::new()),
+        }
+    }
+
+    /// A response arrives. At most one is in flight per kind, or one a second.
+    pub fn receive(&mut self, response: Response, now: Instant) {
+        if let Some((nonce, at)) = self.wish(response.kind).unanswered {
+            assert!(now.duration_since(at) >= IN_FLIGHT, "{nonce} and {} are both in flight", response.nonce);
+        }
+        let both = !response.resources.is_empty() && !response.removed.is_empty();
+        assert!(!(both && response.kind.is_whole_set()), "additions and removals in one response: {response:?}");
+        self.wish(response.kind).unanswered = Some((response.nonce, now));
+        self.inbox.push_back(response);
+    }
+
+    /// Applies the oldest response and answers it. A rejecting client applies it as well, so that what the server believes
+    /// it holds can be compared.
+    pub fn answer(&mut self, accept: bool) -> Option<Request> {
+        let response = self.inbox.pop_front()?;
+        let (kind, nonce) = (response.kind, response.nonce);
+        self.apply(response);
+        let wish = self.wish(kind);
+        wish.nonce = nonce.to_string();
+        if wish.unanswered.is_some_and(|(newest, _)| newest == nonce) {
+            wish.unanswered = None;
+        }
+        let mut request = self.repeat(kind);
+        request.nonce = nonce.to_string();
+        request.error = (!accept).then(|| "rejected".to_owned());
+        Some(request)
+    }
+
+    fn apply(&mut self, response: Response) {
+        let kind = response.kind;
+        let wish = self.wishes[&kind].clone();
+        let before = self.held.clone();
+        if self.wire == Wire::Sotw && kind.is_whole_set() {
+            self.held.retain(|(held, _), _| *held != kind);
+        }
+        for name in &response.removed {
+            self.held.remove(&(kind, name.to_string()));
+        }
+        for resource in response.resources.iter().filter(|resource| wish.covers(resource.name())) {
+            let key = (kind, resource.name().to_string());
+            if resource.body().contains(&b'-') {
+                if kind == Kind::Cluster && before.get(&key) != Some(&resource.version()) {
+                    self.warming.insert(key.1.clone());
+                }
+                self.held.insert(key.clone(), resource.version());
+            } else {
+                self.held.remove(&key);
+            }
+            if kind == Kind::Endpoint {
+                self.warming.remove(&key.1);
+            }
+        }
+    }
+
+    /// The requests of a new stream. A client that is left warming asks for endpoints before clusters.
+    pub fn reconnect(&mut self) -> Vec<Request> {
+        self.inbox.clear();
+        let mut kinds = Kind::ALL.to_vec();
+        if !self.warming.is_empty() {
+            kinds.rotate_left(1);
+        }
+        kinds.retain(|kind| self.has_asked(*kind));
+        kinds.into_iter().map(|kind| self.ask_again(kind)).collect()
+    }
+
+    fn ask_again(&mut self, kind: Kind) -> Request {
+        let wish = self.wish(kind);
+        let empty = !wish.wildcard && wish.names.is_empty();
+        *wish = Wish { unanswered: None, named: false, nonce: String::new(), ..wish.clone() };
+        if self.wire == Wire::Sotw {
+            let request = self.everything(kind);
+            return request;
+        }
+        let wish = self.wishes[&kind].clone();
+        let mut subscribe: Vec<String> = wish.names.iter().cloned().collect();
+        if wish.wildcard && !(subscribe.is_empty() && kind.is_whole_set()) {
+            subscribe.push("*".to_owned());
+        }
+        let held = self.held.iter().filter(|((held, _), _)| *held == kind);
+        let initial = held.map(|((_, name), version)| (name.clone(), version.to_string())).collect();
+        if empty {
+            // Nothing is wanted: an empty first request would be a wildcard.
+            return self.change(kind, vec!["*".to_owned()], vec!["*".to_owned()], Vec::new());
+        }
+        self.change(kind, subscribe, Vec::new(), initial)
+    }
+
+    /// What it holds of what it wants. A secret that is gone is never taken away: such are left out.
+    pub fn held(&self, snapshot: &Snapshot) -> Held {
+        let mut held = self.held.clone();
+        held.retain(|(kind, name), _| *kind != Kind::Secret || snapshot.get(*kind, name).is_some());
+        held
+    }
+
+    /// What it should hold.
+    pub fn wanted(&self, snapshot: &Snapshot) -> Held {
+        let all = Kind::ALL.into_iter().flat_map(|kind| snapshot.iter(kind));
+        let wanted = all.filter(|resource| self.wishes[&resource.kind()].covers(resource.name()));
+        wanted.map(|resource| ((resource.kind(), resource.name().to_string()), resource.version())).collect()
+    }
+
+    /// The clusters that still wait for endpoints that exist and were asked for.
+    pub fn warming(&self, snapshot: &Snapshot) -> Vec<&String> {
+        let known =
+            |name: &str| self.wishes[&Kind::Endpoint].covers(name) && snapshot.get(Kind::Endpoint, name).is_some();
+        self.warming.iter().filter(|name| known(name)).collect()
+    }
+}
