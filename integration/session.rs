@@ -63,9 +63,10 @@ struct Run {
 impl Run {
     fn new(wire: Wire) -> Self {
         let mut session = Session::new(wire);
-        session.on_snapshot(Snapshot::default());
+        let now = Instant::now();
+        session.on_snapshot(Snapshot::default(), now);
         let (layer, snapshot) = (Layer::default(), Snapshot::default());
-        Self { now: Instant::now(), layer, snapshot, session, client: Client::new(wire) }
+        Self { now, layer, snapshot, session, client: Client::new(wire) }
     }
 
     fn play(&mut self, step: &Step) {
@@ -98,7 +99,7 @@ impl Run {
 
     fn post(&mut self) {
         self.snapshot = Snapshot { outbound: Arc::new(self.layer.clone()), ..Snapshot::default() };
-        self.session.on_snapshot(self.snapshot.clone());
+        self.session.on_snapshot(self.snapshot.clone(), self.now);
     }
 
     fn tell(&mut self, request: &Request) {
@@ -134,7 +135,7 @@ impl Run {
 
     fn reconnect(&mut self) {
         self.session = Session::new(self.client.wire);
-        self.session.on_snapshot(self.snapshot.clone());
+        self.session.on_snapshot(self.snapshot.clone(), self.now);
         for request in self.client.reconnect() {
             self.tell(&request);
         }

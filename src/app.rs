@@ -1,30 +1,34 @@
 //! The composition root of `serve`: every task, every channel, and the order in which they end.
 //!
-//! Nothing may use this module. When a task ends before it should, the process ends with its reason.
+//! Only the command line uses it. When a task ends before it should, the process ends with its reason.
 
-use crate::admin;
-use crate::keeper;
-use crate::publish::run::{self as publish, Sinks};
+use crate::admin::{self, AdminContext};
+use crate::keeper::{self, State};
+use crate::publish::Outcome;
+use crate::publish::run::{self as publisher, Observer, Sinks};
 use crate::snapshot::board::Board;
-use crate::source::directory;
+use crate::source::directory::{self, DirectoryError};
 use crate::telemetry::Metrics;
-use crate::telemetry::readiness::Readiness;
+use crate::telemetry::publish::{PublishMetrics, Step};
+use crate::telemetry::readiness::{Readiness, Token};
 use crate::xds::registry::Registry;
-use crate::xds::server::{self, XdsContext};
+use crate::xds::server::{self, ServeError};
+use crate::xds::stream::XdsContext;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How many batches may wait for the keeper; a source waits when they do.
 const BATCHES: usize = 64;
-/// How long streams and admin requests may take to end.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long the servers may take to end.
+const GRACE: Duration = Duration::from_secs(12);
 
 /// What `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -41,7 +45,7 @@ pub struct Options {
 #[derive(Debug, Error)]
 pub enum AppError {
     /// An address can't be bound.
-    #[error("cannot listen on {address} for {purpose}: {source}")]
+    #[error("cannot listen on {address} for {purpose}")]
     Bind {
         /// What the address is for.
         purpose: &'static str,
@@ -52,14 +56,125 @@ pub enum AppError {
     },
     /// The folder can't be read.
     #[error(transparent)]
-    Source(#[from] directory::DirectoryError),
+    Source(#[from] DirectoryError),
     /// The xDS server failed.
     #[error(transparent)]
-    Xds(#[from] server::ServeError),
-    /// The admin server failed.
-    #[error("the admin server failed: {0}")]
-    Admin(std::io::Error),
+    Xds(#[from] ServeError),
+    /// Signals can't be received, or the admin server failed.
+    #[error("the system refused something needed")]
+    System(#[from] std::io::Error),
     /// A task ended that never should.
     #[error("the {0} ended unexpectedly")]
     Ended(&'static str),
+}
+
+/// Serves until SIGTERM or SIGINT, or until something fails.
+pub async fn run(options: Options) -> Result<(), AppError> {
+    let xds = bind("xDS", options.xds_address).await?;
+    let admin = bind("the admin port", options.admin_address).await?;
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut house = House::build(options.config, xds, admin);
+    let result = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = house.tasks.join_next() => reason(ended),
+        ended = house.servers.join_next() => reason(ended),
+    };
+    tracing::info!("stopping");
+    house.shutdown.cancel();
+    // Streams end with a reason and connections with GOAWAY; then whatever is left is dropped.
+    _ = tokio::time::timeout(GRACE, async { while house.servers.join_next().await.is_some() {} }).await;
+    result
+}
+
+async fn bind(purpose: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    let bound = TcpListener::bind(address).await.map_err(|source| AppError::Bind { purpose, address, source })?;
+    tracing::info!(%purpose, address = %bound.local_addr()?, "listening");
+    Ok(bound)
+}
+
+/// How a task ended: which, and why.
+type Ended = (&'static str, Result<(), AppError>);
+
+/// Everything that runs.
+struct House {
+    /// What never ends by itself.
+    tasks: JoinSet<Ended>,
+    /// What ends on shutdown.
+    servers: JoinSet<Ended>,
+    shutdown: CancellationToken,
+}
+
+impl House {
+    fn build(config: PathBuf, xds: TcpListener, admin: TcpListener) -> Self {
+        let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
+        let (metrics, readiness, registry) = (Metrics::new(), Readiness::default(), Registry::default());
+        let board = Arc::new(Board::default());
+        let (batches, received) = mpsc::channel(BATCHES);
+        let (reports, report) = watch::channel(Arc::default());
+        let (states, state) = watch::channel(None);
+        let (problems, problem) = watch::channel(Arc::default());
+        let loading = readiness.block("the first load of the folder");
+        let observer = Arc::new(Watcher(metrics.publish.clone()));
+        let sinks = Sinks { board: board.clone(), problems, observer };
+        let watched = state.clone();
+        house.task("folder source", async { Ok(directory::watch::run(config, batches, reports).await?) });
+        house.task("keeper", async { Ok::<_, AppError>(keeper::run(received, states).await) });
+        house.task("publisher", async { Ok::<_, AppError>(publisher::run(watched, sinks).await) });
+        house.task("readiness watch", loaded(state.clone(), loading));
+        let context = XdsContext {
+            board,
+            registry: registry.clone(),
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            options: Default::default(),
+        };
+        let shutdown = house.shutdown.clone();
+        house.server("xDS server", async { Ok(server::serve(xds, Arc::new(context), shutdown).await?) });
+        let context = AdminContext { readiness, metrics, registry, reports: report, problems: problem, states: state };
+        let shutdown = house.shutdown.clone();
+        house.server("admin server", async { Ok(admin::serve(admin, context, shutdown).await?) });
+        house
+    }
+
+    fn task(&mut self, name: &'static str, task: impl Future<Output = Result<(), AppError>> + Send + 'static) {
+        self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    fn server(&mut self, name: &'static str, task: impl Future<Output = Result<(), AppError>> + Send + 'static) {
+        self.servers.spawn(async move { (name, task.await) });
+    }
+}
+
+/// Gives the token back when there is a World.
+async fn loaded(mut states: watch::Receiver<Option<State>>, token: Token) -> Result<(), AppError> {
+    if states.wait_for(Option::is_some).await.is_ok() {
+        drop(token);
+        tracing::info!("ready");
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// Why a task that should not have ended did.
+fn reason(ended: Option<Result<Ended, JoinError>>) -> Result<(), AppError> {
+    match ended {
+        Some(Ok((name, result))) => result.and(Err(AppError::Ended(name))),
+        Some(Err(_)) | None => Err(AppError::Ended("task that panicked")),
+    }
+}
+
+/// Turns the publisher's steps into metrics.
+struct Watcher(PublishMetrics);
+
+impl Observer for Watcher {
+    fn advanced(&self, outcome: &Outcome, seconds: f64) {
+        self.0.stepped(Step {
+            seconds,
+            selected: outcome.recomputed.len(),
+            built: outcome.built,
+            posted: outcome.posts.len(),
+            kept_back: outcome.violations.len(),
+        });
+    }
 }

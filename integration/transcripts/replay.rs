@@ -86,7 +86,7 @@ impl Stage {
         self.known = true;
         let snapshot = self.snapshot();
         let Some(session) = &mut self.session else { return Ok(Vec::new()) };
-        session.on_snapshot(snapshot);
+        session.on_snapshot(snapshot, self.now);
         Ok(self.drain())
     }
 
@@ -114,7 +114,7 @@ impl Stage {
         };
         let mut session = Session::new(wire);
         if self.known {
-            session.on_snapshot(self.snapshot());
+            session.on_snapshot(self.snapshot(), self.now);
         }
         self.session = Some(session);
         self.introduced = false;

@@ -35,7 +35,7 @@ impl Clock {
             "wildcard": status.wildcard,
             "names": status.names,
             "waiting": status.waiting,
-            "desired": status.desired.as_ref().map(mark),
+            "desired": status.desired_at.map(|at| self.mark(&status.desired, at)),
             "sent": status.sent.as_ref().map(mark),
             "acked": status.acked.as_ref().map(mark),
             "inFlightSeconds": status.in_flight_since.map(|at| self.age(at)),

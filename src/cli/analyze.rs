@@ -3,15 +3,51 @@
 //! The core is pure: from the bytes of files to findings and text. Translation adds what only shows when objects meet, with
 //! [`Analysis::add`]. It never stops at the first mistake.
 
+use super::{Done, FINDINGS};
 use crate::model::object::Object;
 use crate::model::problem::{Problem, Severity};
+use crate::model::world::World;
+use crate::publish::Engine;
+use crate::snapshot::board::Seats;
 use crate::source::directory::catalog::{Catalog, Update};
 use crate::source::directory::{bytes, manifests};
 use crate::source::finding::{Finding, Position};
+use clap::Args;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// `chancery analyze`.
+#[derive(Args, Debug)]
+pub struct AnalyzeArgs {
+    /// Manifests: files, or folders of them
+    #[arg(value_name = "FILES", required = true)]
+    paths: Vec<PathBuf>,
+    /// The least severity that makes the exit code 3: error or warning
+    #[arg(long, value_name = "SEVERITY", value_parser = severity, default_value = "error")]
+    fail_on: Severity,
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    match text {
+        "error" => Ok(Severity::Error),
+        "warning" => Ok(Severity::Warning),
+        _ => Err("not one of error, warning".to_owned()),
+    }
+}
+
+impl AnalyzeArgs {
+    /// Analyses the files one by one and together.
+    pub fn run(self) -> Done {
+        let mut analysis = analyze(read(&self.paths));
+        let mut engine = Engine::default();
+        engine.advance(&analysis.world(), &Seats::default());
+        engine.problems().into_iter().for_each(|problem| analysis.add(problem));
+        let code = if analysis.fails(self.fail_on) { FINDINGS } else { 0 };
+        Done { text: analysis.to_string(), code }
+    }
+}
 
 /// What is known after reading a set of files.
 #[derive(Default, Debug)]
@@ -51,6 +87,13 @@ impl Analysis {
     /// The objects that would be in effect.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.catalog.objects()
+    }
+
+    /// The World these objects make.
+    pub fn world(&self) -> World {
+        let mut world = World::default();
+        world.apply(self.objects().map(|object| (object.key().clone(), Some(object.clone()))));
+        world
     }
 
     /// Adds a problem that was found when the objects were looked at together. Its place is looked up.

@@ -2,19 +2,115 @@
 //!
 //! The same engine as the server's computes it; golden tests ask through here too.
 
-use crate::model::audience::{ProxyFacts, Subject};
+use super::analyze::{analyze, read};
+use super::{Done, FAILED};
+use crate::model::audience::{Interception, ProxyFacts, Subject};
 use crate::model::problem::Problem;
 use crate::model::world::World;
 use crate::publish::Engine;
 use crate::snapshot::board::Seats;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::lint::{self, Violation};
-use crate::snapshot::print::{self, PrintError};
+use crate::snapshot::print::{self, Format, PrintError};
 use crate::snapshot::set::Snapshot;
+use crate::source::yaml;
+use crate::xds::identity;
+use crate::xds::refusal::Refusal;
+use clap::Args;
+use envoy_types::pb::envoy::config::core::v3::Node;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
+
+/// `chancery translate`.
+#[derive(Args, Debug)]
+pub struct TranslateArgs {
+    /// Manifests: a file, or a folder of them; may be repeated
+    #[arg(short, long = "file", value_name = "PATH", required = true)]
+    files: Vec<PathBuf>,
+    /// The proxy that asks: pod.namespace, or a file with its Node in proto JSON or YAML
+    #[arg(long, value_name = "ID|FILE")]
+    proxy: String,
+    /// What to print, of cds, eds, lds, rds, sds
+    #[arg(long = "type", value_name = "TYPES", value_delimiter = ',', value_parser = kind, default_value = "cds,eds,lds,rds")]
+    kinds: Vec<Kind>,
+    /// How to print
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    output: Format,
+}
+
+fn kind(short: &str) -> Result<Kind, String> {
+    let found = Kind::ALL.into_iter().find(|kind| kind.short() == short);
+    found.ok_or_else(|| format!("not one of {}", Kind::ALL.map(Kind::short).join(", ")))
+}
+
+impl TranslateArgs {
+    /// Answers; what is wrong with the manifests goes to standard error.
+    pub fn run(self) -> Result<Done, Box<dyn Error>> {
+        let facts = facts(&self.proxy)?;
+        let mut analysis = analyze(read(&self.files));
+        let answer = answer(&analysis.world(), facts);
+        if let Ok(answer) = &answer {
+            answer.problems.iter().cloned().for_each(|problem| analysis.add(problem));
+        }
+        for finding in analysis.findings() {
+            eprintln!("{finding}");
+        }
+        let answer = answer?;
+        for violation in &answer.violations {
+            eprintln!("Envoy would refuse this, which is a fault of chancery: {violation}");
+        }
+        let text = print::text(&print(&answer.snapshot, &self.kinds)?, self.output);
+        Ok(Done { text, code: if answer.violations.is_empty() { 0 } else { FAILED } })
+    }
+}
+
+/// Why `--proxy` can't be understood.
+#[derive(Debug, Error)]
+enum ProxyError {
+    /// Neither a file nor `pod.namespace`.
+    #[error("--proxy {0}: neither a file nor pod.namespace")]
+    Form(String),
+    /// The file can't be read.
+    #[error("--proxy {0}")]
+    Unreadable(PathBuf, #[source] std::io::Error),
+    /// The file is not YAML.
+    #[error("--proxy {0}: {1}")]
+    Syntax(PathBuf, String),
+    /// The file has no Node.
+    #[error("--proxy {0}")]
+    NotANode(PathBuf, #[source] PrintError),
+    /// The Node is not one that is served.
+    #[error("--proxy {0}")]
+    Refused(PathBuf, #[source] Refusal),
+}
+
+/// The proxy that asks: a file's Node, else `pod.namespace` without interception.
+fn facts(proxy: &str) -> Result<ProxyFacts, ProxyError> {
+    let path = Path::new(proxy);
+    if path.is_file() {
+        return node_facts(path);
+    }
+    let (pod, namespace) = proxy
+        .rsplit_once('.')
+        .filter(|(pod, namespace)| !pod.is_empty() && !namespace.is_empty())
+        .ok_or_else(|| ProxyError::Form(proxy.to_owned()))?;
+    Ok(ProxyFacts { namespace: namespace.into(), pod: pod.into(), interception: Interception::default() })
+}
+
+fn node_facts(path: &Path) -> Result<ProxyFacts, ProxyError> {
+    let bytes = std::fs::read(path).map_err(|error| ProxyError::Unreadable(path.into(), error))?;
+    let content = yaml::read(&bytes);
+    if let Some(failure) = content.failures.first() {
+        return Err(ProxyError::Syntax(path.into(), format!("line {}: {}", failure.line, failure.text)));
+    }
+    let value = content.documents.into_iter().next().map(|document| document.value).unwrap_or_default();
+    let node: Node = print::message(&value).map_err(|error| ProxyError::NotANode(path.into(), error))?;
+    identity::facts(&node).map_err(|refusal| ProxyError::Refused(path.into(), refusal))
+}
 
 /// What a proxy would be given.
 #[derive(Debug)]

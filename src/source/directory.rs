@@ -1,6 +1,6 @@
 //! A folder of YAML as a source: which objects its files hold, kept up to date file by file.
 //!
-//! Reached by names of files that may have changed; what leaves is a [`Batch`] of real differences and a report of what is
+//! Reached by names of files that may have changed; what leaves are real differences and a report of what is
 //! wrong. Never deletes an object because a file can't be read or understood: its last good version stays in effect.
 
 pub mod catalog;
@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Why a folder can't be a source at all.
 #[derive(thiserror::Error, Debug)]
@@ -37,17 +36,6 @@ pub enum DirectoryError {
         /// Why.
         source: notify::Error,
     },
-}
-
-/// What a reading brought.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// What differs from everything sent before, each object once; applied together.
-    pub changes: Vec<Change>,
-    /// What is wrong with the files now.
-    pub report: Arc<Report>,
-    /// When the change was noticed.
-    pub at: Instant,
 }
 
 /// The file of mesh settings, which holds no objects.

@@ -127,7 +127,11 @@ impl Session {
         let warming = matches!(kind, Kind::Endpoint | Kind::Secret) && !self.track(Kind::Cluster).is_asked();
         let track = &mut self.tracks[kind as usize];
         let received = track.answer(request, now);
+        let waiting = track.waiting();
         track.subscribe(&request.names, received.outcome == Outcome::Init, warming, &self.snapshot)?;
+        if received.outcome == Outcome::Init || track.waiting() != waiting {
+            track.desired_at = Some(now);
+        }
         if received.outcome == Outcome::Stale {
             self.counters.stale += 1;
             self.counters.late_rejections += u64::from(request.error.is_some());
@@ -157,10 +161,10 @@ impl Session {
     }
 
     /// Takes the newest snapshot. Costs in proportion to what differs from the last.
-    pub fn on_snapshot(&mut self, snapshot: Snapshot) {
+    pub fn on_snapshot(&mut self, snapshot: Snapshot, now: Instant) {
         let since = snapshot.since.filter(|_| self.ready);
         for track in &mut self.tracks {
-            track.compare(&self.snapshot, &snapshot, since);
+            track.compare(&self.snapshot, &snapshot, since, now);
         }
         self.snapshot = snapshot;
         self.ready = true;

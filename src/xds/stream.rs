@@ -162,7 +162,7 @@ impl Stream {
             Event::Request(Err(refusal)) => return Err(End::Refused(refusal)),
             Event::Snapshot(snapshot) => {
                 self.patience = None;
-                self.session.lock().on_snapshot(snapshot);
+                self.session.lock().on_snapshot(snapshot, Instant::now().into_std());
             }
             Event::Timer => self.on_timer().map_err(End::Refused)?,
             Event::Writable(permit) => {

@@ -6,8 +6,8 @@
 
 mod signals;
 
-use super::{Batch, Directory, DirectoryError};
-use crate::model::world::Change;
+use super::{Directory, DirectoryError};
+use crate::model::world::{Batch, Change};
 use crate::source::directory::report::Report;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use signals::{Pending, Signals};
@@ -202,7 +202,7 @@ impl Worker {
         if changes.is_empty() && !always {
             return Ok(());
         }
-        let batch = Batch { changes, report: self.report.0.clone(), at };
+        let batch = Batch { changes, at };
         self.batches.blocking_send(batch).map_err(|_| Abandoned)
     }
 }

@@ -20,6 +20,8 @@ pub struct TypeStatus {
     pub waiting: usize,
     /// The version the client should hold.
     pub desired: Version,
+    /// Since when.
+    pub desired_at: Option<Instant>,
     /// The version it holds once it has applied everything sent, and when that was sent.
     pub sent: Option<(Version, Instant)>,
     /// The newest version it accepted, and when.
@@ -48,6 +50,7 @@ impl Session {
             names: track.subscription.names().len(),
             waiting: track.waiting(),
             desired: track.desired(&self.snapshot),
+            desired_at: track.desired_at,
             sent: track.sent,
             acked: track.acked,
             nacked: track.nacked.clone(),

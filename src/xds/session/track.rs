@@ -64,6 +64,8 @@ pub(in crate::xds) struct Track {
     gone_since: Option<Instant>,
     /// When the oldest change that is pending was seen.
     since: Option<Instant>,
+    /// When what the client should hold became what it is.
+    pub(super) desired_at: Option<Instant>,
     pub(super) sent: Option<(Version, Instant)>,
     pub(super) acked: Option<(Version, Instant)>,
     pub(super) nacked: Option<Rejection>,
@@ -83,6 +85,7 @@ impl Track {
             last_nonce: None,
             gone_since: None,
             since: None,
+            desired_at: None,
             sent: None,
             acked: None,
             nacked: None,
@@ -199,7 +202,7 @@ impl Track {
     }
 
     /// Notes the names that differ between two snapshots; `since`: when the change between them was seen.
-    pub(super) fn compare(&mut self, old: &Snapshot, new: &Snapshot, since: Option<Instant>) {
+    pub(super) fn compare(&mut self, old: &Snapshot, new: &Snapshot, since: Option<Instant>, now: Instant) {
         if self.subscription.is_empty() {
             return;
         }
@@ -208,6 +211,7 @@ impl Track {
                 continue;
             }
             self.since = self.since.or(since);
+            self.desired_at = Some(now);
             self.backlog.differs(name, old);
         }
     }

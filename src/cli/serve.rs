@@ -1,0 +1,38 @@
+//! `chancery serve`: flags, logging, and the runtime around [`crate::app`].
+
+use crate::app::{self, Options};
+use crate::telemetry::logging::{self, Format};
+use clap::Args;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// `chancery serve`.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Folder of manifests (*.yaml, *.yml, *.json); read again when a file changes
+    #[arg(long, value_name = "DIR", env = "CHANCERY_CONFIG")]
+    config: PathBuf,
+    /// Where proxies connect, in plain text: keep it on loopback
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15010", env = "CHANCERY_XDS_ADDRESS")]
+    xds_address: SocketAddr,
+    /// Where probes, metrics and the API answer
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15014", env = "CHANCERY_ADMIN_ADDRESS")]
+    admin_address: SocketAddr,
+    /// What to log: error, warn, info, debug, trace, or a list such as info,chancery::xds=debug
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "CHANCERY_LOG_LEVEL")]
+    log_level: String,
+    /// How to log: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", env = "CHANCERY_LOG_FORMAT")]
+    log_format: Format,
+}
+
+impl ServeArgs {
+    /// Serves until a signal or a failure.
+    pub fn run(self) -> Result<(), Box<dyn Error>> {
+        let Self { config, xds_address, admin_address, log_level, log_format } = self;
+        logging::init(log_format, &log_level)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        Ok(runtime.block_on(app::run(Options { config, xds_address, admin_address }))?)
+    }
+}
