@@ -98,24 +98,32 @@ impl<'w> Tracked<'w> {
     /// The EndpointSlices of a service, sorted by name.
     pub fn slices_of(&self, service: &ServiceKey) -> Vec<Stored<EndpointSlice>> {
         let found = self.read(Key::SlicesOf(service.clone()));
-        found.filter_map(|object| if let Object::EndpointSlice(slice) = object { Some(slice.clone()) } else { None }).collect()
+        found
+            .filter_map(|object| if let Object::EndpointSlice(slice) = object { Some(slice.clone()) } else { None })
+            .collect()
     }
 
     /// The DestinationRules that name a host, in every namespace.
     pub fn rules_for(&self, host: &Host) -> Vec<Stored<DestinationRule>> {
         let found = self.read(Key::RulesFor(host.clone()));
-        found.filter_map(|object| if let Object::DestinationRule(rule) = object { Some(rule.clone()) } else { None }).collect()
+        found
+            .filter_map(|object| if let Object::DestinationRule(rule) = object { Some(rule.clone()) } else { None })
+            .collect()
     }
 
     /// The VirtualServices that name a host, in every namespace.
     pub fn routes_for(&self, host: &Host) -> Vec<Stored<VirtualService>> {
         let found = self.read(Key::RoutesFor(host.clone()));
-        found.filter_map(|object| if let Object::VirtualService(route) = object { Some(route.clone()) } else { None }).collect()
+        found
+            .filter_map(|object| if let Object::VirtualService(route) = object { Some(route.clone()) } else { None })
+            .collect()
     }
 
     /// The Sidecars of a namespace.
     pub fn sidecars_in(&self, namespace: &Namespace) -> Vec<Stored<Sidecar>> {
         let found = self.read(Key::SidecarsIn(namespace.clone()));
-        found.filter_map(|object| if let Object::Sidecar(sidecar) = object { Some(sidecar.clone()) } else { None }).collect()
+        found
+            .filter_map(|object| if let Object::Sidecar(sidecar) = object { Some(sidecar.clone()) } else { None })
+            .collect()
     }
 }

@@ -39,7 +39,8 @@ impl Board {
     /// Takes a seat for a proxy. The snapshot arrives when the publisher has placed the proxy and computed for it.
     pub fn join(self: &Arc<Self>, facts: ProxyFacts) -> Seat {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = places.entry(facts.clone()).or_insert_with(|| Place { seats: 0, placement: watch::Sender::new(None) });
+        let place =
+            places.entry(facts.clone()).or_insert_with(|| Place { seats: 0, placement: watch::Sender::new(None) });
         place.seats += 1;
         let placement = place.placement.subscribe();
         let fresh = place.seats == 1;

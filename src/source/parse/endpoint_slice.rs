@@ -28,14 +28,21 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Endpoi
             Vec::new()
         }
         other => {
-            notes.error("addressType", format!("{} is not an address type; it must be IPv4 or IPv6", syntax::quoted(other)));
+            notes.error(
+                "addressType",
+                format!("{} is not an address type; it must be IPv4 or IPv6", syntax::quoted(other)),
+            );
             Vec::new()
         }
     };
     Some(EndpointSlice { service: service?, ports, endpoints })
 }
 
-fn service(labels: std::collections::BTreeMap<String, String>, key: &ObjectKey, notes: &mut Notes) -> Option<ServiceKey> {
+fn service(
+    labels: std::collections::BTreeMap<String, String>,
+    key: &ObjectKey,
+    notes: &mut Notes,
+) -> Option<ServiceKey> {
     let Some(name) = labels.get(SERVICE_LABEL) else {
         notes.error("metadata.labels", format!("the label {SERVICE_LABEL} is missing: no Service has these endpoints"));
         return None;

@@ -27,7 +27,12 @@ pub fn spec<T: DeserializeOwned>(value: &Value, kind: ObjectKind, notes: &mut No
     let spec = without_nulls(&Value::Object(spec.clone()));
     let read = serde_path_to_error::deserialize(&spec);
     // A mistyped field was noted by the walk already, in words for people.
-    read.map_err(|error| if !mistyped { notes.error(format!("spec.{}", error.path()), error.inner().to_string()) }).ok()
+    read.map_err(|error| {
+        if !mistyped {
+            notes.error(format!("spec.{}", error.path()), error.inner().to_string())
+        }
+    })
+    .ok()
 }
 
 struct Walk<'n> {
@@ -57,7 +62,8 @@ impl Walk<'_> {
             let text = field.text;
             match state {
                 State::Refused => {
-                    self.notes.error(self.path.clone(), format!("not supported yet, so the object is not applied: {text}"));
+                    self.notes
+                        .error(self.path.clone(), format!("not supported yet, so the object is not applied: {text}"));
                 }
                 _ => self.notes.warning(self.path.clone(), format!("not supported yet, so it has no effect: {text}")),
             }
