@@ -81,6 +81,11 @@ pub fn object(value: &Value) -> Parsed {
 }
 
 fn known(value: &Value, identity: Identity, mut notes: Notes) -> Parsed {
+    // Of another version, nothing is known.
+    if notes.failed() {
+        let problems = notes.into_problems(&identity.key);
+        return Parsed::Known { key: identity.key, object: None, problems };
+    }
     let meta = identity.meta(value, &mut notes);
     let key = identity.key;
     let object = match key.kind {

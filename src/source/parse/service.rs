@@ -24,10 +24,11 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
     let selector: Option<Labels> =
         notes.check("spec.selector", syntax::labels(&spec.selector.clone().unwrap_or_default()));
     let addresses = addresses(&spec, notes);
-    let ports = ports(spec.ports.unwrap_or_default(), notes);
-    if ports.is_empty() && spec.cluster_ip.as_deref() != Some("None") {
+    let written = spec.ports.unwrap_or_default();
+    if written.is_empty() && spec.cluster_ip.as_deref() != Some("None") {
         notes.error("spec.ports", "a Service needs a port, unless it is headless");
     }
+    let ports = ports(written, notes);
     let key = ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() };
     let host = key.host();
     let publish_not_ready = spec.publish_not_ready_addresses.unwrap_or(false);

@@ -39,6 +39,10 @@ enum Shape {
     Map { members: Map<String, Value>, key: Option<String>, merged: Vec<Value> },
 }
 
+/// What is said of more than [`MAX_DEPTH`] levels.
+pub const TOO_DEEP: &str = "maps and lists are nested more than 64 levels deep";
+const _: () = assert!(MAX_DEPTH == 64, "the text above says so");
+
 /// The key that merges other maps in; explicit keys win.
 const MERGE: &str = "<<";
 
@@ -120,7 +124,7 @@ impl Builder {
             return Err(Failure::new(line, "a key must be a string, not a map or a list"));
         }
         if self.open.len() == MAX_DEPTH {
-            return Err(Failure::new(line, format!("maps and lists are nested more than {MAX_DEPTH} levels deep")));
+            return Err(Failure::new(line, TOO_DEEP));
         }
         self.enter_element(line);
         self.open.push(Frame { shape, anchor, line, path: self.path.len() });
@@ -166,7 +170,7 @@ impl Builder {
         let (copy, cost) = (value.clone(), *cost);
         self.spend(cost, line)?;
         if self.open.len() + depth(&copy) > MAX_DEPTH {
-            return Err(Failure::new(line, format!("maps and lists are nested more than {MAX_DEPTH} levels deep")));
+            return Err(Failure::new(line, TOO_DEEP));
         }
         match copy {
             Value::String(text) if self.awaits_key() => self.key(text.clone(), Value::String(text), line),
