@@ -6,10 +6,11 @@ mod stage;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
 use chancery::xds::stream::Options;
-use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use envoy_types::pb::envoy::service::cluster::v3::cluster_discovery_service_client::ClusterDiscoveryServiceClient;
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use stage::{Delta, PATIENCE, Sotw, Stage, until};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 
 fn version(content: &[u8]) -> String {
@@ -200,17 +201,42 @@ async fn another_kind_of_node_is_refused_in_words() {
 }
 
 #[tokio::test]
-async fn garbage_ends_only_its_own_connection() {
+async fn a_garbage_frame_ends_only_its_own_stream() {
     let stage = Stage::new().await;
     stage.post(&[("a", b"1")], None);
-    let mut client = Delta::open(&stage).await.expect("a stream");
+    let channel = stage.channel().await;
+    let mut client = Delta::open_on(channel.clone(), stage::NODE_ID).await.expect("a stream");
     stage.place().await;
     let first = client.next().await.expect("the first answer");
-    let mut raw = tokio::net::TcpStream::connect(stage.address).await.expect("a connection");
-    raw.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff garbage").await.expect("room");
-    let bad = Delta::open_as(&stage, "\u{fffd}").await.expect("a stream").next().await.expect_err("a refusal");
-    assert_eq!(bad.code(), Code::InvalidArgument);
+    // A frame of four bytes that are no protobuf, and a frame that is not even gRPC, on the same connection.
+    for frame in [&b"\0\0\0\0\x04\xff\xff\xff\xff"[..], b"garbage"] {
+        let status = stage::raw(channel.clone(), frame).await;
+        assert_eq!(status.code(), Code::Internal, "{status}");
+        assert!(status.message().starts_with("a request could not be read"), "{status}");
+    }
     client.ack(&first).await;
     stage.post(&[("a", b"2")], None);
     assert_eq!(client.next().await.expect("the change").resources.len(), 1);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_http_end_only_their_own_connection() {
+    let stage = Stage::new().await;
+    stage.post(&[("a", b"1")], None);
+    let mut raw = tokio::net::TcpStream::connect(stage.address).await.expect("a connection");
+    raw.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff garbage").await.expect("room");
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, raw.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the connection is closed");
+    let mut client = Delta::open(&stage).await.expect("a stream");
+    stage.place().await;
+    assert_eq!(client.next().await.expect("an answer").resources.len(), 1);
+}
+
+#[tokio::test]
+async fn another_service_is_not_implemented() {
+    let stage = Stage::new().await;
+    let mut client = ClusterDiscoveryServiceClient::new(stage.channel().await);
+    let status = client.fetch_clusters(DiscoveryRequest::default()).await.expect_err("a refusal");
+    assert_eq!(status.code(), Code::Unimplemented);
 }

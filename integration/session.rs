@@ -13,6 +13,7 @@ use client::Client;
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tonic::Code;
 
 /// The names of every kind; small, so that sequences meet.
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -175,6 +176,8 @@ proptest! {
         prop_assert!(warming.is_empty(), "clusters wait for endpoints: {:?}", warming);
         for status in run.session.status() {
             prop_assert_eq!(status.waiting, 0);
+            let version = run.client.version(status.kind, &run.snapshot);
+            prop_assert_eq!(status.desired, version, "{}: the version is not that of what it holds", status.kind);
             prop_assert!(status.sent.is_none_or(|(version, _)| version == status.desired), "{:?}", status);
         }
     }
@@ -210,4 +213,44 @@ proptest! {
         let longest = Kind::ALL.iter().filter_map(|kind| run.session.rejection(*kind)).map(|r| r.message.len()).max();
         prop_assert!(longest.unwrap_or_default() <= 4096);
     }
+}
+
+#[test]
+fn names_are_limited_per_request_and_per_stream() {
+    let names = |from: usize, count: usize| (from..from + count).map(|index| format!("name-{index}")).collect();
+    let subscribe = |names| Names::Change { subscribe: names, unsubscribe: Vec::new(), initial: Vec::new() };
+    let (type_url, nonce) = (Kind::Endpoint.type_url().to_owned(), String::new());
+    let request = |names| Request {
+        type_url: type_url.clone(),
+        node: Some(client::node()),
+        nonce: nonce.clone(),
+        error: None,
+        names,
+    };
+    let now = Instant::now();
+    let refused = "100001 eds names were asked for; the limit is 100000 names per type";
+
+    let mut at_once = Session::new(Wire::Sotw);
+    let refusal = at_once.on_request(&request(Names::All(names(0, 100_001))), now).expect_err("too many names");
+    assert_eq!((refusal.code(), refusal.to_string().as_str()), (Code::ResourceExhausted, refused));
+
+    let mut in_parts = Session::new(Wire::Delta);
+    in_parts.on_request(&request(subscribe(names(0, 100_000))), now).expect("as many as allowed");
+    in_parts.on_request(&request(subscribe(names(0, 100_000))), now).expect("the same again");
+    let refusal = in_parts.on_request(&request(subscribe(names(100_000, 1))), now).expect_err("one too many");
+    assert_eq!((refusal.code(), refusal.to_string().as_str()), (Code::ResourceExhausted, refused));
+}
+
+/// A stream that has caught up shares the names of the snapshot and holds nothing else of it.
+#[test]
+fn a_stream_that_has_caught_up_holds_no_names_of_its_own() {
+    let mut run = Run::new(Wire::Delta);
+    run.put(Kind::Endpoint, "a", 0);
+    run.post();
+    let resource = run.snapshot.get(Kind::Endpoint, "a").expect("just put").clone();
+    let before = Arc::strong_count(resource.name());
+    let request = run.client.want(Kind::Endpoint, listed(1), false);
+    run.tell(&request);
+    while run.read() || run.answer(true) {}
+    assert_eq!(Arc::strong_count(resource.name()), before + 1, "the subscription's, and no copy");
 }

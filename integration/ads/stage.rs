@@ -1,5 +1,6 @@
 //! A server on a free loopback port, a board posted to by hand, and clients that speak gRPC.
 
+use bytes::Bytes;
 use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::name::{Name, Namespace};
 use chancery::snapshot::board::{Board, Posted};
@@ -18,6 +19,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 };
 use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
+use http_body_util::{BodyExt, Full};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,8 +28,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
+use tower_service::Service;
 
 /// Nothing here takes longer, unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -75,9 +79,10 @@ impl Stage {
         self.board().post(&Subject::Workload(workload), Posted::default());
     }
 
-    pub async fn client(&self) -> AggregatedDiscoveryServiceClient<Channel> {
+    /// A connection of its own.
+    pub async fn channel(&self) -> Channel {
         let channel = Channel::from_shared(format!("http://{}", self.address)).expect("an address");
-        AggregatedDiscoveryServiceClient::new(channel.connect().await.expect("a server that listens"))
+        channel.connect().await.expect("a server that listens")
     }
 
     /// Waits until a proxy has joined the board, and says where it belongs.
@@ -122,6 +127,18 @@ fn node(id: &str) -> Node {
     Node { id: id.to_owned(), metadata: Some(metadata), user_agent_name: "envoy".into(), ..Node::default() }
 }
 
+/// Opens a Delta stream whose body is `frame`; returns how the server ends it.
+pub async fn raw(mut channel: Channel, frame: &'static [u8]) -> Status {
+    const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+    let body = Body::new(Full::new(Bytes::from_static(frame)));
+    let request = http::Request::post(METHOD).header("content-type", "application/grpc").body(body).expect("a request");
+    std::future::poll_fn(|cx| channel.poll_ready(cx)).await.expect("a connection");
+    let response = channel.call(request).await.expect("an answer");
+    let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.expect("an end in time");
+    let trailers = body.expect("a whole body").trailers().cloned().unwrap_or_default();
+    Status::from_header_map(&trailers).expect("a status")
+}
+
 /// A Delta stream.
 pub struct Delta {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
@@ -136,6 +153,11 @@ impl Delta {
 
     /// Opens a stream as a node of that id.
     pub async fn open_as(stage: &Stage, id: &str) -> Result<Self, Status> {
+        Self::open_on(stage.channel().await, id).await
+    }
+
+    /// Opens a stream on a connection that others may share.
+    pub async fn open_on(channel: Channel, id: &str) -> Result<Self, Status> {
         let (requests, receiver) = mpsc::channel(8);
         let first = DeltaDiscoveryRequest {
             node: Some(node(id)),
@@ -143,7 +165,7 @@ impl Delta {
             ..Default::default()
         };
         requests.send(first).await.expect("room for one");
-        let mut client = stage.client().await.max_decoding_message_size(64 << 20);
+        let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(64 << 20);
         let responses = client.delta_aggregated_resources(ReceiverStream::new(receiver)).await?.into_inner();
         Ok(Self { requests, responses })
     }
@@ -179,7 +201,7 @@ impl Sotw {
             ..Default::default()
         };
         requests.send(first).await.expect("room for one");
-        let mut client = stage.client().await;
+        let mut client = AggregatedDiscoveryServiceClient::new(stage.channel().await);
         let responses = client.stream_aggregated_resources(ReceiverStream::new(receiver)).await?.into_inner();
         Ok(Self { requests, responses })
     }

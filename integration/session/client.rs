@@ -3,6 +3,7 @@
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Version;
 use chancery::snapshot::set::Snapshot;
+use chancery::xds::digest::Digest;
 use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::response::Response;
 use chancery::xds::session::IN_FLIGHT;
@@ -62,6 +63,8 @@ impl Client {
 
     /// Wants more.
     pub fn want(&mut self, kind: Kind, names: Vec<String>, star: bool) -> Request {
+        // In SotW absence means nothing for partial types: a client that reconnects with a wildcard can't learn what is gone.
+        let star = star && (self.wire == Wire::Delta || kind.is_whole_set());
         let wish = self.wish(kind);
         let first = !std::mem::replace(&mut wish.asked, true);
         let legacy = kind.is_whole_set() && names.is_empty() && !star;
@@ -244,6 +247,14 @@ impl Client {
         let all = Kind::ALL.into_iter().flat_map(|kind| snapshot.iter(kind));
         let wanted = all.filter(|resource| self.wishes[&resource.kind()].covers(resource.name()));
         wanted.map(|resource| ((resource.kind(), resource.name().to_string()), resource.version())).collect()
+    }
+
+    /// The version of what it should hold of a kind.
+    pub fn version(&self, kind: Kind, snapshot: &Snapshot) -> Version {
+        let mut digest = Digest::default();
+        let wanted = snapshot.iter(kind).filter(|resource| self.wishes[&kind].covers(resource.name()));
+        wanted.for_each(|resource| digest.add(resource));
+        digest.version()
     }
 
     /// The clusters that still wait for endpoints that exist and were asked for.

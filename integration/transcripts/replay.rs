@@ -17,7 +17,7 @@ const SILENT: &str = "server silent";
 /// Whether a line says what the server does.
 pub fn is_output(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();
-    let outputs = ["server", "refused", "counters", "cds", "eds", "sds", "lds", "rds"];
+    let outputs = ["server", "refused", "counters", "latency", "cds", "eds", "sds", "lds", "rds"];
     outputs.contains(&word)
 }
 
@@ -45,6 +45,8 @@ struct Stage {
     known: bool,
     session: Option<Session>,
     introduced: bool,
+    /// The newest time from a change to its ACK.
+    latency: Option<Duration>,
     versions: BTreeMap<Version, usize>,
 }
 
@@ -56,6 +58,7 @@ impl Stage {
             known: false,
             session: None,
             introduced: false,
+            latency: None,
             versions: BTreeMap::new(),
         }
     }
@@ -125,7 +128,10 @@ impl Stage {
         let request = self.request(kind, words)?;
         let session = self.session.as_mut().ok_or("no stream is open")?;
         match session.on_request(&request, self.now) {
-            Ok(_) => Ok(self.drain()),
+            Ok(received) => {
+                self.latency = received.and_then(|received| received.change_to_ack).or(self.latency);
+                Ok(self.drain())
+            }
             Err(refusal) => {
                 self.session = None;
                 Ok(vec![format!("refused {:?}: {refusal}", refusal.code())])
@@ -222,7 +228,10 @@ impl Stage {
             let some: Vec<_> = all.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!(" {name}={n}")).collect();
             return Ok(vec![format!("counters{}", some.concat())]);
         }
-        let kind = short(what).ok_or("neither a type nor counters")?;
+        if what == "latency" {
+            return Ok(vec![self.latency.map_or("latency -".to_owned(), |latency| format!("latency {latency:?}"))]);
+        }
+        let kind = short(what).ok_or("neither a type nor counters nor latency")?;
         let Some(status) = session.status().into_iter().find(|status| status.kind == kind) else {
             return Ok(vec![format!("{kind} not asked for")]);
         };

@@ -58,7 +58,7 @@ pub struct XdsContext {
 
 /// Everything a stream waits for.
 enum Event<'a> {
-    Request(Result<Option<Request>, Refusal>),
+    Request(Result<Option<Box<Request>>, Refusal>),
     Snapshot(Snapshot),
     Timer,
     Writable(mpsc::Permit<'a, Outgoing>),
@@ -148,7 +148,7 @@ impl Stream {
         tokio::select! {
             () = shutdown.cancelled() => Event::Shutdown,
             () = outgoing.closed() => Event::Gone,
-            request = incoming.next() => Event::Request(request),
+            request = incoming.next() => Event::Request(request.map(|request| request.map(Box::new))),
             snapshot = next_snapshot(self.member.as_mut()) => Event::Snapshot(snapshot),
             () = sleep_until(deadline) => Event::Timer,
             permit = outgoing.reserve(), if self.wants_to_write => permit.map_or(Event::Gone, Event::Writable),

@@ -1,0 +1,72 @@
+//! What a node may say about its proxy, and the sentence for each thing it may not.
+
+use chancery::model::audience::Interception;
+use chancery::xds::identity::facts;
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+
+const CART: &str = "sidecar~10.0.0.1~cart-1.shop~shop.svc.cluster.local";
+
+fn node(id: &str, metadata: &[(&str, &str)]) -> Node {
+    let value = |text: &str| Value { kind: Some(Kind::StringValue(text.into())) };
+    let fields = metadata.iter().map(|(key, text)| ((*key).to_owned(), value(text))).collect();
+    Node { id: id.into(), metadata: Some(Struct { fields }), ..Node::default() }
+}
+
+#[test]
+fn the_facts_are_read() {
+    let read = facts(&node(CART, &[("INTERCEPTION_MODE", "NONE")])).expect("a good node");
+    assert_eq!((read.namespace.as_str(), read.pod.as_str()), ("shop", "cart-1"));
+    assert_eq!(read.interception, Interception::None { bind: [127, 0, 0, 1].into() });
+}
+
+#[test]
+fn a_pod_name_may_contain_dots() {
+    let id = "sidecar~fd00::1~cart.v2.x-0.shop~shop.svc.example.org";
+    let read = facts(&node(id, &[("INTERCEPTION_MODE", "NONE"), ("OUTBOUND_BIND", "127.0.3.4")])).expect("a good node");
+    assert_eq!((read.namespace.as_str(), read.pod.as_str()), ("shop", "cart.v2.x-0"));
+    assert_eq!(read.interception, Interception::None { bind: [127, 0, 3, 4].into() });
+}
+
+#[test]
+fn every_other_id_is_refused_in_words() {
+    let long = format!("sidecar~10.0.0.1~{}.shop~shop.svc.cluster.local", "x".repeat(300));
+    let cases = [
+        ("cart-1.shop", "has not the form sidecar~<ip>~<pod>.<namespace>~<namespace>.svc.<domain>"),
+        ("sidecar~10.0.0.1~cart-1.shop~shop.svc.cluster.local~more", "has not the form"),
+        ("router~10.0.0.1~gw.shop~shop.svc.cluster.local", "is of type \"router\"; only \"sidecar\" is served"),
+        ("sidecar~10.0.0~cart-1.shop~shop.svc.cluster.local", "has \"10.0.0\" where an IP address is expected"),
+        ("sidecar~10.0.0.1~cart~shop.svc.cluster.local", "has \"cart\" where <pod>.<namespace> is expected"),
+        ("sidecar~10.0.0.1~Cart.shop~shop.svc.cluster.local", "names \"Cart\", which can't be the name of a Pod"),
+        ("sidecar~10.0.0.1~.shop~shop.svc.cluster.local", "names \"\", which can't be the name of a Pod"),
+        ("sidecar~10.0.0.1~cart.sh_op~sh_op.svc.cluster.local", "which can't be the name of a namespace"),
+        ("sidecar~10.0.0.1~cart.shop~bank.svc.cluster.local", "names namespace \"shop\" but domain"),
+        ("sidecar~10.0.0.1~cart.shop~shop.svc.", "names namespace \"shop\" but domain"),
+        ("sidecar~10.0.0.1~cart.shop~shopping.svc.cluster.local", "names namespace \"shop\" but domain"),
+        (&long, "which can't be the name of a Pod"),
+    ];
+    for (id, expected) in cases {
+        let refusal = facts(&node(id, &[("INTERCEPTION_MODE", "NONE")])).expect_err(id).to_string();
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+}
+
+#[test]
+fn metadata_that_is_not_served_names_the_key_and_the_value_to_set() {
+    let cases: [(&[(&str, &str)], &str); 3] = [
+        (
+            &[],
+            "INTERCEPTION_MODE is missing, which means \"REDIRECT\"; only \"NONE\" is supported: set INTERCEPTION_MODE: NONE",
+        ),
+        (&[("INTERCEPTION_MODE", "TPROXY")], "INTERCEPTION_MODE is \"TPROXY\"; only \"NONE\" is supported"),
+        (
+            &[("INTERCEPTION_MODE", "NONE"), ("OUTBOUND_BIND", "localhost")],
+            "OUTBOUND_BIND is \"localhost\"; it has to be an IP address",
+        ),
+    ];
+    for (metadata, expected) in cases {
+        let refusal = facts(&node(CART, metadata)).expect_err(expected).to_string();
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+}
