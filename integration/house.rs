@@ -37,7 +37,9 @@ fn inspect(source: &Source) -> Vec<Violation> {
 
 #[test]
 fn the_house_stands() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // What cargo says now, not when this was built: a shared build cache must not make us read another checkout.
+    let root = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let root = Path::new(&root);
     let (sources, mut found) = source::read(root);
     assert!(sources.iter().any(|source| source.path == "src/lib.rs"), "nothing read under {}", root.display());
     found.extend(sources.iter().flat_map(inspect));
