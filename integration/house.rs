@@ -44,6 +44,11 @@ fn the_house_stands() {
     assert!(sources.iter().any(|source| source.path == "src/lib.rs"), "nothing read under {}", root.display());
     found.extend(sources.iter().flat_map(inspect));
     found.extend(files::check(&sources, &source::files(root, "integration/golden")));
+    found.extend(
+        source::documents(root)
+            .iter()
+            .flat_map(|(path, text)| files::dead_links(path, text, |target| root.join(target).exists())),
+    );
     let (mut left, stale) = table::excused(found);
     left.extend(stale);
     left.sort();

@@ -1,6 +1,9 @@
 //! Tests of the harness's own pure parts: what the demo and the live tests believe must be believable.
 
+mod relay;
+
 use super::addresses::{self, Subnet};
+use super::api::{Problem, Proxy};
 use super::load::Tally;
 use super::manifests::{Folder, reweighted};
 use super::metrics::Metrics;
@@ -67,6 +70,25 @@ fn metrics_are_parsed() {
     assert_eq!(metrics.sum("a_total", &[("type", "cds")]), 3.0);
     assert_eq!(metrics.sum("b", &[]), 1.5);
     assert_eq!(metrics.0[0].labels["note"], "say \"a,b\"");
+}
+
+/// The JSON examples of a page, in order.
+fn examples(page: &str) -> Vec<&str> {
+    page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn the_reference_shows_what_the_harness_reads() -> Outcome<()> {
+    let page = std::fs::read_to_string(tools::root().join("docs/reference/admin-api.md"))?;
+    let [proxies, problems] = examples(&page)[..] else { panic!("two examples expected") };
+    let proxies: Vec<Proxy> = serde_json::from_str(proxies)?;
+    assert!(proxies[0].settled("rds") && !proxies[0].settled("cds"), "{proxies:?}");
+    let behind = page.replacen("5d1c…", "77ab…", 1);
+    let proxies: Vec<Proxy> = serde_json::from_str(examples(&behind)[0])?;
+    assert!(!proxies[0].settled("rds"), "what is desired isn't what was accepted");
+    let problems: Vec<Problem> = serde_json::from_str(problems)?;
+    assert!(problems[0].file.as_ref().is_some_and(|file| file.ends_with("traffic.yaml")));
+    Ok(())
 }
 
 #[test]

@@ -152,6 +152,16 @@ fn files_are_compared() {
 }
 
 #[test]
+fn links_are_followed() {
+    let dead = |text: &str| {
+        let exists = |path: &std::path::Path| path == std::path::Path::new("docs/style.md");
+        files::dead_links("docs/tutorials/a.md", text, exists).len()
+    };
+    assert_eq!(dead("[a](../style.md), [b](../style.md#words), [c](https://example.com), [d](#here)"), 0);
+    assert_eq!(dead("[a](../style.md) and [b](style.md)\n[c](../../docs/gone.md)"), 2);
+}
+
+#[test]
 fn exceptions_may_only_shrink() {
     let found = |size| {
         let path = "src/app.rs".to_owned();

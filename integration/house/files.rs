@@ -1,7 +1,9 @@
-//! Files among each other: modules that nobody declares, golden cases without their other half.
+//! Files among each other: modules that nobody declares, golden cases without their other half, links in documents that
+//! lead nowhere.
 
 use super::source::{Source, Violation};
 use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
 
 /// The violations of the tree: `sources` are all Rust files, `golden` all paths in the golden folder.
 pub fn check(sources: &[Source], golden: &[String]) -> Vec<Violation> {
@@ -50,4 +52,33 @@ fn orphans(golden: &[String]) -> Vec<Violation> {
     };
     let (input, output) = (".in.yaml", ".out.yaml");
     golden.iter().filter_map(|path| missing(path, input, output).or_else(|| missing(path, output, input))).collect()
+}
+
+/// Relative links of a document that lead to no file; `exists` is asked with paths relative to the repository.
+pub fn dead_links(path: &str, text: &str, exists: impl Fn(&Path) -> bool) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let folder = Path::new(path).parent().unwrap_or(Path::new(""));
+    for (index, line) in text.lines().enumerate() {
+        for target in line.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if target.is_empty() || target.contains("://") || exists(&plain(&folder.join(target))) {
+                continue;
+            }
+            let text = format!("the link to {target} leads nowhere");
+            found.push(Violation { path: path.into(), line: index + 1, rule: "dead-link", text, size: None });
+        }
+    }
+    found
+}
+
+/// A path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    plain
 }

@@ -96,6 +96,15 @@ pub fn read(root: &Path) -> (Vec<Source>, Vec<Violation>) {
     (sources, broken)
 }
 
+/// The Markdown documents of the repository: path and text.
+pub fn documents(root: &Path) -> Vec<(String, String)> {
+    let top = fs::read_dir(root).into_iter().flatten().filter_map(Result::ok);
+    let top = top.filter(|entry| entry.path().is_file()).map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let below = ["docs", "proto", "manifests", "integration"].into_iter().flat_map(|folder| files(root, folder));
+    let all = top.chain(below).filter(|path| path.ends_with(".md"));
+    all.filter_map(|path| fs::read_to_string(root.join(&path)).ok().map(|text| (path, text))).collect()
+}
+
 /// The files below a folder, sorted, relative to `root`; none where there is no such folder.
 pub fn files(root: &Path, folder: &str) -> Vec<String> {
     let mut found = Vec::new();
