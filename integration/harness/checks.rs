@@ -69,6 +69,7 @@ fn metrics_are_parsed() {
     assert_eq!(metrics.sum("a_total", &[]), 7.0);
     assert_eq!(metrics.sum("a_total", &[("type", "cds")]), 3.0);
     assert_eq!(metrics.sum("b", &[]), 1.5);
+    assert_eq!(metrics.sum("none", &[]).to_string(), "0", "an empty sum is not minus zero");
     assert_eq!(metrics.0[0].labels["note"], "say \"a,b\"");
 }
 

@@ -33,7 +33,7 @@ impl Metrics {
         let fits = |sample: &&Sample| {
             labels.iter().all(|(key, value)| sample.labels.get(*key).is_some_and(|found| found == value))
         };
-        self.of(name).filter(fits).map(|sample| sample.value).sum()
+        self.of(name).filter(fits).fold(0.0, |sum, sample| sum + sample.value)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::harness::manifests::reweighted;
 use crate::harness::scene::{Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, split};
 use crate::on;
+use std::collections::BTreeSet;
 
 /// The weights of the example are what an application sees.
 pub async fn weights_split_requests(wire: Wire) -> Outcome<()> {
@@ -80,11 +81,11 @@ pub async fn a_header_chooses_the_subset(wire: Wire) -> Outcome<()> {
 /// A plain TCP port carries bytes both ways, and both versions get connections.
 pub async fn a_tcp_port_connects(wire: Wire) -> Outcome<()> {
     on(Scene::open(wire).await?, async |scene| {
-        let mut seen = std::collections::BTreeSet::new();
-        for turn in 0..20 {
-            seen.insert(scene.say(&format!("hello {turn}")).await?.replace(&turn.to_string(), "N"));
+        let mut seen = BTreeSet::new();
+        for _ in 0..20 {
+            seen.insert(scene.say("hello").await?);
         }
-        let expected = ["v1: hello N", "v2: hello N"].map(str::to_owned);
+        let expected = ["v1: hello", "v2: hello"].map(str::to_owned);
         if seen == expected.into() { Ok(()) } else { Err(Failure::new(format!("the lines were {seen:?}"))) }
     })
     .await
