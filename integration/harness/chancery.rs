@@ -1,0 +1,90 @@
+//! The product under test: the real binary, on addresses of the run, started, killed and started again.
+
+use super::addresses::Subnet;
+use super::api::Api;
+use super::deadline;
+use super::spawner::{self, Process};
+use super::{Failure, Outcome, tools};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// How long a start may take.
+const START: Duration = Duration::from_secs(10);
+
+/// A chancery. It keeps its addresses over restarts.
+pub struct Chancery {
+    /// Where Envoys connect.
+    pub xds: SocketAddr,
+    /// Where it answers about itself.
+    pub admin: SocketAddr,
+    config: PathBuf,
+    log: PathBuf,
+    process: Option<Process>,
+}
+
+impl Chancery {
+    /// Starts it on a folder of manifests and waits until it is ready.
+    pub async fn start(subnet: &Subnet, host: u8, config: &Path, log: PathBuf) -> Outcome<Self> {
+        let (xds, admin) = (subnet.free(host)?, subnet.free(host)?);
+        let mut chancery = Self { xds, admin, config: config.into(), log, process: None };
+        chancery.restart().await?;
+        Ok(chancery)
+    }
+
+    /// Starts it again, after [`Chancery::kill`] or [`Chancery::terminate`], and waits until it is ready.
+    pub async fn restart(&mut self) -> Outcome<()> {
+        let (xds, admin) = (self.xds.to_string(), self.admin.to_string());
+        let config = self.config.to_string_lossy();
+        let arguments = ["serve", "--config", &config, "--xds-address", &xds, "--admin-address", &admin];
+        let mut process = spawner::start("chancery", &tools::chancery()?, &arguments, &self.log)?;
+        let api = self.api();
+        let ready = deadline::until("chancery is ready", START, async || {
+            if let Some(status) = process.status() {
+                return Some(Err(Failure::new(format!("chancery ended: {status}"))));
+            }
+            api.is_ready().await.then_some(Ok(()))
+        });
+        let ready = ready.await.and_then(|ready| ready);
+        ready.map_err(|failure| failure.with(&process.tail()))?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Its account of itself.
+    pub fn api(&self) -> Api {
+        Api::new(self.admin)
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) -> Outcome<()> {
+        self.running()?.kill()?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// Asks it to end and waits.
+    pub async fn terminate(&mut self, limit: Duration) -> Outcome<ExitStatus> {
+        let process = self.running()?;
+        process.terminate()?;
+        process.ended(limit).await
+    }
+
+    /// The end of its log, for a failure's text.
+    pub fn tail(&self) -> String {
+        self.process.as_ref().map(Process::tail).unwrap_or_default()
+    }
+
+    fn running(&mut self) -> Outcome<&mut Process> {
+        self.process.as_mut().ok_or_else(|| Failure::new("chancery isn't running"))
+    }
+}
+
+/// What `chancery bootstrap` prints for a proxy, as JSON.
+pub fn bootstrap(arguments: &[String]) -> Outcome<serde_json::Value> {
+    let all: Vec<&str> =
+        ["bootstrap"].into_iter().chain(arguments.iter().map(String::as_str)).chain(["-o", "json"]).collect();
+    let printed = spawner::output(&tools::chancery()?, &all)?;
+    serde_json::from_str(&printed).map_err(|error| Failure::new(format!("chancery bootstrap: {error}")).with(&printed))
+}

@@ -1,0 +1,86 @@
+//! An HTTP client with connections kept alive, the caller's choice of Host, and a time limit on everything.
+
+use super::{Failure, Outcome};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// The limit on one request.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A client; clones share connections. A request that could not be sent on a connection just closed is sent again, as
+/// every HTTP client does; one that was sent is not.
+#[derive(Clone)]
+pub struct Client(Pool<HttpConnector, Empty<Bytes>>);
+
+/// What came back.
+pub struct Answer {
+    /// The status code.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, whole.
+    pub body: Bytes,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self(Pool::builder(TokioExecutor::new()).build_http())
+    }
+}
+
+impl Client {
+    /// Sends a GET; `headers` may name a `host` other than the address.
+    pub async fn get(&self, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Outcome<Answer> {
+        let mut request = Request::get(format!("http://{address}{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Empty::new())?;
+        let exchange = async {
+            let (head, body) = self.0.request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(Answer { status: head.status, headers: head.headers, body })
+        };
+        let late = |_| Failure::new(format!("no answer of {address}{path} within {LIMIT:?}"));
+        timeout(LIMIT, exchange).await.map_err(late)?
+    }
+
+    /// Sends a GET that must succeed and returns the body as text.
+    pub async fn text(&self, address: SocketAddr, path: &str) -> Outcome<String> {
+        let answer = self.get(address, path, &[]).await?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        if answer.status.is_success() {
+            Ok(text)
+        } else {
+            Err(Failure::new(format!("{address}{path}: {}", answer.status)).with(&text))
+        }
+    }
+
+    /// Sends a GET that must succeed and parses the body.
+    pub async fn json<T: DeserializeOwned>(&self, address: SocketAddr, path: &str) -> Outcome<T> {
+        let text = self.text(address, path).await?;
+        serde_json::from_str(&text).map_err(|error| Failure::new(format!("{address}{path}: {error}")).with(&text))
+    }
+}
+
+/// Sends one line over a TCP connection of its own and returns the line that comes back.
+pub async fn line(address: SocketAddr, text: &str) -> Outcome<String> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(format!("{text}\n").as_bytes()).await?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).await?;
+        Ok(answer.trim_end().to_owned())
+    };
+    timeout(LIMIT, exchange).await.map_err(|_| Failure::new(format!("no line from {address} within {LIMIT:?}")))?
+}

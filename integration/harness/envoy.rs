@@ -1,0 +1,168 @@
+//! Real Envoys: a bootstrap printed by chancery, the process, and questions to its admin port.
+
+use super::client::Client;
+use super::spawner::{self, Process};
+use super::{Failure, Outcome, chancery, deadline, tools};
+use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long an Envoy may take to have its whole configuration.
+const START: Duration = Duration::from_secs(15);
+
+/// The variant of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wire {
+    /// Incremental: what the bootstrap says by itself.
+    Delta,
+    /// State of the world.
+    Sotw,
+}
+
+/// The pod an Envoy belongs to.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// The pod's name.
+    pub pod: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its address.
+    pub ip: IpAddr,
+    /// The address its outbound listeners bind: the pod's own loopback, as it were.
+    pub outbound: IpAddr,
+    /// Two ports of `ip` for the admin and the stats listener.
+    pub ports: (u16, u16),
+}
+
+impl Seat {
+    /// The node id, in Istio's form.
+    pub fn node(&self) -> String {
+        format!("sidecar~{}~{}.{}~{}.svc.cluster.local", self.ip, self.pod, self.namespace, self.namespace)
+    }
+}
+
+/// A running Envoy.
+pub struct Envoy {
+    /// Its node id.
+    pub node: String,
+    /// Its admin port.
+    pub admin: SocketAddr,
+    process: Process,
+    client: Client,
+}
+
+impl Envoy {
+    /// Starts one against the xDS server at `xds` and waits until it is live with its own identity.
+    pub async fn start(seat: &Seat, xds: SocketAddr, wire: Wire, folder: &Path) -> Outcome<Self> {
+        let mut config = bootstrap(seat, xds)?;
+        if wire == Wire::Sotw {
+            *api_type(&mut config)? = Value::from("GRPC");
+        }
+        let admin = admin(&config)?;
+        let path = folder.join(format!("{}.json", seat.pod));
+        std::fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
+        let path = path.to_string_lossy();
+        // No hot restart: it would need shared memory named apart for every Envoy on the machine.
+        let arguments = ["-c", &path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "info"];
+        let log = folder.join(format!("{}.log", seat.pod));
+        let process = spawner::start(&format!("Envoy of {}", seat.pod), &tools::envoy()?, &arguments, &log)?;
+        let mut envoy = Self { node: seat.node(), admin, process, client: Client::default() };
+        match envoy.live().await {
+            Ok(()) => Ok(envoy),
+            Err(failure) => Err(failure.with(&envoy.process.tail())),
+        }
+    }
+
+    async fn live(&mut self) -> Outcome<()> {
+        let what = format!("{} is live", self.node);
+        let (client, admin, process) = (&self.client, self.admin, &mut self.process);
+        deadline::until(&what, START, async || {
+            if let Some(status) = process.status() {
+                return Some(Err(Failure::new(format!("Envoy ended: {status}"))));
+            }
+            client.text(admin, "/ready").await.is_ok_and(|text| text.starts_with("LIVE")).then_some(Ok(()))
+        })
+        .await??;
+        let info: Value = self.client.json(self.admin, "/server_info").await?;
+        let node = info.pointer("/node/id").and_then(Value::as_str).unwrap_or_default();
+        if node == self.node {
+            Ok(())
+        } else {
+            Err(Failure::new(format!("{} answers as {node:?}, another Envoy", self.admin)))
+        }
+    }
+
+    /// The value of a counter or gauge; none where Envoy doesn't have it (yet).
+    pub async fn stat(&self, name: &str) -> Outcome<Option<u64>> {
+        let text = self.client.text(self.admin, &format!("/stats?filter={}", pattern(name))).await?;
+        let value = text.lines().find_map(|line| line.split_once(": ").filter(|(found, _)| *found == name));
+        Ok(value.and_then(|(_, value)| value.trim().parse().ok()))
+    }
+
+    /// The answer of `/config_dump` for one resource field, such as `dynamic_active_clusters`.
+    pub async fn dump(&self, resource: &str) -> Outcome<Vec<Value>> {
+        let dump: Value = self.client.json(self.admin, &format!("/config_dump?resource={resource}")).await?;
+        Ok(dump.get("configs").and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+
+    /// The addresses of a cluster's endpoints.
+    pub async fn endpoints(&self, cluster: &str) -> Outcome<Vec<SocketAddr>> {
+        let answer: Value = self.client.json(self.admin, "/clusters?format=json").await?;
+        let statuses = answer.get("cluster_statuses").and_then(Value::as_array).cloned().unwrap_or_default();
+        let found = statuses.iter().find(|status| status.get("name").and_then(Value::as_str) == Some(cluster));
+        let hosts = found.and_then(|status| status.get("host_statuses")?.as_array()).cloned().unwrap_or_default();
+        Ok(hosts.iter().filter_map(|host| socket(host.pointer("/address/socket_address")?)).collect())
+    }
+
+    /// The end of its log, for a failure's text.
+    pub fn tail(&self) -> String {
+        self.process.tail()
+    }
+}
+
+fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
+    let (admin, stats) = seat.ports;
+    let pairs = [
+        ("--xds-address", xds.to_string()),
+        ("--service-node", seat.node()),
+        ("--node-metadata", format!("OUTBOUND_BIND={}", seat.outbound)),
+        ("--bind-address", seat.ip.to_string()),
+        ("--admin-port", admin.to_string()),
+        ("--stats-port", stats.to_string()),
+    ];
+    let arguments: Vec<String> = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+    chancery::bootstrap(&arguments)
+}
+
+/// The field of a bootstrap that names the protocol's variant.
+fn api_type(config: &mut Value) -> Outcome<&mut Value> {
+    let ads = named(config, &["dynamic_resources", "dynamicResources"])
+        .and_then(|dynamic| named(dynamic, &["ads_config", "adsConfig"]))
+        .and_then(|ads| named(ads, &["api_type", "apiType"]));
+    ads.ok_or_else(|| Failure::new("the bootstrap has no dynamic_resources.ads_config.api_type"))
+}
+
+/// A field under any of its spellings: proto JSON allows two.
+fn named<'v>(value: &'v mut Value, names: &[&str]) -> Option<&'v mut Value> {
+    let map = value.as_object_mut()?;
+    let name = names.iter().find(|name| map.contains_key(**name))?;
+    map.get_mut(*name)
+}
+
+fn admin(config: &Value) -> Outcome<SocketAddr> {
+    let address = ["/admin/address/socket_address", "/admin/address/socketAddress"];
+    let found = address.iter().find_map(|pointer| config.pointer(pointer)).and_then(socket);
+    found.ok_or_else(|| Failure::new("the bootstrap has no admin address"))
+}
+
+fn socket(value: &Value) -> Option<SocketAddr> {
+    let port = value.get("port_value").or_else(|| value.get("portValue"))?.as_u64()?;
+    let ip: IpAddr = value.get("address")?.as_str()?.parse().ok()?;
+    Some(SocketAddr::new(ip, port as u16))
+}
+
+/// A stat's name as a pattern for a URL's query.
+fn pattern(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '_' { letter } else { '.' }).collect()
+}

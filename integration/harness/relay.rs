@@ -1,0 +1,116 @@
+//! A relay between Envoys and chancery that can hold back endpoints: the control of the warming test.
+//!
+//! Every message passes unchanged, both ways and in both variants of the protocol, until [`Relay::withhold_endpoints`];
+//! from then on EDS responses are swallowed. So the product needs no switch that breaks it.
+
+use super::Outcome;
+use chancery::snapshot::kind::Kind;
+use discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient as Upstream;
+use discovery::aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer};
+use envoy_types::pb::envoy::service::discovery::v3 as discovery;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A running relay; it ends when dropped.
+pub struct Relay {
+    /// Where Envoys connect.
+    pub address: SocketAddr,
+    switch: Arc<Switch>,
+    serving: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Switch {
+    withheld: AtomicBool,
+    swallowed: AtomicU64,
+}
+
+impl Relay {
+    /// Starts one that listens at `address` and connects to `upstream` for each stream.
+    pub async fn start(address: SocketAddr, upstream: SocketAddr) -> Outcome<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let switch = Arc::new(Switch::default());
+        let service = AggregatedDiscoveryServiceServer::new(Forward { upstream, switch: switch.clone() });
+        let server = tonic::transport::Server::builder().add_service(service);
+        let serving = tokio::spawn(async { drop(server.serve_with_incoming(TcpListenerStream::new(listener)).await) });
+        Ok(Self { address, switch, serving })
+    }
+
+    /// From now on Envoys get no endpoints.
+    pub fn withhold_endpoints(&self) {
+        self.switch.withheld.store(true, Ordering::SeqCst);
+    }
+
+    /// How many responses were swallowed.
+    pub fn swallowed(&self) -> u64 {
+        self.switch.swallowed.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Switch {
+    fn passes(&self, type_url: &str) -> bool {
+        let swallow = type_url == Kind::Endpoint.type_url() && self.withheld.load(Ordering::SeqCst);
+        self.swallowed.fetch_add(u64::from(swallow), Ordering::SeqCst);
+        !swallow
+    }
+}
+
+struct Forward {
+    upstream: SocketAddr,
+    switch: Arc<Switch>,
+}
+
+impl Forward {
+    async fn client(&self) -> Result<Upstream<tonic::transport::Channel>, Status> {
+        let connected = Upstream::connect(format!("http://{}", self.upstream)).await;
+        connected.map_err(|error| Status::unavailable(error.to_string()))
+    }
+}
+
+/// The requests of a stream, up to its end or its first error.
+fn requests<T: Send + 'static>(request: Request<Streaming<T>>) -> impl Stream<Item = T> + Send + 'static {
+    request.into_inner().map_while(Result::ok)
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Forward {
+    type StreamAggregatedResourcesStream = Messages<discovery::DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Messages<discovery::DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        request: Request<Streaming<discovery::DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        let answers = self.client().await?.stream_aggregated_resources(requests(request)).await?.into_inner();
+        let switch = self.switch.clone();
+        let passing =
+            answers.filter(move |answer| answer.as_ref().map_or(true, |answer| switch.passes(&answer.type_url)));
+        Ok(Response::new(Box::pin(passing)))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<discovery::DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        let answers = self.client().await?.delta_aggregated_resources(requests(request)).await?.into_inner();
+        let switch = self.switch.clone();
+        let passing =
+            answers.filter(move |answer| answer.as_ref().map_or(true, |answer| switch.passes(&answer.type_url)));
+        Ok(Response::new(Box::pin(passing)))
+    }
+}

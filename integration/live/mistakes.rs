@@ -1,0 +1,60 @@
+//! A user's mistake: reported, and without effect on traffic.
+
+use crate::harness::api::Problem;
+use crate::harness::envoy::Wire;
+use crate::harness::manifests::reweighted;
+use crate::harness::scene::{SOON, Scene, TRAFFIC};
+use crate::harness::{Failure, Outcome, deadline, split};
+use crate::on;
+
+/// Three ways to break the file that routes requests: cut off, a wrong value, not text at all.
+pub async fn a_broken_manifest_changes_nothing_and_is_reported(wire: Wire) -> Outcome<()> {
+    on(Scene::open(wire).await?, async |scene| {
+        let good = scene.folder.read(TRAFFIC)?;
+        // Cut inside braces: a file that is cut between two lines is often whole YAML, only with another meaning.
+        let cut =
+            &good[..good.find("}\n      weight: 90").ok_or_else(|| Failure::new("the example has other weights"))?];
+        let wrong = good.replace("weight: 90", "weight: ninety");
+        let broken: [&[u8]; 3] = [cut.as_bytes(), wrong.as_bytes(), b"kind: \xff\xfe"];
+        let before = scene.chancery.api().accepted("rds").await?;
+        let load = scene.traffic().start();
+        for bytes in broken {
+            scene.folder.overwrite(TRAFFIC, bytes)?;
+            let what = if bytes == wrong.as_bytes() { placed } else { about_the_file };
+            reported("the mistake is reported", scene, what).await?;
+            scene.folder.replace(TRAFFIC, &good)?;
+            reported("the report is withdrawn", scene, |problems| !about_the_file(problems)).await?;
+        }
+        if scene.chancery.api().accepted("rds").await? != before {
+            return Err(Failure::new("a broken file changed the routes"));
+        }
+        let tally = load.stopped().await?;
+        tally.clean()?;
+        split::check(&tally, &[("v1", 0.9), ("v2", 0.1)])?;
+        scene.reroute(&reweighted(&good, &[("v1", 0), ("v2", 100)])).await?;
+        split::check(&scene.requests(100).run().await?, &[("v2", 1.0)])
+    })
+    .await
+}
+
+/// Whether something is said about the file, in words.
+fn about_the_file(problems: &[Problem]) -> bool {
+    let ours = |problem: &Problem| problem.file.as_ref().is_some_and(|file| file.ends_with(TRAFFIC));
+    problems.iter().any(|problem| ours(problem) && !problem.text.is_empty())
+}
+
+/// Whether what is said also names the object and the line.
+fn placed(problems: &[Problem]) -> bool {
+    let object = |problem: &Problem| problem.object.as_ref().is_some_and(|object| object.contains("VirtualService"));
+    about_the_file(problems) && problems.iter().any(|problem| object(problem) && problem.line.is_some())
+}
+
+/// Waits until the problems reported are as described.
+async fn reported(what: &str, scene: &Scene, described: impl Fn(&[Problem]) -> bool) -> Outcome<()> {
+    let api = scene.chancery.api();
+    let wait = deadline::until(what, SOON, async || described(&api.problems().await.ok()?).then_some(()));
+    match wait.await {
+        Ok(()) => Ok(()),
+        Err(failure) => Err(failure.with(&format!("{:#?}", api.problems().await))),
+    }
+}
