@@ -2,10 +2,10 @@
 //! deadline, and ends as soon as what it waits for is there.
 
 use crate::{names, rule};
-use chancery::source::directory::report::Report;
-use chancery::source::directory::watch::run;
 use chancery::model::world::Batch;
 use chancery::source::directory::DirectoryError;
+use chancery::source::directory::report::Report;
+use chancery::source::directory::watch::run;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;

@@ -9,6 +9,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// What every list of the API is wrapped in.
+#[derive(Deserialize)]
+struct List<T> {
+    items: Vec<T>,
+}
+
 /// One connected proxy, as in `/api/v1/proxies`.
 #[derive(Deserialize, Clone, Debug)]
 pub struct Proxy {
@@ -40,6 +46,7 @@ pub struct Mark {
     /// The version of the whole set.
     pub version: String,
     /// Microseconds since the epoch.
+    #[serde(rename = "atUnixMicros")]
     pub at_unix_micros: u64,
 }
 
@@ -89,12 +96,12 @@ impl Api {
 
     /// Who is connected.
     pub async fn proxies(&self) -> Outcome<Vec<Proxy>> {
-        self.client.json(self.address, "/api/v1/proxies").await
+        Ok(self.client.json::<List<Proxy>>(self.address, "/api/v1/proxies").await?.items)
     }
 
     /// What is wrong.
     pub async fn problems(&self) -> Outcome<Vec<Problem>> {
-        self.client.json(self.address, "/api/v1/problems").await
+        Ok(self.client.json::<List<Problem>>(self.address, "/api/v1/problems").await?.items)
     }
 
     /// A scrape.
