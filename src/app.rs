@@ -119,8 +119,8 @@ impl House {
         let sinks = Sinks { board: board.clone(), problems, observer };
         let watched = state.clone();
         house.task("folder source", async { Ok(directory::watch::run(config, batches, reports).await?) });
-        house.task("keeper", async { Ok::<_, AppError>(keeper::run(received, states).await) });
-        house.task("publisher", async { Ok::<_, AppError>(publisher::run(watched, sinks).await) });
+        house.task("keeper", ending(keeper::run(received, states)));
+        house.task("publisher", ending(publisher::run(watched, sinks)));
         house.task("readiness watch", loaded(state.clone(), loading));
         let context = XdsContext {
             board,
@@ -144,6 +144,12 @@ impl House {
     fn server(&mut self, name: &'static str, task: impl Future<Output = Result<(), AppError>> + Send + 'static) {
         self.servers.spawn(async move { (name, task.await) });
     }
+}
+
+/// A task that can't fail.
+async fn ending(task: impl Future<Output = ()>) -> Result<(), AppError> {
+    task.await;
+    Ok(())
 }
 
 /// Gives the token back when there is a World.

@@ -26,7 +26,7 @@ pub fn select(world: &Tracked, audience: &Audience, port: u16) -> Selection {
             hosts.push(HostUnit { port, service: claim.service.key.clone(), domains });
         }
     }
-    hosts.sort_by(|a, b| a.service.host().cmp(&b.service.host()));
+    hosts.sort_by_key(|host| host.service.host());
     Selection::of_children(hosts.into_iter().map(Unit::VirtualHost).chain([Unit::CatchAll(port)]))
 }
 

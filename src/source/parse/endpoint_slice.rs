@@ -60,7 +60,7 @@ fn ports(written: Vec<k8s::EndpointPort>, notes: &mut Notes) -> Vec<(Arc<str>, u
             notes.check(&format!("{path}.name"), syntax::label(&name));
         }
         if ports.iter().any(|(other, _): &(Arc<str>, u16)| **other == *name) {
-            notes.error(&format!("{path}.name"), format!("the port name {} is there twice", syntax::quoted(&name)));
+            notes.error(format!("{path}.name"), format!("the port name {} is there twice", syntax::quoted(&name)));
         }
         if let Some(number) = port.port {
             let number = notes.check(&format!("{path}.port"), syntax::port(i64::from(number)));

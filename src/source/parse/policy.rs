@@ -56,7 +56,7 @@ impl Walk<'_> {
     }
 
     fn field(&mut self, field: &'static Field, value: &Value, around: State) {
-        let asks = !is_empty(value) && !field.fine.iter().any(|fine| value.to_string() == *fine);
+        let asks = !is_empty(value) && !field.fine.contains(&&*value.to_string());
         let state = if asks { worse(around, field.state) } else { around };
         if state != around {
             let text = field.text;

@@ -66,17 +66,17 @@ fn ports(written: Vec<k8s::ServicePort>, notes: &mut Notes) -> Vec<ServicePort> 
         let Some(number) = notes.check(&format!("{path}.port"), syntax::port(i64::from(port.port))) else { continue };
         let transport = port.protocol.as_deref().unwrap_or("TCP");
         if !matches!(transport, "TCP" | "UDP" | "SCTP") {
-            notes.error(&format!("{path}.protocol"), format!("{} is not TCP, UDP or SCTP", syntax::quoted(transport)));
+            notes.error(format!("{path}.protocol"), format!("{} is not TCP, UDP or SCTP", syntax::quoted(transport)));
         }
         let protocol = protocol(&port, number);
         let same = |other: &ServicePort| {
             other.number == number && (other.protocol == Protocol::Udp) == (protocol == Protocol::Udp)
         };
         if ports.iter().any(same) {
-            notes.error(&format!("{path}.port"), format!("the port {number} is there twice"));
+            notes.error(format!("{path}.port"), format!("the port {number} is there twice"));
         }
         if several && ports.iter().any(|other| *other.name == *name) {
-            notes.error(&format!("{path}.name"), format!("the port name {} is there twice", syntax::quoted(&name)));
+            notes.error(format!("{path}.name"), format!("the port name {} is there twice", syntax::quoted(&name)));
         }
         ports.push(ServicePort { name: name.into(), number, protocol });
     }
