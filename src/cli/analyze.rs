@@ -6,7 +6,7 @@
 use crate::model::object::Object;
 use crate::model::problem::{Problem, Severity};
 use crate::source::directory::catalog::{Catalog, Update};
-use crate::source::directory::{bytes, manifests};
+use crate::source::directory::{bytes, is_settings, manifests};
 use crate::source::finding::{Finding, Position};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,11 +25,15 @@ pub struct Analysis {
 /// Reads what `paths` name: files, and the manifests of directories. A file named twice is read once.
 pub fn read(paths: &[PathBuf]) -> Vec<(Arc<Path>, Update)> {
     let mut files = BTreeSet::new();
-    let mut unreadable = Vec::new();
+    let mut others = Vec::new();
     for path in paths {
         match path.is_dir().then(|| manifests(path)) {
-            Some(Ok(found)) => files.extend(found),
-            Some(Err(error)) => unreadable.push((path.as_path().into(), Update::Unreadable(error.to_string()))),
+            Some(Ok(found)) => {
+                let (settings, objects): (Vec<_>, Vec<_>) = found.into_iter().partition(|path| is_settings(path));
+                files.extend(objects);
+                others.extend(settings.into_iter().map(|path| (path, Update::Settings)));
+            }
+            Some(Err(error)) => others.push((path.as_path().into(), Update::Unreadable(error.to_string()))),
             None => drop(files.insert(path.as_path().into())),
         }
     }
@@ -37,7 +41,7 @@ pub fn read(paths: &[PathBuf]) -> Vec<(Arc<Path>, Update)> {
         let update = bytes(&path).map_or_else(|error| Update::Unreadable(error.to_string()), Update::Bytes);
         (path, update)
     };
-    files.into_iter().map(read).chain(unreadable).collect()
+    files.into_iter().map(read).chain(others).collect()
 }
 
 /// Analyses files, each with what was read of it.

@@ -61,6 +61,11 @@ pub fn is_manifest(name: &Path) -> bool {
     !hidden && matches!(known, Some("yaml" | "yml" | "json"))
 }
 
+/// Whether a file of a folder holds settings of the mesh instead of objects.
+pub fn is_settings(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == MESH_SETTINGS)
+}
+
 /// The bytes of a file, at most one more than are allowed; an error for what is no regular file.
 ///
 /// # Errors
@@ -139,7 +144,7 @@ impl Directory {
             let bytes = bytes(&path);
             self.unreadable.remove(&path);
             match bytes {
-                Ok(_) if self.is_settings(&path) => updates.push((path, Update::Settings)),
+                Ok(_) if is_settings(&path) => updates.push((path, Update::Settings)),
                 Ok(bytes) => updates.push((path, Update::Bytes(bytes))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => drop(gone.insert(path)),
                 Err(error) => {
@@ -178,9 +183,5 @@ impl Directory {
     /// Counts the changes of the report.
     pub fn revision(&self) -> u64 {
         self.catalog.revision()
-    }
-
-    fn is_settings(&self, path: &Path) -> bool {
-        path.file_name().is_some_and(|name| name == MESH_SETTINGS)
     }
 }

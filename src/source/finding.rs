@@ -1,7 +1,7 @@
 //! What a person is told about their files: like a problem, but with a place, and possible where no object is known.
 
 use crate::model::problem::{Problem, Severity};
-use crate::model::provenance::ObjectKey;
+use crate::model::provenance::{ObjectKey, ObjectKind};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +31,16 @@ pub struct Subject {
     pub namespace: String,
     /// `metadata.name`, as written.
     pub name: String,
+}
+
+impl Subject {
+    /// The object of a kind we know that this would be, if its group were right.
+    pub fn suspected(&self) -> Option<ObjectKey> {
+        let kind = ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == self.kind)?;
+        let namespace = if self.namespace.is_empty() { "default" } else { &self.namespace };
+        let namespace = if kind == ObjectKind::Namespace { "" } else { namespace };
+        Some(ObjectKey { kind, namespace: namespace.into(), name: self.name.as_str().into() })
+    }
 }
 
 impl From<&ObjectKey> for Subject {

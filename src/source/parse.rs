@@ -81,15 +81,26 @@ pub fn object(value: &Value) -> Parsed {
 }
 
 fn known(value: &Value, identity: Identity, mut notes: Notes) -> Parsed {
+    // Of another version, nothing is known.
+    if notes.failed() {
+        let problems = notes.into_problems(&identity.key);
+        return Parsed::Known { key: identity.key, object: None, problems };
+    }
     let meta = identity.meta(value, &mut notes);
     let key = identity.key;
     let object = match key.kind {
         ObjectKind::Namespace => stored(meta, namespace::parse(value, &mut notes), Object::Namespace),
         ObjectKind::Service => stored(meta, service::parse(value, &key, &mut notes), Object::Service),
-        ObjectKind::EndpointSlice => stored(meta, endpoint_slice::parse(value, &key, &mut notes), Object::EndpointSlice),
+        ObjectKind::EndpointSlice => {
+            stored(meta, endpoint_slice::parse(value, &key, &mut notes), Object::EndpointSlice)
+        }
         ObjectKind::Pod => stored(meta, pod::parse(value, &mut notes), Object::Pod),
-        ObjectKind::DestinationRule => stored(meta, destination_rule::parse(value, &key, &mut notes), Object::DestinationRule),
-        ObjectKind::VirtualService => stored(meta, virtual_service::parse(value, &key, &mut notes), Object::VirtualService),
+        ObjectKind::DestinationRule => {
+            stored(meta, destination_rule::parse(value, &key, &mut notes), Object::DestinationRule)
+        }
+        ObjectKind::VirtualService => {
+            stored(meta, virtual_service::parse(value, &key, &mut notes), Object::VirtualService)
+        }
         ObjectKind::Sidecar => stored(meta, sidecar::parse(value, &mut notes), Object::Sidecar),
     };
     let object = object.filter(|_| !notes.failed());

@@ -116,7 +116,11 @@ type Source<'a> = Parser<'a, StrInput<'a>>;
 fn next<'a>(parser: &mut Source<'a>) -> Result<Option<(Event<'a>, Span)>, Failure> {
     parser.next_event().transpose().map_err(|error| {
         let line = u32::try_from(error.marker().line()).unwrap_or(u32::MAX);
-        Failure::new(line, format!("not YAML: {}", error.info()))
+        // The scanner has a limit of its own for lists and maps in brackets, which it meets when it looks ahead.
+        match error.info() {
+            "recursion limit exceeded" => Failure::new(line, build::TOO_DEEP),
+            info => Failure::new(line, format!("not YAML: {info}")),
+        }
     })
 }
 

@@ -55,7 +55,15 @@ pub(super) struct Held {
     pub object: Option<Object>,
     /// Whether what the file says now is not understood, so that `object` is an earlier version.
     pub broken: bool,
-    pub marks: Arc<Marks>,
+    /// Where it stands; none for a version that is not in the file any more.
+    pub marks: Option<Arc<Marks>>,
+}
+
+impl Held {
+    /// The line it begins in.
+    pub fn line(&self) -> Option<u32> {
+        self.marks.as_ref().map(|marks| marks.line())
+    }
 }
 
 impl Catalog {
@@ -211,9 +219,14 @@ impl Catalog {
 }
 
 /// What a file holds after it was read again: earlier versions stand in for what is not understood.
-fn merge(path: &Arc<Path>, loaded: Loaded, before: &BTreeMap<ObjectKey, Held>) -> (BTreeMap<ObjectKey, Held>, Vec<Finding>) {
-    let Loaded { entries, mut findings, complete } = loaded;
+fn merge(
+    path: &Arc<Path>,
+    loaded: Loaded,
+    before: &BTreeMap<ObjectKey, Held>,
+) -> (BTreeMap<ObjectKey, Held>, Vec<Finding>) {
+    let Loaded { entries, mut findings, complete, suspects } = loaded;
     let hold = |(key, Entry { object, marks }): (ObjectKey, Entry)| {
+        let marks = Some(marks);
         let held = match object {
             Outcome::Good(object) => Held { object: Some(object), broken: false, marks },
             Outcome::Nothing => Held { object: None, broken: false, marks },
@@ -225,25 +238,25 @@ fn merge(path: &Arc<Path>, loaded: Loaded, before: &BTreeMap<ObjectKey, Held>) -
         (key, held)
     };
     let mut held: BTreeMap<_, _> = entries.into_iter().map(hold).collect();
-    if !complete {
-        let absent = |key: &&ObjectKey| !held.contains_key(*key) && before[*key].object.is_some();
-        let kept: Vec<ObjectKey> = before.keys().filter(absent).cloned().collect();
-        if !kept.is_empty() {
-            findings.push(file_finding(path, Severity::Warning, notices::kept(&kept)));
-        }
-        held.extend(kept.into_iter().map(|key| (key.clone(), before[&key].clone())));
-    }
+    let absent = |(key, held_before): &(&ObjectKey, &Held)| {
+        let doubtful = !complete || suspects.contains(*key);
+        doubtful && !held.contains_key(*key) && held_before.object.is_some()
+    };
+    let kept: Vec<_> = before.iter().filter(absent).map(|(key, held)| (key.clone(), held.object.clone())).collect();
+    findings.extend(kept_finding(path, kept.iter().map(|(key, _)| key)));
+    held.extend(kept.into_iter().map(|(key, object)| (key, Held { object, broken: false, marks: None })));
     (held, findings)
 }
 
 fn unreadable(path: &Arc<Path>, reason: &str, before: &State) -> (State, Vec<Finding>) {
     let mut findings = vec![file_finding(path, Severity::Error, format!("can't be read: {reason}"))];
     let in_effect = before.held.iter().filter(|(_, held)| held.object.is_some());
-    let kept: Vec<_> = in_effect.map(|(key, _)| key.clone()).collect();
-    if !kept.is_empty() {
-        findings.push(file_finding(path, Severity::Warning, notices::kept(&kept)));
-    }
+    findings.extend(kept_finding(path, in_effect.map(|(key, _)| key)));
     (State { digest: None, held: before.held.clone() }, findings)
+}
+
+fn kept_finding<'k>(path: &Arc<Path>, objects: impl Iterator<Item = &'k ObjectKey>) -> Option<Finding> {
+    notices::kept(objects).map(|text| file_finding(path, Severity::Warning, text))
 }
 
 fn settings(path: &Arc<Path>) -> Finding {

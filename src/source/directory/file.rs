@@ -8,7 +8,7 @@ use crate::source::parse::{self, Parsed};
 use crate::source::yaml::marks::{self, Marks};
 use crate::source::yaml::{self, Document};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub struct Loaded {
     /// Whether an object that is not in it is meant to be gone. A file that is being written is often valid YAML with fewer
     /// objects, so that takes a last document without fault, and all others at least identified.
     pub complete: bool,
+    /// Objects of a kind we read, by its name, but of a group we don't know: a slip, or another kind of that name.
+    pub suspects: BTreeSet<ObjectKey>,
 }
 
 /// One object of a file.
@@ -51,6 +53,7 @@ pub fn load(path: &Arc<Path>, bytes: &[u8]) -> Loaded {
         path: path.clone(),
         entries: BTreeMap::new(),
         findings: Vec::new(),
+        suspects: BTreeSet::new(),
         identified: content.failures.is_empty(),
         last_failed: true,
     };
@@ -65,7 +68,7 @@ pub fn load(path: &Arc<Path>, bytes: &[u8]) -> Loaded {
         loader.finding(None, Subject::default(), Note { field: String::new(), severity: Severity::Warning, text });
     }
     let complete = loader.identified && !loader.last_failed;
-    Loaded { entries: loader.entries, findings: loader.findings, complete }
+    Loaded { entries: loader.entries, findings: loader.findings, complete, suspects: loader.suspects }
 }
 
 fn error(text: String) -> Note {
@@ -76,6 +79,7 @@ struct Loader {
     path: Arc<Path>,
     entries: BTreeMap<ObjectKey, Entry>,
     findings: Vec<Finding>,
+    suspects: BTreeSet<ObjectKey>,
     identified: bool,
     last_failed: bool,
 }
@@ -112,7 +116,10 @@ impl Loader {
                 };
                 self.enter(key, Entry { object, marks: Arc::new(marks) });
             }
-            Parsed::Foreign { subject, note } => self.finding(Some(marks.locate(&note.field)), subject, note),
+            Parsed::Foreign { subject, note } => {
+                self.suspects.extend(subject.suspected());
+                self.finding(Some(marks.locate(&note.field)), subject, note);
+            }
             Parsed::Unidentified { subject, notes } => {
                 self.identified = false;
                 for note in notes {
@@ -126,7 +133,8 @@ impl Loader {
         match self.entries.get(&key) {
             None => drop(self.entries.insert(key, entry)),
             Some(first) => {
-                let text = format!("the same object is in line {} already; this one is not in effect", first.marks.line());
+                let text =
+                    format!("the same object is in line {} already; this one is not in effect", first.marks.line());
                 self.finding(Some(entry.marks.line()), Subject::from(&key), error(text));
             }
         }

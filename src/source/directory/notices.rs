@@ -11,11 +11,12 @@ use std::sync::Arc;
 const NAMED: usize = 8;
 
 /// Says which objects stay although a file no longer shows them.
-pub fn kept(objects: &[ObjectKey]) -> String {
-    let named: Vec<_> = objects.iter().take(NAMED).map(ToString::to_string).collect();
-    let more = objects.len().saturating_sub(NAMED);
+pub fn kept<'k>(mut objects: impl Iterator<Item = &'k ObjectKey>) -> Option<String> {
+    let named: Vec<_> = objects.by_ref().take(NAMED).map(ToString::to_string).collect();
+    let more = objects.count();
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("the file may be incomplete, so what it held before stays in effect: {}{rest}", named.join(", "))
+    let text = "the file is not fully understood, so what it held before stays in effect";
+    (!named.is_empty()).then(|| format!("{text}: {}{rest}", named.join(", ")))
 }
 
 /// What is to be said of an object in one file, given the file whose version is in effect.
@@ -25,9 +26,9 @@ pub(super) fn notice(key: &ObjectKey, at: (&Arc<Path>, &Held), winner: Option<(&
     let (severity, text) = if path == first {
         held.broken.then(|| (Severity::Warning, "the version read before stays in effect".to_owned()))?
     } else {
-        let place = Position { file: first.clone(), line: Some(winning.marks.line()) };
+        let place = Position { file: first.clone(), line: winning.line() };
         (Severity::Error, format!("the same object is in {place}, which is in effect; this one is not"))
     };
-    let position = Position { file: path.clone(), line: Some(held.marks.line()) };
+    let position = Position { file: path.clone(), line: held.line() };
     Some(Finding { position, subject: Subject::from(key), note: Note { field: String::new(), severity, text } })
 }

@@ -13,7 +13,7 @@ pub struct Report {
     pub(super) missing: Option<Finding>,
     pub(super) files: OrdMap<Arc<Path>, Arc<[Finding]>>,
     pub(super) notices: OrdMap<(ObjectKey, Arc<Path>), Finding>,
-    pub(super) places: OrdMap<ObjectKey, (Arc<Path>, Arc<Marks>)>,
+    pub(super) places: OrdMap<ObjectKey, (Arc<Path>, Option<Arc<Marks>>)>,
 }
 
 impl Report {
@@ -26,8 +26,9 @@ impl Report {
     }
 
     /// Where a field of an object stands, or the nearest field around it; none for an object that is in no file.
+    /// No line for an earlier version that the file doesn't show any more.
     pub fn locate(&self, object: &ObjectKey, field: &str) -> Option<Position> {
         let (file, marks) = self.places.get(object)?;
-        Some(Position { file: file.clone(), line: Some(marks.locate(field)) })
+        Some(Position { file: file.clone(), line: marks.as_ref().map(|marks| marks.locate(field)) })
     }
 }

@@ -44,6 +44,8 @@ fn push_ignored(path: &mut String, at: &serde_ignored::Path<'_>) {
             push_ignored(path, parent);
             marks::push_key(path, key);
         }
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => push_ignored(path, parent),
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            push_ignored(path, parent)
+        }
     }
 }

@@ -28,14 +28,21 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Endpoi
             Vec::new()
         }
         other => {
-            notes.error("addressType", format!("{} is not an address type; it must be IPv4 or IPv6", syntax::quoted(other)));
+            notes.error(
+                "addressType",
+                format!("{} is not an address type; it must be IPv4 or IPv6", syntax::quoted(other)),
+            );
             Vec::new()
         }
     };
     Some(EndpointSlice { service: service?, ports, endpoints })
 }
 
-fn service(labels: std::collections::BTreeMap<String, String>, key: &ObjectKey, notes: &mut Notes) -> Option<ServiceKey> {
+fn service(
+    labels: std::collections::BTreeMap<String, String>,
+    key: &ObjectKey,
+    notes: &mut Notes,
+) -> Option<ServiceKey> {
     let Some(name) = labels.get(SERVICE_LABEL) else {
         notes.error("metadata.labels", format!("the label {SERVICE_LABEL} is missing: no Service has these endpoints"));
         return None;
@@ -53,7 +60,7 @@ fn ports(written: Vec<k8s::EndpointPort>, notes: &mut Notes) -> Vec<(Arc<str>, u
             notes.check(&format!("{path}.name"), syntax::label(&name));
         }
         if ports.iter().any(|(other, _): &(Arc<str>, u16)| **other == *name) {
-            notes.error(&format!("{path}.name"), format!("the port name {} is there twice", syntax::quoted(&name)));
+            notes.error(format!("{path}.name"), format!("the port name {} is there twice", syntax::quoted(&name)));
         }
         if let Some(number) = port.port {
             let number = notes.check(&format!("{path}.port"), syntax::port(i64::from(number)));

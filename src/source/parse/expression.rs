@@ -44,7 +44,9 @@ fn foreign(text: &str) -> Option<&'static str> {
     while let Some(first) = rest.chars().next() {
         let after = &rest[first.len_utf8()..];
         match first {
-            '\\' if after.starts_with(['u', 'U', '<', '>']) || after.starts_with("b{") => return Some("unknown escape"),
+            '\\' if after.starts_with(['u', 'U', '<', '>']) || after.starts_with("b{") => {
+                return Some("unknown escape");
+            }
             '\\' => {
                 rest = &after[after.chars().next().map_or(0, char::len_utf8)..];
                 continue;

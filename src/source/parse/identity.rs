@@ -44,7 +44,11 @@ impl Identity {
     /// Identifies a value; the other forms of [`Parsed`] if it is not an object we read.
     pub fn of(value: &Value, notes: &mut Notes) -> Result<Self, Box<Parsed>> {
         let Some(document) = value.as_object() else {
-            return Err(unidentified(Subject::default(), "", "not a Kubernetes object: a map with apiVersion and kind is expected"));
+            return Err(unidentified(
+                Subject::default(),
+                "",
+                "not a Kubernetes object: a map with apiVersion and kind is expected",
+            ));
         };
         let metadata = document.get("metadata");
         let mut subject = Subject {

@@ -17,7 +17,11 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Pod> {
     let account = pod.spec.and_then(|spec| spec.service_account_name).filter(|name| !name.is_empty());
     let account = account.unwrap_or_else(|| "default".to_owned());
     notes.check("spec.serviceAccountName", syntax::subdomain(&account));
-    Some(Pod { addresses: addresses(pod.status.unwrap_or_default(), notes), labels: labels?, service_account: account.into() })
+    Some(Pod {
+        addresses: addresses(pod.status.unwrap_or_default(), notes),
+        labels: labels?,
+        service_account: account.into(),
+    })
 }
 
 fn addresses(status: k8s::PodStatus, notes: &mut Notes) -> Vec<IpAddr> {

@@ -27,7 +27,12 @@ pub fn spec<T: DeserializeOwned>(value: &Value, kind: ObjectKind, notes: &mut No
     let spec = without_nulls(&Value::Object(spec.clone()));
     let read = serde_path_to_error::deserialize(&spec);
     // A mistyped field was noted by the walk already, in words for people.
-    read.map_err(|error| if !mistyped { notes.error(format!("spec.{}", error.path()), error.inner().to_string()) }).ok()
+    read.map_err(|error| {
+        if !mistyped {
+            notes.error(format!("spec.{}", error.path()), error.inner().to_string())
+        }
+    })
+    .ok()
 }
 
 struct Walk<'n> {
@@ -51,13 +56,14 @@ impl Walk<'_> {
     }
 
     fn field(&mut self, field: &'static Field, value: &Value, around: State) {
-        let asks = !is_empty(value) && !field.fine.iter().any(|fine| value.to_string() == *fine);
+        let asks = !is_empty(value) && !is_fine(field, value);
         let state = if asks { worse(around, field.state) } else { around };
         if state != around {
             let text = field.text;
             match state {
                 State::Refused => {
-                    self.notes.error(self.path.clone(), format!("not supported yet, so the object is not applied: {text}"));
+                    self.notes
+                        .error(self.path.clone(), format!("not supported yet, so the object is not applied: {text}"));
                 }
                 _ => self.notes.warning(self.path.clone(), format!("not supported yet, so it has no effect: {text}")),
             }
@@ -94,6 +100,10 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+fn is_fine(field: &Field, value: &Value) -> bool {
+    !field.fine.is_empty() && field.fine.contains(&value.to_string().as_str())
 }
 
 /// Whether a value asks for nothing: an empty list or map.

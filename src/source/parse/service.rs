@@ -21,12 +21,14 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
         notes.warning("spec.type", "not supported yet: a Service of type ExternalName has no effect");
         return None;
     }
-    let selector: Option<Labels> = notes.check("spec.selector", syntax::labels(&spec.selector.clone().unwrap_or_default()));
+    let selector: Option<Labels> =
+        notes.check("spec.selector", syntax::labels(&spec.selector.clone().unwrap_or_default()));
     let addresses = addresses(&spec, notes);
-    let ports = ports(spec.ports.unwrap_or_default(), notes);
-    if ports.is_empty() && spec.cluster_ip.as_deref() != Some("None") {
+    let written = spec.ports.unwrap_or_default();
+    if written.is_empty() && spec.cluster_ip.as_deref() != Some("None") {
         notes.error("spec.ports", "a Service needs a port, unless it is headless");
     }
+    let ports = ports(written, notes);
     let key = ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() };
     let host = key.host();
     let publish_not_ready = spec.publish_not_ready_addresses.unwrap_or(false);
@@ -42,7 +44,8 @@ fn addresses(spec: &k8s::ServiceSpec, notes: &mut Notes) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     for (field, ip) in written {
         if !matches!(&**ip, "" | "None") {
-            let address = ip.parse::<IpAddr>().map_err(|_| format!("{} is neither an IP address nor None", syntax::quoted(ip)));
+            let address =
+                ip.parse::<IpAddr>().map_err(|_| format!("{} is neither an IP address nor None", syntax::quoted(ip)));
             addresses.extend(notes.check(&field, address));
         }
     }
@@ -63,15 +66,17 @@ fn ports(written: Vec<k8s::ServicePort>, notes: &mut Notes) -> Vec<ServicePort> 
         let Some(number) = notes.check(&format!("{path}.port"), syntax::port(i64::from(port.port))) else { continue };
         let transport = port.protocol.as_deref().unwrap_or("TCP");
         if !matches!(transport, "TCP" | "UDP" | "SCTP") {
-            notes.error(&format!("{path}.protocol"), format!("{} is not TCP, UDP or SCTP", syntax::quoted(transport)));
+            notes.error(format!("{path}.protocol"), format!("{} is not TCP, UDP or SCTP", syntax::quoted(transport)));
         }
         let protocol = protocol(&port, number);
-        let same = |other: &ServicePort| other.number == number && (other.protocol == Protocol::Udp) == (protocol == Protocol::Udp);
+        let same = |other: &ServicePort| {
+            other.number == number && (other.protocol == Protocol::Udp) == (protocol == Protocol::Udp)
+        };
         if ports.iter().any(same) {
-            notes.error(&format!("{path}.port"), format!("the port {number} is there twice"));
+            notes.error(format!("{path}.port"), format!("the port {number} is there twice"));
         }
         if several && ports.iter().any(|other| *other.name == *name) {
-            notes.error(&format!("{path}.name"), format!("the port name {} is there twice", syntax::quoted(&name)));
+            notes.error(format!("{path}.name"), format!("the port name {} is there twice", syntax::quoted(&name)));
         }
         ports.push(ServicePort { name: name.into(), number, protocol });
     }

@@ -48,10 +48,14 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Sidecar> {
         let path = marks::index("spec.ingress", at);
         let Some(listener) = listener.parse(&path, notes) else { continue };
         let clash = |other: &Ingress| {
-            other.port == listener.port && (other.bind == listener.bind || other.bind.is_none() || listener.bind.is_none())
+            other.port == listener.port
+                && (other.bind == listener.bind || other.bind.is_none() || listener.bind.is_none())
         };
         if ingress.iter().any(clash) {
-            notes.error(format!("{path}.port.number"), format!("the port {} is there twice for one address", listener.port));
+            notes.error(
+                format!("{path}.port.number"),
+                format!("the port {} is there twice for one address", listener.port),
+            );
         }
         ingress.push(listener);
     }

@@ -19,7 +19,10 @@ pub fn label(text: &str) -> Result<(), String> {
     if text.starts_with(edge) && text.ends_with(edge) && text.chars().all(|c| edge(c) || c == '-') {
         Ok(())
     } else {
-        Err(format!("{} is not a name: lower-case letters, digits and '-' are allowed, '-' not at the ends", quoted(text)))
+        Err(format!(
+            "{} is not a name: lower-case letters, digits and '-' are allowed, '-' not at the ends",
+            quoted(text)
+        ))
     }
 }
 
@@ -39,8 +42,9 @@ pub fn host(text: &str, namespace: &Namespace) -> Result<Host, String> {
     let host = Host::resolve(text, namespace);
     match host.as_str() {
         "*" => Ok(()),
-        name => subdomain(name.strip_prefix("*.").unwrap_or(name))
-            .map_err(|_| format!("{} is not a host: a DNS name is expected, possibly with a leading '*.'", quoted(text))),
+        name => subdomain(name.strip_prefix("*.").unwrap_or(name)).map_err(|_| {
+            format!("{} is not a host: a DNS name is expected, possibly with a leading '*.'", quoted(text))
+        }),
     }?;
     Ok(host)
 }
@@ -70,19 +74,27 @@ fn label_text(text: &str) -> Result<(), String> {
     if text.len() <= 63 && text.starts_with(edge) && text.ends_with(edge) && text.chars().all(inner) {
         Ok(())
     } else {
-        Err(format!("{} is not at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends", quoted(text)))
+        Err(format!(
+            "{} is not at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+            quoted(text)
+        ))
     }
 }
 
 /// A port number.
 pub fn port(number: i64) -> Result<u16, String> {
-    u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| format!("{number} is not a port; it must be between 1 and 65535"))
+    u16::try_from(number)
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| format!("{number} is not a port; it must be between 1 and 65535"))
 }
 
 /// A number within bounds, which are what Envoy and Istio take.
 pub fn within(number: &Number, least: u32, most: u32) -> Result<u32, String> {
     let value = number.as_u64().and_then(|value| u32::try_from(value).ok());
-    value.filter(|value| (least..=most).contains(value)).ok_or_else(|| format!("is {number}; it must be between {least} and {most}"))
+    value
+        .filter(|value| (least..=most).contains(value))
+        .ok_or_else(|| format!("is {number}; it must be between {least} and {most}"))
 }
 
 /// The name of an HTTP header, lower-cased. Pseudo-headers and claims of tokens are refused.
@@ -102,7 +114,8 @@ pub fn header(name: &str) -> Result<String, String> {
 /// A duration as Istio and Go write it: `1.5s`, `100ms`, `1h2m`. At most 365 days, whole milliseconds, as in Istio.
 pub fn duration(text: &str) -> Result<Duration, String> {
     const MOST: u128 = 365 * 24 * 3_600_000_000_000;
-    let nanos = nanos(text).ok_or_else(|| format!("{} is not a duration; write it like 1.5s, 100ms or 1h2m", quoted(text)))?;
+    let nanos =
+        nanos(text).ok_or_else(|| format!("{} is not a duration; write it like 1.5s, 100ms or 1h2m", quoted(text)))?;
     if nanos > MOST {
         return Err(format!("{text} is longer than 365 days"));
     }

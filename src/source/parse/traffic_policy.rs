@@ -78,7 +78,9 @@ impl TrafficPolicySpec {
         TrafficPolicy {
             load_balancer: self.load_balancer.and_then(|spec| spec.parse(&format!("{path}.loadBalancer"), notes)),
             connection_pool: self.connection_pool.map(|spec| spec.parse(&format!("{path}.connectionPool"), notes)),
-            outlier_detection: self.outlier_detection.map(|spec| spec.parse(&format!("{path}.outlierDetection"), notes)),
+            outlier_detection: self
+                .outlier_detection
+                .map(|spec| spec.parse(&format!("{path}.outlierDetection"), notes)),
         }
     }
 }
@@ -91,7 +93,8 @@ impl LoadBalancerSpec {
             "LEAST_REQUEST" | "LEAST_CONN" | "UNSPECIFIED" => Some(LoadBalancer::LeastRequest),
             // Another name was noted by the walk along the field table.
             "PASSTHROUGH" => {
-                let text = "not supported yet, so the object is not applied: requests would not go where the caller sent them";
+                let text =
+                    "not supported yet, so the object is not applied: requests would not go where the caller sent them";
                 notes.error(format!("{path}.simple"), format!("PASSTHROUGH is {text}"));
                 None
             }
@@ -136,7 +139,8 @@ impl OutlierDetectionSpec {
             consecutive_5xx: at.count("consecutive5xxErrors", self.consecutive_5xx_errors),
             consecutive_gateway_errors: at.count("consecutiveGatewayErrors", self.consecutive_gateway_errors),
             split_external_local_origin_errors: self.split_external_local_origin_errors,
-            consecutive_local_origin_failures: at.count("consecutiveLocalOriginFailures", self.consecutive_local_origin_failures),
+            consecutive_local_origin_failures: at
+                .count("consecutiveLocalOriginFailures", self.consecutive_local_origin_failures),
             interval: at.positive("interval", self.interval),
             base_ejection_time: at.positive("baseEjectionTime", self.base_ejection_time),
             max_ejection_percent: at.percent("maxEjectionPercent", self.max_ejection_percent),

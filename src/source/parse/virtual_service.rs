@@ -10,6 +10,7 @@ use crate::model::route::{Destination, HttpRoute, VirtualService, WeightedDestin
 use crate::source::yaml::marks;
 use conditions::MatchSpec;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Number, Value};
 use std::time::Duration;
 
@@ -22,13 +23,17 @@ struct Spec {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct RouteSpec {
     name: String,
     #[serde(rename = "match")]
     matches: Vec<MatchSpec>,
     route: Vec<WeightedSpec>,
     timeout: Option<String>,
+    // What can stand instead of a route; the field table refuses all three.
+    redirect: Option<IgnoredAny>,
+    direct_response: Option<IgnoredAny>,
+    delegate: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize, Default)]
@@ -69,7 +74,10 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Virtua
         notes.error("spec.http", "a VirtualService needs at least one rule");
     }
     if !spec.gateways.is_empty() && !spec.gateways.iter().any(|gateway| gateway == MESH) {
-        notes.warning("spec.gateways", "gateways are not supported yet, and without mesh sidecars are not meant: no effect");
+        notes.warning(
+            "spec.gateways",
+            "gateways are not supported yet, and without mesh sidecars are not meant: no effect",
+        );
         return None;
     }
     Some(VirtualService { hosts, http })
@@ -104,6 +112,10 @@ fn covers(outer: &Host, inner: &Host) -> bool {
 impl RouteSpec {
     fn parse(self, path: &str, namespace: &Namespace, notes: &mut Notes) -> HttpRoute {
         let matches = self.matches.into_iter().enumerate();
+        let instead = self.redirect.or(self.direct_response).or(self.delegate);
+        if self.route.is_empty() && instead.is_none() {
+            notes.error(format!("{path}.route"), "at least one destination is needed");
+        }
         let timeout = self.timeout.and_then(|text| notes.check(&format!("{path}.timeout"), syntax::duration(&text)));
         HttpRoute {
             name: self.name.into(),
@@ -114,11 +126,13 @@ impl RouteSpec {
     }
 }
 
-fn destinations(written: Vec<WeightedSpec>, path: &str, namespace: &Namespace, notes: &mut Notes) -> Vec<WeightedDestination> {
+fn destinations(
+    written: Vec<WeightedSpec>,
+    path: &str,
+    namespace: &Namespace,
+    notes: &mut Notes,
+) -> Vec<WeightedDestination> {
     let several = written.len() > 1;
-    if written.is_empty() {
-        notes.error(path, "at least one destination is needed");
-    }
     let mut destinations = Vec::new();
     let mut sum = 0u64;
     for (at, spec) in written.into_iter().enumerate() {

@@ -39,6 +39,10 @@ enum Shape {
     Map { members: Map<String, Value>, key: Option<String>, merged: Vec<Value> },
 }
 
+/// What is said of more than [`MAX_DEPTH`] levels.
+pub const TOO_DEEP: &str = "maps and lists are nested more than 64 levels deep";
+const _: () = assert!(MAX_DEPTH == 64, "the text above says so");
+
 /// The key that merges other maps in; explicit keys win.
 const MERGE: &str = "<<";
 
@@ -49,7 +53,11 @@ impl Builder {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = self.scalar(&text, style, tag.as_deref(), line)?;
-                if self.awaits_key() { self.key(text.into_owned(), value, line) } else { self.node(value, anchor, line) }
+                if self.awaits_key() {
+                    self.key(text.into_owned(), value, line)
+                } else {
+                    self.node(value, anchor, line)
+                }
             }
             Event::Alias(anchor) => self.alias(anchor, line),
             Event::SequenceStart(anchor, _) => self.start(Shape::List(Vec::new()), anchor, line),
@@ -57,7 +65,9 @@ impl Builder {
                 self.start(Shape::Map { members: Map::new(), key: None, merged: Vec::new() }, anchor, line)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => Ok(()),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
         }
     }
 
@@ -114,7 +124,7 @@ impl Builder {
             return Err(Failure::new(line, "a key must be a string, not a map or a list"));
         }
         if self.open.len() == MAX_DEPTH {
-            return Err(Failure::new(line, format!("maps and lists are nested more than {MAX_DEPTH} levels deep")));
+            return Err(Failure::new(line, TOO_DEEP));
         }
         self.enter_element(line);
         self.open.push(Frame { shape, anchor, line, path: self.path.len() });
@@ -160,7 +170,7 @@ impl Builder {
         let (copy, cost) = (value.clone(), *cost);
         self.spend(cost, line)?;
         if self.open.len() + depth(&copy) > MAX_DEPTH {
-            return Err(Failure::new(line, format!("maps and lists are nested more than {MAX_DEPTH} levels deep")));
+            return Err(Failure::new(line, TOO_DEEP));
         }
         match copy {
             Value::String(text) if self.awaits_key() => self.key(text.clone(), Value::String(text), line),

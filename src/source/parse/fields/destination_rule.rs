@@ -6,7 +6,11 @@ use Shape::{List, Object, Text};
 
 /// The fields.
 pub const FIELDS: &[Field] = &[
-    Field::done("host", Text, "the host whose clusters this rule shapes; a name without a dot is of the rule's own namespace"),
+    Field::done(
+        "host",
+        Text,
+        "the host whose clusters this rule shapes; a name without a dot is of the rule's own namespace",
+    ),
     Field::done("trafficPolicy", Object(POLICY), "how clients treat the host's endpoints"),
     Field::done("subsets", List(&Object(SUBSET)), "named parts of the host's endpoints, a cluster each"),
     Field::refused("exportTo", TEXTS, "it would act for namespaces that were not meant").except(&["[\"*\"]"]),

@@ -12,8 +12,12 @@ pub const FIELDS: &[Field] = &[
         "the workloads it is for; none is every workload of the namespace",
     ),
     Field::done("ingress", List(&Object(INGRESS)), "what the workload listens on"),
-    Field::without("egress", List(&Object(EGRESS)), "the workload sees every service, which is more than was asked for")
-        .except(&[r#"[{"hosts":["*/*"]}]"#]),
+    Field::without(
+        "egress",
+        List(&Object(EGRESS)),
+        "the workload sees every service, which is more than was asked for",
+    )
+    .except(&[r#"[{"hosts":["*/*"]}]"#]),
     Field::without("inboundConnectionPool", Object(CONNECTION_POOL), "incoming connections have no limits"),
     Field::without("outboundTrafficPolicy", Object(OUTBOUND), "requests to unknown hosts are answered with 502")
         .except(&[r#"{"mode":"REGISTRY_ONLY"}"#]),
@@ -24,7 +28,8 @@ const CAPTURE: Shape = Choice(&["DEFAULT", "IPTABLES", "NONE"]);
 const INGRESS: &[Field] = &[
     Field::done("port", Object(PORT), "the port listened on"),
     Field::done("bind", Text, "the address listened on; none is all"),
-    Field::without("captureMode", CAPTURE, "listeners are bound really, as with NONE").except(&["\"DEFAULT\"", "\"NONE\""]),
+    Field::without("captureMode", CAPTURE, "listeners are bound really, as with NONE")
+        .except(&["\"DEFAULT\"", "\"NONE\""]),
     Field::done("defaultEndpoint", Text, "where the application listens; none is 127.0.0.1 and the same port"),
     Field::refused("tls", Object(SERVER_TLS), "the port would be open without TLS"),
     Field::without("connectionPool", Object(CONNECTION_POOL), "incoming connections have no limits"),
@@ -55,14 +60,8 @@ const DESTINATION: &[Field] = &[
     Field::done("port", Object(PORT_SELECTOR), "the port"),
 ];
 
-const TLS_MODE: Shape = Choice(&[
-    "PASSTHROUGH",
-    "SIMPLE",
-    "MUTUAL",
-    "AUTO_PASSTHROUGH",
-    "ISTIO_MUTUAL",
-    "OPTIONAL_MUTUAL",
-]);
+const TLS_MODE: Shape =
+    Choice(&["PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"]);
 
 const TLS_VERSION: Shape = Choice(&["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"]);
 

@@ -8,8 +8,10 @@ pub const POLICY: &[Field] = &[BALANCER, POOL, OUTLIER, TLS, PER_PORT, TUNNEL, P
 
 const BALANCER: Field = Field::done("loadBalancer", Object(LOAD_BALANCER), "how an endpoint is picked");
 const POOL: Field = Field::done("connectionPool", Object(CONNECTION_POOL), "limits towards the host");
-const OUTLIER: Field = Field::done("outlierDetection", Object(OUTLIER_DETECTION), "when an endpoint is left alone for a while");
-const TLS: Field = Field::refused("tls", Object(CLIENT_TLS), "connections would be made without TLS").except(&[r#"{"mode":"DISABLE"}"#]);
+const OUTLIER: Field =
+    Field::done("outlierDetection", Object(OUTLIER_DETECTION), "when an endpoint is left alone for a while");
+const TLS: Field = Field::refused("tls", Object(CLIENT_TLS), "connections would be made without TLS")
+    .except(&[r#"{"mode":"DISABLE"}"#]);
 const PER_PORT: Field =
     Field::without("portLevelSettings", List(&Object(PORT_POLICY)), "the policy around it applies to every port");
 const TUNNEL: Field = Field::refused("tunnel", Object(TUNNEL_SETTINGS), "connections would bypass the tunnel");
@@ -18,15 +20,11 @@ const PROXY_PROTOCOL: Field = Field::refused(
     Object(&[Field::done("version", Choice(&["V1", "V2"]), "the PROXY protocol's version")]),
     "the host expects a header that would be missing",
 );
-const BUDGET: Field = Field::without("retryBudget", Object(RETRY_BUDGET), "retries are limited by connectionPool.http.maxRetries only");
+const BUDGET: Field =
+    Field::without("retryBudget", Object(RETRY_BUDGET), "retries are limited by connectionPool.http.maxRetries only");
 
-const PORT_POLICY: &[Field] = &[
-    Field::done("port", Object(PORT_SELECTOR), "the port these settings are for"),
-    BALANCER,
-    POOL,
-    OUTLIER,
-    TLS,
-];
+const PORT_POLICY: &[Field] =
+    &[Field::done("port", Object(PORT_SELECTOR), "the port these settings are for"), BALANCER, POOL, OUTLIER, TLS];
 
 /// A port by number.
 pub const PORT_SELECTOR: &[Field] = &[Field::done("number", Whole, "the port's number")];
@@ -132,8 +130,12 @@ const HTTP: &[Field] = &[
     Field::done("maxRequestsPerConnection", Whole, "requests on one connection; none or 0 is no limit"),
     Field::done("maxRetries", Whole, "active retries; none or 0 is no limit"),
     Field::done("idleTimeout", Duration, "how long a connection without requests is kept"),
-    Field::without("h2UpgradePolicy", Choice(&["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"]), "ports named http stay HTTP/1.1")
-        .except(&["\"DEFAULT\"", "\"DO_NOT_UPGRADE\""]),
+    Field::without(
+        "h2UpgradePolicy",
+        Choice(&["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"]),
+        "ports named http stay HTTP/1.1",
+    )
+    .except(&["\"DEFAULT\"", "\"DO_NOT_UPGRADE\""]),
     Field::without("useClientProtocol", Flag, "the port's protocol decides").except(&["false"]),
     Field::done("maxConcurrentStreams", Whole, "requests on one HTTP/2 connection at a time"),
     Field::without(
@@ -147,7 +149,11 @@ const HTTP: &[Field] = &[
 ];
 
 const OUTLIER_DETECTION: &[Field] = &[
-    Field::without("consecutiveErrors", Whole, "deprecated in Istio; use consecutive5xxErrors or consecutiveGatewayErrors"),
+    Field::without(
+        "consecutiveErrors",
+        Whole,
+        "deprecated in Istio; use consecutive5xxErrors or consecutiveGatewayErrors",
+    ),
     Field::done("splitExternalLocalOriginErrors", Flag, "whether failures to connect are counted apart"),
     Field::done("consecutiveLocalOriginFailures", Whole, "failures to connect in a row, with the split only"),
     Field::done("consecutiveGatewayErrors", Whole, "502, 503 and 504 in a row; 0 turns the check off"),
@@ -170,4 +176,3 @@ const CLIENT_TLS: &[Field] = &[
     Field::done("insecureSkipVerify", Flag, "whether the server's certificate is taken unchecked"),
     Field::done("caCrl", Text, "file of revoked certificates"),
 ];
-

@@ -156,7 +156,11 @@ const CORS: &[Field] = &[
     Field::done("exposeHeaders", TEXTS, "response headers shown"),
     Field::done("maxAge", Duration, "how long answers may be kept"),
     Field::done("allowCredentials", Flag, "whether credentials are allowed"),
-    Field::done("unmatchedPreflights", Choice(&["UNSPECIFIED", "FORWARD", "IGNORE"]), "what becomes of other preflights"),
+    Field::done(
+        "unmatchedPreflights",
+        Choice(&["UNSPECIFIED", "FORWARD", "IGNORE"]),
+        "what becomes of other preflights",
+    ),
 ];
 
 const HEADER_OPERATIONS: Shape = Object(&[

@@ -49,12 +49,19 @@ impl MatchSpec {
     }
 }
 
-fn headers(written: BTreeMap<String, StringSpec>, path: &str, notes: &mut Notes) -> Vec<(Arc<str>, Option<StringMatch>)> {
+fn headers(
+    written: BTreeMap<String, StringSpec>,
+    path: &str,
+    notes: &mut Notes,
+) -> Vec<(Arc<str>, Option<StringMatch>)> {
     let mut headers: Vec<(Arc<str>, Option<StringMatch>)> = Vec::new();
     for (name, spec) in written {
         let path = marks::key(path, &name);
         if FIELDS_NOT_HEADERS.contains(&&*name) {
-            notes.error(&path, format!("{name} is not a header to Istio, which ignores it here; use the field of that name"));
+            notes.error(
+                &path,
+                format!("{name} is not a header to Istio, which ignores it here; use the field of that name"),
+            );
             continue;
         }
         let value = spec.parse(&path, Place::Value, notes);

@@ -1,0 +1,151 @@
+//! Each file of `manifests/examples/broken` has one fault, and exactly that is said, with its line.
+
+use chancery::cli::analyze::{Analysis, analyze, read};
+use std::path::{Path, PathBuf};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/examples/broken")
+}
+
+fn analysis(name: &str) -> Analysis {
+    analyze(read(&[folder().join(name)]))
+}
+
+/// File, what is printed after its name, and how many objects are in effect all the same.
+const EXPECTED: [(&str, &str, usize); 20] = [
+    ("alias-bomb.yaml", ":11: error: aliases copy more than 100000 values", 0),
+    (
+        "bad-duration.yaml",
+        ":10: error: VirtualService shop/bad-duration: spec.http[0].timeout: \"5\" is not a duration; write it like 1.5s, 100ms or 1h2m",
+        0,
+    ),
+    (
+        "bad-port.yaml",
+        ":11: error: Service shop/bad-port: spec.ports[0].port: 80800 is not a port; it must be between 1 and 65535",
+        0,
+    ),
+    (
+        "bad-regex.yaml",
+        ":12: error: VirtualService shop/bad-regex: spec.http[0].match[0].uri.regex: \"/item/(a|b\" is not an expression: unclosed group, at character 7",
+        0,
+    ),
+    ("deep-nesting.yaml", ":8: error: maps and lists are nested more than 64 levels deep", 0),
+    ("duplicate-keys.yaml", ":9: error: the key \"host\" is there twice", 0),
+    (
+        "duplicate-subsets.yaml",
+        ":12: error: DestinationRule shop/duplicate-subsets: spec.subsets[1].name: the subset \"v1\" is there twice",
+        0,
+    ),
+    (
+        "negative-weights.yaml",
+        ":14: error: VirtualService shop/negative-weights: spec.http[0].route[1].weight: is -10; it must be between 0 and 2147483647",
+        0,
+    ),
+    ("no-kind.yaml", ":2: error: no-kind: kind: is missing", 0),
+    ("no-object.yaml", ": warning: there is no object in this file", 0),
+    ("not-utf8.yaml", ":7: error: the file is not UTF-8 from here on", 0),
+    (
+        "same-object-twice.yaml",
+        ":10: error: DestinationRule shop/same-object-twice: the same object is in line 2 already; this one is not in effect",
+        1,
+    ),
+    (
+        "slice-without-service.yaml",
+        ":4: error: EndpointSlice shop/slice-without-service: metadata.labels: the label kubernetes.io/service-name is missing: no Service has these endpoints",
+        0,
+    ),
+    ("truncated.yaml", ":20: error: not YAML: while parsing a flow sequence, expected ',' or ']'", 1),
+    (
+        "unknown-fields.yaml",
+        ":10: error: DestinationRule shop/unknown-fields: spec.trafficPolicy.load_balancer: unknown field; did you mean loadBalancer?",
+        0,
+    ),
+    ("unknown-hosts.yaml", "", 1),
+    (
+        "unsupported.yaml",
+        ":13: error: VirtualService shop/unsupported: spec.http[0].redirect: not supported yet, so the object is not applied: requests would be forwarded instead of redirected",
+        0,
+    ),
+    (
+        "wrong-types.yaml",
+        ":12: error: VirtualService shop/wrong-types: spec.http[0].route[0].weight: is \"ninety\"; a whole number is expected",
+        0,
+    ),
+    (
+        "wrong-version.yaml",
+        ":2: error: DestinationRule shop/wrong-version: apiVersion: networking.istio.io/v2 is not a version of DestinationRule; known are networking.istio.io/v1, networking.istio.io/v1beta1, networking.istio.io/v1alpha3",
+        0,
+    ),
+    (
+        "zero-weights.yaml",
+        ":10: error: VirtualService shop/zero-weights: spec.http[0].route: the weights of all destinations are 0; at least one must be more",
+        0,
+    ),
+];
+
+#[test]
+fn each_file_has_its_fault() {
+    let mut wrong = Vec::new();
+    for (name, expected, objects) in EXPECTED {
+        let analysis = analysis(name);
+        let path = folder().join(name);
+        let findings: Vec<_> = analysis.findings().iter().map(ToString::to_string).collect();
+        let found = findings
+            .first()
+            .map_or("", |line| line.strip_prefix(path.to_str().expect("UTF-8")).expect("the path first"));
+        if findings.len() > 1 || found != expected || analysis.objects().count() != objects {
+            wrong.push(format!("{name}: {findings:#?}, {} objects", analysis.objects().count()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_file_is_forgotten() {
+    let mut there: Vec<_> =
+        std::fs::read_dir(folder()).expect("the folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    there.sort();
+    assert_eq!(there, EXPECTED.map(|(name, ..)| name));
+}
+
+#[test]
+fn a_whole_folder_is_sorted_and_counted() {
+    let analysis = analyze(read(&[folder(), folder().join("bad-port.yaml")]));
+    let text = analysis.to_string();
+    assert!(text.ends_with("\n20 files, 3 objects, 18 errors, 1 warning\n"), "{text}");
+    let findings = analysis.findings();
+    assert!(findings.is_sorted());
+    use chancery::model::problem::Severity;
+    assert!(analysis.fails(Severity::Error) && analysis.fails(Severity::Warning));
+    let fine = self::analysis("unknown-hosts.yaml");
+    assert!(!fine.fails(Severity::Warning));
+    let doubtful = self::analysis("no-object.yaml");
+    assert!(doubtful.fails(Severity::Warning) && !doubtful.fails(Severity::Error));
+}
+
+#[test]
+fn what_cannot_be_read_is_a_finding() {
+    let findings = analyze(read(&[PathBuf::from("/nowhere/x.yaml")])).findings();
+    assert_eq!(
+        findings[0].to_string(),
+        "/nowhere/x.yaml: error: can't be read: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn problems_found_later_get_their_place() {
+    let mut analysis = analysis("unknown-hosts.yaml");
+    let key = analysis.objects().next().expect("an object").key().clone();
+    let problem = chancery::model::problem::Problem {
+        object: key,
+        field: "spec.http[0].route[0].destination.host".to_owned(),
+        severity: chancery::model::problem::Severity::Warning,
+        text: "nobody has this host".to_owned(),
+    };
+    analysis.add(problem);
+    assert!(
+        analysis
+            .to_string()
+            .contains("unknown-hosts.yaml:11: warning: VirtualService shop/unknown-hosts: spec.http[0].route[0]")
+    );
+}
