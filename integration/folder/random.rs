@@ -89,7 +89,7 @@ proptest! {
                 prop_assert!(object.is_none_or(|object| object.key() == &key));
             }
             for finding in catalog.report().findings() {
-                let lines = bytes.split(|byte| *byte == b'\n').count();
+                let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).count();
                 prop_assert!(finding.position.line.is_none_or(|line| line as usize <= lines + 1), "{finding}");
             }
         }

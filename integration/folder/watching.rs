@@ -243,6 +243,26 @@ async fn a_folder_that_is_deleted_whole_deletes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_relative_path_is_as_good_as_any() {
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let here = std::env::current_dir().expect("a current folder");
+    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let full = temporary.path().canonicalize().expect("a path");
+    let root = up.join(full.strip_prefix("/").expect("an absolute path"));
+    assert!(root.is_relative());
+    let (mut folder, _) = Folder::watch(temporary, root).await;
+    folder.write("a.yaml", &rule("a", "A B"));
+    folder.says(&format!("{}:7: error", folder.path("a.yaml").display())).await;
+    folder.write("a.yaml", &rule("a", "one"));
+    assert_eq!(folder.next().await, ["a"]);
+    folder.says("").await;
+    let moved = folder.root.with_file_name("moved-aside");
+    fs::rename(&folder.root, &moved).expect("moved");
+    folder.says("what it held stays in effect").await;
+    fs::rename(&moved, &folder.root).expect("moved back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_files_at_once_all_arrive() {
     let (mut folder, _) = Folder::with(&[]).await;
     for number in 0..300 {

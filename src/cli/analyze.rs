@@ -10,7 +10,7 @@ use crate::model::world::World;
 use crate::publish::Engine;
 use crate::snapshot::board::Seats;
 use crate::source::directory::catalog::{Catalog, Update};
-use crate::source::directory::{bytes, is_settings, manifests};
+use crate::source::directory::{bytes, is_settings, limited, manifests};
 use crate::source::finding::{Finding, Position};
 use clap::Args;
 use std::collections::BTreeSet;
@@ -60,7 +60,8 @@ pub struct Analysis {
 
 /// Reads what `paths` name: files, and the manifests of directories. A file named twice is read once.
 pub fn read(paths: &[PathBuf]) -> Vec<(Arc<Path>, Update)> {
-    let mut files = BTreeSet::new();
+    let mut files: BTreeSet<Arc<Path>> = BTreeSet::new();
+    let mut named: BTreeSet<Arc<Path>> = BTreeSet::new();
     let mut others = Vec::new();
     for path in paths {
         match path.is_dir().then(|| manifests(path)) {
@@ -70,14 +71,18 @@ pub fn read(paths: &[PathBuf]) -> Vec<(Arc<Path>, Update)> {
                 others.extend(settings.into_iter().map(|path| (path, Update::Settings)));
             }
             Some(Err(error)) => others.push((path.as_path().into(), Update::Unreadable(error.to_string()))),
-            None => drop(files.insert(path.as_path().into())),
+            // A file that was named may be a pipe: `chancery analyze <(helm template .)`.
+            None => drop(named.insert(path.as_path().into())),
         }
     }
-    let read = |path: Arc<Path>| {
-        let update = bytes(&path).map_or_else(|error| Update::Unreadable(error.to_string()), Update::Bytes);
-        (path, update)
+    files.retain(|path| !named.contains(path));
+    let update = |bytes: std::io::Result<Vec<u8>>| match bytes {
+        Ok(bytes) => Update::Bytes(bytes),
+        Err(error) => Update::Unreadable(error.to_string()),
     };
-    files.into_iter().map(read).chain(others).collect()
+    let found = files.into_iter().map(|path| (path.clone(), update(bytes(&path))));
+    let named = named.iter().map(|path| (path.clone(), update(limited(path))));
+    found.chain(named).chain(others).collect()
 }
 
 /// Analyses files, each with what was read of it.

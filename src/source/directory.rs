@@ -67,6 +67,14 @@ pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
+    limited(path)
+}
+
+/// The bytes of anything that can be opened, at most one more than are allowed.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn limited(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(crate::source::yaml::MAX_FILE).unwrap_or(u64::MAX);
     std::fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;

@@ -56,7 +56,7 @@ impl Walk<'_> {
     }
 
     fn field(&mut self, field: &'static Field, value: &Value, around: State) {
-        let asks = !is_empty(value) && !field.fine.contains(&&*value.to_string());
+        let asks = !is_empty(value) && !is_fine(field, value);
         let state = if asks { worse(around, field.state) } else { around };
         if state != around {
             let text = field.text;
@@ -100,6 +100,10 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+fn is_fine(field: &Field, value: &Value) -> bool {
+    !field.fine.is_empty() && field.fine.contains(&value.to_string().as_str())
 }
 
 /// Whether a value asks for nothing: an empty list or map.

@@ -49,30 +49,30 @@ impl Signals {
         std::mem::take(&mut pending)
     }
 
-    /// Takes an event in; `root` is the folder watched.
+    /// Takes an event in; `root` is the folder watched. The events of a relative path have absolute ones.
     pub fn event(&self, root: &Path, event: notify::Result<notify::Event>) {
+        let full = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
         // An error or an overflow means that events were lost.
         let Some(event) = event.ok().filter(|event| !event.need_rescan()) else {
             return self.note(|pending| pending.rescan = true);
         };
         for path in &event.paths {
-            if path == root {
+            if *path == full {
                 if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))) {
                     self.note(|pending| pending.root = true);
                 }
             } else if matters(event.kind, path) {
-                self.file(path);
+                self.file(root, Path::new(path.file_name().unwrap_or_default()));
             }
         }
     }
 
-    fn file(&self, path: &Path) {
-        let name = Path::new(path.file_name().unwrap_or_default());
+    fn file(&self, root: &Path, name: &Path) {
         if name == Path::new(SWAPPED) {
             self.note(|pending| pending.rescan = true);
         } else if is_manifest(name) {
             self.note(|pending| {
-                pending.files.insert(path.to_owned());
+                pending.files.insert(root.join(name));
                 if pending.files.len() > NAMED {
                     pending.files.clear();
                     pending.rescan = true;
