@@ -9,6 +9,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// What every list comes in.
+#[derive(Deserialize, Debug)]
+pub struct List<T> {
+    /// Its entries.
+    pub items: Vec<T>,
+}
+
 /// One connected proxy, as in `/api/v1/proxies`.
 #[derive(Deserialize, Clone, Debug)]
 pub struct Proxy {
@@ -36,6 +43,7 @@ pub struct Progress {
 
 /// A version and when it became what it is here.
 #[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "camelCase")]
 pub struct Mark {
     /// The version of the whole set.
     pub version: String,
@@ -89,12 +97,12 @@ impl Api {
 
     /// Who is connected.
     pub async fn proxies(&self) -> Outcome<Vec<Proxy>> {
-        self.client.json(self.address, "/api/v1/proxies").await
+        Ok(self.client.json::<List<Proxy>>(self.address, "/api/v1/proxies").await?.items)
     }
 
     /// What is wrong.
     pub async fn problems(&self) -> Outcome<Vec<Problem>> {
-        self.client.json(self.address, "/api/v1/problems").await
+        Ok(self.client.json::<List<Problem>>(self.address, "/api/v1/problems").await?.items)
     }
 
     /// A scrape.
