@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What every list of the API is wrapped in.
-#[derive(Deserialize)]
-struct List<T> {
-    items: Vec<T>,
+/// What every list comes in.
+#[derive(Deserialize, Debug)]
+pub struct List<T> {
+    /// Its entries.
+    pub items: Vec<T>,
 }
 
 /// One connected proxy, as in `/api/v1/proxies`.
@@ -42,6 +43,7 @@ pub struct Progress {
 
 /// A version and when it became what it is here.
 #[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+#[serde(rename_all = "camelCase")]
 pub struct Mark {
     /// The version of the whole set.
     pub version: String,

@@ -3,7 +3,7 @@
 mod relay;
 
 use super::addresses::{self, Subnet};
-use super::api::{Problem, Proxy};
+use super::api::{List, Problem, Proxy};
 use super::load::Tally;
 use super::manifests::{Folder, reweighted};
 use super::metrics::Metrics;
@@ -82,12 +82,12 @@ fn examples(page: &str) -> Vec<&str> {
 fn the_reference_shows_what_the_harness_reads() -> Outcome<()> {
     let page = std::fs::read_to_string(tools::root().join("docs/reference/admin-api.md"))?;
     let [proxies, problems] = examples(&page)[..] else { panic!("two examples expected") };
-    let proxies: Vec<Proxy> = serde_json::from_str(proxies)?;
+    let proxies = serde_json::from_str::<List<Proxy>>(proxies)?.items;
     assert!(proxies[0].settled("rds") && !proxies[0].settled("cds"), "{proxies:?}");
-    let behind = page.replacen("5d1c…", "77ab…", 1);
-    let proxies: Vec<Proxy> = serde_json::from_str(examples(&behind)[0])?;
+    let behind = page.replacen("e063d50e", "77ab41c0", 1);
+    let proxies = serde_json::from_str::<List<Proxy>>(examples(&behind)[0])?.items;
     assert!(!proxies[0].settled("rds"), "what is desired isn't what was accepted");
-    let problems: Vec<Problem> = serde_json::from_str(problems)?;
+    let problems = serde_json::from_str::<List<Problem>>(problems)?.items;
     assert!(problems[0].file.as_ref().is_some_and(|file| file.ends_with("traffic.yaml")));
     Ok(())
 }

@@ -65,7 +65,18 @@ pub const ROOMS: &[Room] = &[
     },
     Room {
         name: "admin",
-        may: &["model", "snapshot::kind", "snapshot::print", "telemetry", "xds::registry"],
+        // The read handles, each by name: whatever could change anything is not among them.
+        may: &[
+            "model",
+            "keeper::State",
+            "snapshot::kind",
+            "snapshot::print",
+            "source::directory::report",
+            "source::finding",
+            "telemetry",
+            "xds::registry",
+            "xds::session::status",
+        ],
         never: &["kube", "k8s_openapi", "tonic"],
     },
     Room { name: "telemetry", may: &[], never: &["kube", "k8s_openapi", "envoy_types"] },
