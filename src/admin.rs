@@ -5,9 +5,9 @@
 mod problems;
 mod proxies;
 
-use crate::keeper::State as WorldState;
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKind;
+use crate::model::world::State as WorldState;
 use crate::source::directory::report::Report;
 use crate::telemetry::Metrics;
 use crate::telemetry::readiness::Readiness;

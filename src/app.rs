@@ -3,7 +3,8 @@
 //! Only the command line uses it. When a task ends before it should, the process ends with its reason.
 
 use crate::admin::{self, AdminContext};
-use crate::keeper::{self, State};
+use crate::keeper;
+use crate::model::world::State;
 use crate::publish::Outcome;
 use crate::publish::run::{self as publisher, Observer, Sinks};
 use crate::snapshot::board::Board;

@@ -3,18 +3,8 @@
 //! Sources send batches through a bounded channel; batches that wait are applied together. Readers take the latest
 //! value and compute differences themselves.
 
-use crate::model::world::{Batch, World};
-use std::time::Instant;
+use crate::model::world::{Batch, State, World};
 use tokio::sync::{mpsc, watch};
-
-/// A state of the World.
-#[derive(Clone, Debug)]
-pub struct State {
-    /// The World.
-    pub world: World,
-    /// When the change that led here was seen; none for what was there at start.
-    pub since: Option<Instant>,
-}
 
 /// Applies batches until every sender is gone. The value is none until the first batch, which is a source's whole first
 /// load: nothing is ever computed from a half-known world.

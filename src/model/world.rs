@@ -71,6 +71,15 @@ pub struct World {
     index: OrdMap<Key, OrdSet<ObjectKey>>,
 }
 
+/// A state of the World.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The World.
+    pub world: World,
+    /// When the change that led here was seen; none for what was there at start.
+    pub since: Option<Instant>,
+}
+
 impl World {
     /// Applies changes in order; returns whether anything differs afterwards.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> bool {

@@ -1,8 +1,8 @@
 //! The loop around the engine: newest World and newest seats in, posts on the board out.
 
 use super::{Engine, Outcome};
-use crate::keeper::State;
 use crate::model::problem::Problem;
+use crate::model::world::State;
 use crate::snapshot::board::{Board, Posted};
 use std::collections::BTreeSet;
 use std::sync::Arc;

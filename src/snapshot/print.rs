@@ -7,6 +7,7 @@ use super::resource::Resource;
 use prost::{DecodeError, Message, Name};
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
+use std::str::FromStr;
 use std::sync::LazyLock;
 use thiserror::Error;
 
@@ -50,13 +51,25 @@ pub enum PrintError {
 }
 
 /// How values are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Format {
     /// YAML, one document.
     #[default]
     Yaml,
     /// JSON, indented.
     Json,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "yaml" => Ok(Format::Yaml),
+            "json" => Ok(Format::Json),
+            _ => Err("not one of yaml, json".to_owned()),
+        }
+    }
 }
 
 /// A resource's message as JSON: proto field names, sorted; defaults left out; every `Any` expanded, with its type as

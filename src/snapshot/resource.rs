@@ -111,7 +111,7 @@ impl Resource {
     /// Encodes `message`, whose type must be that of `kind`.
     pub fn new<M: Message + Name>(kind: Kind, name: &str, message: &M, refs: Vec<Ref>, provenance: Provenance) -> Self {
         debug_assert_eq!(kind.type_url(), M::type_url().trim_start_matches('/'), "message of another kind");
-        Self::of_bytes(kind, name, &encode(message), refs, provenance, [].into())
+        Self::of_bytes(kind, name, &encode(message), refs, provenance)
     }
 
     /// A resource made of `head` followed by fragments in the order given; its references and provenance are theirs and
@@ -133,25 +133,19 @@ impl Resource {
         }
         refs.sort();
         refs.dedup();
-        Self::of_bytes(kind, name, &body, refs, sources.into_iter().collect(), fragments.into())
+        let whole = Self::of_bytes(kind, name, &body, refs, sources.into_iter().collect());
+        Self { fragments: fragments.into(), ..whole }
     }
 
     /// A resource of bytes that are not a message of ours: for tests of what only carries resources.
     pub fn opaque(kind: Kind, name: &str, body: &[u8], refs: Vec<Ref>) -> Self {
-        Self::of_bytes(kind, name, body, refs, Provenance::default(), [].into())
+        Self::of_bytes(kind, name, body, refs, Provenance::default())
     }
 
-    fn of_bytes(
-        kind: Kind,
-        name: &str,
-        body: &[u8],
-        refs: Vec<Ref>,
-        provenance: Provenance,
-        fragments: Arc<[Arc<Fragment>]>,
-    ) -> Self {
+    fn of_bytes(kind: Kind, name: &str, body: &[u8], refs: Vec<Ref>, provenance: Provenance) -> Self {
         let version = Version(xxh3_128(body));
         let (entry, any_at) = entry(kind, name, version, body);
-        Self { kind, name: name.into(), version, entry, any_at, refs: refs.into(), provenance, fragments }
+        Self { kind, name: name.into(), version, entry, any_at, refs: refs.into(), provenance, fragments: [].into() }
     }
 
     /// The resource's kind.
