@@ -39,6 +39,7 @@ both!(
     routing::weights_split_requests,
     routing::an_edit_moves_the_split,
     routing::a_header_chooses_the_subset,
+    routing::a_large_expression_is_accepted,
     routing::a_tcp_port_connects,
     routing::an_error_of_the_application_is_seen,
     endpoints::an_endpoint_comes_and_goes_without_an_error,

@@ -68,7 +68,6 @@ pub const ROOMS: &[Room] = &[
         // The read handles, each by name: whatever could change anything is not among them.
         may: &[
             "model",
-            "keeper::State",
             "snapshot::kind",
             "snapshot::print",
             "source::directory::report",

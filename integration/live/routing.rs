@@ -61,6 +61,19 @@ pub async fn an_edit_moves_the_split(wire: Wire) -> Outcome<()> {
     .await
 }
 
+/// An expression that we accept is one that Envoy accepts: it compiles far larger than Envoy allows by default.
+pub async fn a_large_expression_is_accepted(wire: Wire) -> Outcome<()> {
+    on(Scene::open(wire).await?, async |scene| {
+        let expression = "(tester|auditor|operator)-[a-z0-9-]{1,40}-[0-9a-f]{8}-[0-9a-f]{4}";
+        let rules = scene.folder.read(TRAFFIC)?.replace("{exact: tester}", &format!("{{regex: \"{expression}\"}}"));
+        scene.reroute(&rules).await?;
+        let testers = scene.requests(100).header("x-user", "auditor-eu-1-01234567-89ab").run().await?;
+        testers.clean()?;
+        split::check(&testers, &[("v2", 1.0)])
+    })
+    .await
+}
+
 /// A header decides before the weights do; other values of it do not.
 pub async fn a_header_chooses_the_subset(wire: Wire) -> Outcome<()> {
     on(Scene::open(wire).await?, async |scene| {

@@ -1,5 +1,6 @@
 //! Sets up logging, once, at start: tracing events to standard error, as text or JSON lines.
 
+use std::io::IsTerminal;
 use std::str::FromStr;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
@@ -42,7 +43,10 @@ pub enum LoggingError {
 /// Sends log events of at least `level` (`info`, or a list such as `info,chancery::xds=debug`) to standard error.
 pub fn init(format: Format, level: &str) -> Result<(), LoggingError> {
     use tracing_subscriber::util::SubscriberInitExt;
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(level)?).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(level)?)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         Format::Text => builder.finish().try_init()?,
         Format::Json => builder.json().flatten_event(true).finish().try_init()?,

@@ -47,6 +47,7 @@ pub fn bootstrap(options: &Options) -> Value {
         // Series appear at first use, which saves much memory where clusters are many.
         "deferred_stat_options": {"enable_deferred_creation_stats": true},
         "overload_manager": overload_manager(),
+        "layered_runtime": layered_runtime(),
         "static_resources": {
             "clusters": [xds_cluster(&options.xds), admin_cluster(options)],
             "listeners": [stats_listener(options)],
@@ -98,6 +99,12 @@ fn stats_config() -> Value {
             {"tag_name": "envoy.response_code_class"},
         ],
     })
+}
+
+/// Envoy rejects a whole route configuration for an expression whose compiled program is larger than 100 instructions,
+/// which many harmless ones are. chancery limits expressions before it sends them, to less than this (Istio's value).
+fn layered_runtime() -> Value {
+    json!({"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 32768}}]})
 }
 
 fn overload_manager() -> Value {
