@@ -3,8 +3,9 @@
 use chancery::model::audience::{Interception, ProxyFacts};
 use chancery::model::destination::{DestinationRule, LoadBalancer, Subset, TrafficPolicy};
 use chancery::model::endpoint::{Endpoint, EndpointSlice};
+use chancery::model::labels::Labels;
 use chancery::model::name::{Host, Name, ServiceKey};
-use chancery::model::object::{Labels, Meta, Object, Stored};
+use chancery::model::object::{Meta, Object, Stored};
 use chancery::model::pod::Pod;
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use chancery::model::route::{Destination, HttpMatch, HttpRoute, VirtualService, WeightedDestination};

@@ -5,6 +5,7 @@
 pub mod audience;
 pub mod destination;
 pub mod endpoint;
+pub mod labels;
 pub mod name;
 pub mod object;
 pub mod pod;

@@ -8,6 +8,7 @@ pub mod absent;
 pub mod channel;
 pub mod delta;
 pub mod digest;
+pub mod fields;
 pub mod frames;
 pub mod gate;
 pub mod identity;

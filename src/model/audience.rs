@@ -3,8 +3,9 @@
 //! [`Audience`] decides the outbound configuration and is shared by thousands of proxies; [`Workload`] decides the thin
 //! private layer. Code that takes neither cannot depend on a proxy.
 
+use super::labels::{Labels, selects};
 use super::name::{Name, Namespace};
-use super::object::{Labels, Stored, selects};
+use super::object::Stored;
 use super::provenance::{ObjectKey, ObjectKind};
 use super::sidecar::Sidecar;
 use super::tracked::Tracked;

@@ -1,7 +1,7 @@
 //! DestinationRules: how a client treats the endpoints of a host.
 
+use super::labels::Labels;
 use super::name::Host;
-use super::object::Labels;
 use std::sync::Arc;
 use std::time::Duration;
 

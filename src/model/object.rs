@@ -2,6 +2,7 @@
 
 use super::destination::DestinationRule;
 use super::endpoint::EndpointSlice;
+use super::labels::Labels;
 use super::pod::Pod;
 use super::provenance::{ObjectKey, ObjectRef};
 use super::route::VirtualService;
@@ -94,14 +95,6 @@ impl<T> Hash for Stored<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.0.hash);
     }
-}
-
-/// Labels of an object or of a selector, sorted by key.
-pub type Labels = std::collections::BTreeMap<Arc<str>, Arc<str>>;
-
-/// Whether `labels` carries every pair of `selector`; an empty selector selects everything.
-pub fn selects(selector: &Labels, labels: &Labels) -> bool {
-    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// A Kubernetes namespace: known by its labels only.

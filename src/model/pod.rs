@@ -1,6 +1,6 @@
 //! Pods, reduced to what decides configuration.
 
-use super::object::Labels;
+use super::labels::Labels;
 use std::net::IpAddr;
 use std::sync::Arc;
 

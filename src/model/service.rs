@@ -1,7 +1,7 @@
 //! Kubernetes Services.
 
+use super::labels::Labels;
 use super::name::{Host, ServiceKey};
-use super::object::Labels;
 use std::net::IpAddr;
 use std::sync::Arc;
 

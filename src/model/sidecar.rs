@@ -1,6 +1,6 @@
 //! Sidecars: what a workload listens on.
 
-use super::object::Labels;
+use super::labels::Labels;
 use super::service::Protocol;
 use std::net::{IpAddr, SocketAddr};
 

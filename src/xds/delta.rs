@@ -1,6 +1,6 @@
 //! The Delta wire form: `DeltaDiscoveryRequest` in, framed `DeltaDiscoveryResponse` out.
 
-use super::frames::Fields;
+use super::fields::Fields;
 use super::request::{Names, Request};
 use crate::snapshot::resource::Resource;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;

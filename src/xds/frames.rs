@@ -2,8 +2,10 @@
 //!
 //! A queue of these holds references to resources, never copies, however many streams are slow.
 
+use super::fields::Fields;
+use super::request::Wire;
 use super::response::Response;
-use crate::snapshot::resource::Resource;
+use super::{delta, sotw};
 use crate::snapshot::wire;
 use bytes::{BufMut, Bytes};
 use std::collections::VecDeque;
@@ -16,21 +18,6 @@ const JOINED: usize = 16 * 1024;
 /// The gRPC message prefix: the compression flag and the length.
 const PREFIX: usize = 5;
 
-/// The fields of a response message that both wire forms have, by number.
-#[derive(Clone, Copy, Debug)]
-pub struct Fields {
-    /// The version of the whole.
-    pub version: u32,
-    /// The type URL.
-    pub type_url: u32,
-    /// The nonce.
-    pub nonce: u32,
-    /// The names of removed resources, where there are any.
-    pub removed: Option<u32>,
-    /// How a resource is written: the entry of field 2.
-    pub entry: fn(&Resource) -> Bytes,
-}
-
 /// The bytes of one framed gRPC message.
 #[derive(Clone, Debug, Default)]
 pub struct Frames {
@@ -41,7 +28,11 @@ pub struct Frames {
 impl Frames {
     /// Frames a response. The order of protobuf fields is free: the header fields go first, the resources' own bytes
     /// follow untouched.
-    pub fn new(response: &Response, fields: &Fields) -> Self {
+    pub fn new(response: &Response, wire: Wire) -> Self {
+        let fields = match wire {
+            Wire::Sotw => &sotw::FIELDS,
+            Wire::Delta => &delta::FIELDS,
+        };
         let entries: Vec<Bytes> = response.resources.iter().map(|resource| (fields.entry)(resource)).collect();
         let header = header(response, fields);
         let message: usize = header.len() + entries.iter().map(Bytes::len).sum::<usize>();

@@ -1,8 +1,5 @@
 //! A response of either wire form, as the session gives it.
 
-use super::frames::Frames;
-use super::request::Wire;
-use super::{delta, sotw};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
 use std::sync::Arc;
@@ -20,17 +17,4 @@ pub struct Response {
     pub resources: Vec<Arc<Resource>>,
     /// The names that don't exist or no longer do; Delta only.
     pub removed: Vec<Arc<str>>,
-}
-
-impl Response {
-    /// The framed bytes of the response.
-    pub fn frames(&self, wire: Wire) -> Frames {
-        Frames::new(
-            self,
-            match wire {
-                Wire::Sotw => &sotw::FIELDS,
-                Wire::Delta => &delta::FIELDS,
-            },
-        )
-    }
 }

@@ -4,6 +4,7 @@
 //! queue of old ones.
 
 use super::channel::{Incoming, Outgoing};
+use super::frames::Frames;
 use super::identity;
 use super::refusal::Refusal;
 use super::registry::{Listed, Proxy, Registry, SharedSession};
@@ -226,7 +227,7 @@ impl Stream {
     fn write(&self, permit: mpsc::Permit<'_, Outgoing>) -> bool {
         let response = self.session.lock().poll(Instant::now().into_std());
         let Some(response) = response else { return false };
-        let frames = response.frames(self.wire);
+        let frames = Frames::new(&response, self.wire);
         self.context.metrics.xds.response_sent(response.kind.short(), frames.len());
         let (resources, removed) = (response.resources.len(), response.removed.len());
         debug!(kind = %response.kind, nonce = response.nonce, resources, removed, bytes = frames.len(), "sent");

@@ -3,8 +3,8 @@
 use super::core::typed;
 use super::notes::Notes;
 use super::syntax;
+use crate::model::labels::Labels;
 use crate::model::name::ServiceKey;
-use crate::model::object::Labels;
 use crate::model::problem::Severity;
 use crate::model::provenance::ObjectKey;
 use crate::model::service::{Protocol, Service, ServicePort};

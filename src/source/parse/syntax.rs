@@ -1,8 +1,8 @@
 //! The syntax of names, labels, hosts, ports, headers, expressions and durations. Nothing a manifest says is trusted: these
 //! texts end up in resource names and in Envoy's configuration. Every check answers why not, in one sentence.
 
+use crate::model::labels::Labels;
 use crate::model::name::{Host, Namespace};
-use crate::model::object::Labels;
 use serde_json::Number;
 use std::collections::BTreeMap;
 use std::time::Duration;
