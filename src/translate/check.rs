@@ -9,7 +9,7 @@ use crate::model::object::{Meta, Object, Stored};
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::model::route::{Destination, VirtualService};
-use crate::model::service::Protocol;
+use crate::model::service::{Protocol, Service};
 use crate::model::tracked::Tracked;
 
 /// Checks one object; kinds without references have nothing to check.
@@ -17,24 +17,18 @@ pub fn check(world: &Tracked, key: &ObjectKey) -> Vec<Problem> {
     match world.object(key) {
         Some(Object::VirtualService(object)) => virtual_service(world, object),
         Some(Object::DestinationRule(object)) => destination_rule(world, object),
-        Some(Object::Service(object)) => object
-            .ports
-            .iter()
-            .filter(|port| port.protocol == Protocol::Unnamed)
-            .map(|port| {
-                problem(
-                    key,
-                    "spec.ports".to_owned(),
-                    Severity::Warning,
-                    format!(
-                        "port {} states no protocol (appProtocol, or a name such as http-{}) and is passed on as TCP",
-                        port.number, port.number,
-                    ),
-                )
-            })
-            .collect(),
+        Some(Object::Service(object)) => unnamed_ports(object),
         _ => Vec::new(),
     }
+}
+
+fn unnamed_ports(object: &Stored<Service>) -> Vec<Problem> {
+    let unnamed = object.ports.iter().map(|port| (port.number, port.protocol));
+    let unnamed = unnamed.filter(|(_, protocol)| *protocol == Protocol::Unnamed);
+    let text = |port| {
+        format!("port {port} states no protocol (appProtocol, or a name such as http-{port}) and is passed on as TCP")
+    };
+    unnamed.map(|(port, _)| problem(object.key(), "spec.ports".to_owned(), Severity::Warning, text(port))).collect()
 }
 
 fn problem(object: &ObjectKey, field: String, severity: Severity, text: String) -> Problem {
@@ -57,21 +51,33 @@ fn virtual_service(world: &Tracked, object: &Stored<VirtualService>) -> Vec<Prob
 
 fn host_problem(world: &Tracked, object: &Stored<VirtualService>, index: usize, host: &Host) -> Option<Problem> {
     let field = format!("spec.hosts[{index}]");
-    if world.service_of(host).is_none() {
-        let text = if host.is_wildcard() {
-            format!("wildcard hosts are not supported yet: \"{host}\" has no effect")
-        } else {
-            format!("no Service has the host {host}, so nothing is routed for it")
-        };
-        return Some(problem(object.key(), field, Severity::Warning, text));
+    let Some(service) = world.service_of(host) else {
+        return Some(unknown_host(object.key(), field, host));
+    };
+    let routes = world.routes_for(host).into_iter();
+    let older = routes.filter(|other| is_older(other.meta(), object.meta()));
+    if let Some(older) = older.min_by(|a, b| a.meta().age().cmp(&b.meta().age())) {
+        let text = format!("{} is older and routes the host {host} in this namespace", older.key());
+        return Some(problem(object.key(), field, Severity::Error, text));
     }
-    let older = world
-        .routes_for(host)
-        .into_iter()
-        .filter(|other| is_older(other.meta(), object.meta()))
-        .min_by_key(|other| other.meta().age().0)?;
-    let text = format!("{} is older and routes the host {host} in this namespace", older.key());
-    Some(problem(object.key(), field, Severity::Error, text))
+    short_reach(object.key(), field, &service)
+}
+
+/// A rule for a host that no Service has.
+fn unknown_host(object: &ObjectKey, field: String, host: &Host) -> Problem {
+    let text = if host.is_wildcard() {
+        format!("wildcard hosts are not supported yet: \"{host}\" has no effect")
+    } else {
+        format!("no Service has the host {host}, so this has no effect")
+    };
+    problem(object, field, Severity::Warning, text)
+}
+
+/// A rule outside the namespace of the service acts for its own proxies only, which who comes from Istio may not expect.
+fn short_reach(object: &ObjectKey, field: String, service: &Service) -> Option<Problem> {
+    let (mine, owner) = (&object.namespace, &service.key.namespace);
+    let text = format!("{} belongs to namespace {owner}: this acts for proxies in namespace {mine} only", service.host);
+    (mine != owner).then(|| problem(object, field, Severity::Warning, text))
 }
 
 /// Whether `other` wins against `this`: same namespace, older by Istio's rule.
@@ -124,19 +130,16 @@ fn everyone_in(namespace: &Namespace) -> Audience {
 }
 
 fn destination_rule(world: &Tracked, object: &Stored<DestinationRule>) -> Vec<Problem> {
-    let host = &object.host;
-    if world.service_of(host).is_none() {
-        let text = if host.is_wildcard() {
-            format!("wildcard hosts are not supported yet: \"{host}\" has no effect")
-        } else {
-            format!("no Service has the host {host}, so the rule applies to nothing")
-        };
-        return vec![problem(object.key(), "spec.host".to_owned(), Severity::Warning, text)];
-    }
+    let (host, field) = (&object.host, "spec.host".to_owned());
+    let Some(service) = world.service_of(host) else {
+        return vec![unknown_host(object.key(), field, host)];
+    };
     let rules = world.rules_for(host);
     let mut older: Vec<_> = rules.into_iter().filter(|other| is_older(other.meta(), object.meta())).collect();
     older.sort_by(|a, b| a.meta().age().cmp(&b.meta().age()));
-    shadowed(object, &older)
+    let mut problems = shadowed(object, &older);
+    problems.extend(short_reach(object.key(), field, &service));
+    problems
 }
 
 /// What of a rule has no effect because an older rule for the same host, in the same namespace, says it already.
