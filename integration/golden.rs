@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 struct Question {
     /// `pod.namespace`.
     proxy: String,
+    /// Whether its traffic is captured.
+    #[serde(default)]
+    captured: bool,
     /// Short names of kinds.
     show: Vec<String>,
     /// Where given, only resources whose name starts with one of these.
@@ -36,9 +39,10 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-fn facts(proxy: &str) -> ProxyFacts {
-    let (pod, namespace) = proxy.rsplit_once('.').expect("proxy is pod.namespace");
-    ProxyFacts { namespace: namespace.into(), pod: pod.into(), interception: Interception::default() }
+fn facts(question: &Question) -> ProxyFacts {
+    let (pod, namespace) = question.proxy.rsplit_once('.').expect("proxy is pod.namespace");
+    let interception = if question.captured { Interception::Redirect } else { Interception::default() };
+    ProxyFacts { namespace: namespace.into(), pod: pod.into(), interception }
 }
 
 /// Reads manifests as a source would; returns what it says about them.
@@ -63,7 +67,7 @@ fn ask(input: &str) -> String {
     let question: Question = serde_json::from_value(question.value.clone()).expect("a valid question");
     let mut world = World::default();
     let mut problems = read(manifests, &mut world);
-    let answer = answer(&world, facts(&question.proxy)).expect("the proxy's Pod is there");
+    let answer = answer(&world, facts(&question)).expect("the proxy's Pod is there");
     problems.extend(answer.problems.iter().map(ToString::to_string));
     let kind = |short: &String| Kind::ALL.into_iter().find(|kind| kind.short() == short).expect("a known kind");
     let kinds: Vec<_> = question.show.iter().map(kind).collect();

@@ -53,13 +53,16 @@ fn every_other_id_is_refused_in_words() {
 }
 
 #[test]
-fn metadata_that_is_not_served_names_the_key_and_the_value_to_set() {
-    let cases: [(&[(&str, &str)], &str); 3] = [
-        (
-            &[],
-            "INTERCEPTION_MODE is missing, which means \"REDIRECT\"; only \"NONE\" is supported: set INTERCEPTION_MODE: NONE",
-        ),
-        (&[("INTERCEPTION_MODE", "TPROXY")], "INTERCEPTION_MODE is \"TPROXY\"; only \"NONE\" is supported"),
+fn traffic_is_captured_unless_said_otherwise() {
+    for metadata in [&[][..], &[("INTERCEPTION_MODE", "REDIRECT")][..]] {
+        assert_eq!(facts(&node(CART, metadata)).expect("a good node").interception, Interception::Redirect);
+    }
+}
+
+#[test]
+fn metadata_that_is_not_served_names_the_key_and_the_values_that_are() {
+    let cases: [(&[(&str, &str)], &str); 2] = [
+        (&[("INTERCEPTION_MODE", "TPROXY")], "INTERCEPTION_MODE is \"TPROXY\"; REDIRECT and NONE are supported"),
         (
             &[("INTERCEPTION_MODE", "NONE"), ("OUTBOUND_BIND", "localhost")],
             "OUTBOUND_BIND is \"localhost\"; it has to be an IP address",

@@ -8,6 +8,7 @@ mod cluster;
 mod destination;
 mod endpoint;
 mod filter;
+mod fixed;
 mod inbound;
 mod listener;
 mod names;
@@ -24,7 +25,7 @@ use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Fragment, Resource};
 use std::sync::Arc;
-use unit::{Built, Inputs, Selection, Unit};
+use unit::{Built, Inputs, Selection, Table, Unit};
 
 /// Selects what `unit` of `subject` is built from.
 pub fn select(world: &Tracked, subject: &Subject, unit: &Unit) -> Selection {
@@ -47,11 +48,11 @@ fn outbound_roots(world: &Tracked) -> Selection {
 fn outbound(world: &Tracked, audience: &Audience, unit: &Unit) -> Selection {
     match unit {
         Unit::Roots | Unit::Inbound => Selection::default(),
-        Unit::Fixed => Selection::of_inputs([Inputs::BlackHole]),
+        Unit::Fixed => fixed::select(audience),
         Unit::Port(port) => listener::select(world, audience, *port),
-        Unit::RouteTable(port) => route_table::select(world, audience, *port),
+        Unit::RouteTable(table) => route_table::select(world, audience, table),
         Unit::VirtualHost(host) => route::select(world, audience, host),
-        Unit::CatchAll(_) => Selection::of_inputs([Inputs::CatchAll]),
+        Unit::CatchAll(_) => Selection::of_inputs([Inputs::CatchAll(fixed::unknown(audience))]),
         Unit::Clusters(service) => cluster::select(world, audience, service),
         Unit::Endpoints(service) => endpoint::select(world, audience, service),
     }
@@ -63,18 +64,19 @@ pub fn build(inputs: &Inputs) -> Built {
         Inputs::BlackHole => cluster::black_hole(),
         Inputs::Cluster(inputs) => cluster::build(inputs),
         Inputs::Endpoints(inputs) => endpoint::build(inputs),
-        Inputs::HttpListener(inputs) => listener::http(inputs),
-        Inputs::TcpListener(inputs) => listener::tcp(inputs),
+        Inputs::Passthrough(name) => fixed::passthrough(name),
+        Inputs::VirtualOutbound(inputs) => fixed::virtual_outbound(inputs),
+        Inputs::Listener(inputs) => listener::build(inputs),
         Inputs::InboundCluster(inputs) => inbound::cluster(inputs),
         Inputs::InboundListener(inputs) => inbound::listener(inputs),
         Inputs::VirtualHost(inputs) => return Built::Fragment(Arc::new(route::build(inputs))),
-        Inputs::CatchAll => return Built::Fragment(Arc::new(route::catch_all())),
+        Inputs::CatchAll(unknown) => return Built::Fragment(Arc::new(route::catch_all(*unknown))),
     };
     Built::Resource(Arc::new(resource))
 }
 
-/// Assembles the route configuration of a port from its virtual hosts.
-pub fn assemble(port: u16, fragments: Vec<Arc<Fragment>>) -> Resource {
-    let name = port.to_string();
+/// Assembles a route configuration from its virtual hosts.
+pub fn assemble(table: &Table, fragments: Vec<Arc<Fragment>>) -> Resource {
+    let name = table.name();
     Resource::of_fragments(Kind::Route, &name, &route_table::head(&name), fragments, Provenance::default())
 }

@@ -1,7 +1,7 @@
 //! A server on a free loopback port, a board posted to by hand, and clients that speak gRPC.
 
 use bytes::Bytes;
-use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
+use chancery::model::audience::{Audience, Families, Interception, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::name::{Name, Namespace};
 use chancery::snapshot::board::{Board, Posted};
 use chancery::snapshot::kind::Kind;
@@ -113,7 +113,12 @@ pub fn facts() -> ProxyFacts {
 fn placement() -> Placement {
     let namespace = Namespace::from("shop");
     Placement {
-        audience: Audience { namespace: namespace.clone(), interception: Interception::default(), taken: Vec::new() },
+        audience: Audience {
+            namespace: namespace.clone(),
+            interception: Interception::default(),
+            families: Families::of(&[]),
+            taken: Vec::new(),
+        },
         workload: Workload { namespace, sidecar: None },
     }
 }

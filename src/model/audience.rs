@@ -9,7 +9,7 @@ use super::object::Stored;
 use super::provenance::{ObjectKey, ObjectKind};
 use super::sidecar::Sidecar;
 use super::tracked::Tracked;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How traffic reaches the proxy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -19,11 +19,41 @@ pub enum Interception {
         /// The address outbound listeners bind to: 127.0.0.1, or node metadata `OUTBOUND_BIND`.
         bind: IpAddr,
     },
+    /// The kernel redirects connections to the proxy, which learns their original destination.
+    Redirect,
 }
 
 impl Default for Interception {
     fn default() -> Self {
         Interception::None { bind: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+    }
+}
+
+/// The IP families a proxy's Pod has addresses of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Families {
+    /// IPv4; also where nothing is known.
+    pub v4: bool,
+    /// IPv6.
+    pub v6: bool,
+}
+
+impl Families {
+    /// The families of some addresses; IPv4 where there are none.
+    pub fn of(addresses: &[IpAddr]) -> Self {
+        let v6 = addresses.iter().any(IpAddr::is_ipv6);
+        Self { v4: !v6 || addresses.iter().any(IpAddr::is_ipv4), v6 }
+    }
+
+    /// Whether an address is of one of the families.
+    pub fn has(self, address: IpAddr) -> bool {
+        if address.is_ipv4() { self.v4 } else { self.v6 }
+    }
+
+    /// The address that stands for all, of each family.
+    pub fn wildcards(self) -> Vec<IpAddr> {
+        let v4 = self.v4.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        v4.into_iter().chain(self.v6.then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED))).collect()
     }
 }
 
@@ -45,6 +75,8 @@ pub struct Audience {
     pub namespace: Namespace,
     /// How its traffic is captured.
     pub interception: Interception,
+    /// The IP families of its Pod.
+    pub families: Families,
     /// Ports at the address of outbound listeners where the workload itself listens, ascending; empty for nearly all.
     pub taken: Vec<u16>,
 }
@@ -82,15 +114,19 @@ impl Placement {
         let pod = world.pod(&facts.namespace, &facts.pod)?;
         let sidecar = Self::sidecar(world.sidecars_in(&facts.namespace), &pod.labels);
         let taken = sidecar.as_ref().map(|sidecar| Self::taken(sidecar, facts.interception)).unwrap_or_default();
+        let families = match facts.interception {
+            Interception::None { bind } => Families::of(&[bind]),
+            Interception::Redirect => Families::of(&pod.addresses),
+        };
         let namespace = facts.namespace.clone();
         Some(Placement {
-            audience: Audience { namespace: namespace.clone(), interception: facts.interception, taken },
+            audience: Audience { namespace: namespace.clone(), interception: facts.interception, families, taken },
             workload: Workload { namespace, sidecar: sidecar.map(|sidecar| sidecar.key().name.clone()) },
         })
     }
 
     fn taken(sidecar: &Sidecar, interception: Interception) -> Vec<u16> {
-        let Interception::None { bind } = interception;
+        let Interception::None { bind } = interception else { return Vec::new() };
         let mut ports: Vec<u16> =
             sidecar.ingress.iter().filter(|ingress| ingress.bind == Some(bind)).map(|ingress| ingress.port).collect();
         ports.sort_unstable();

@@ -11,7 +11,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::lint;
 use crate::snapshot::resource::{Fragment, Resource};
 use crate::snapshot::set::Layer;
-use crate::translate::unit::{Built, Unit};
+use crate::translate::unit::{Built, Table, Unit};
 use crate::translate::{assemble, select};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,7 +61,7 @@ pub struct Step<'a> {
 /// What an update changes in the layer.
 #[derive(Default)]
 struct Edits {
-    tables: BTreeSet<u16>,
+    tables: BTreeSet<Table>,
     removed: BTreeSet<(Kind, Arc<str>)>,
     made: Vec<Arc<Resource>>,
 }
@@ -114,8 +114,8 @@ impl Half {
         }
         let node = Node { children: selection.children, made, problems: selection.problems };
         let fresh = self.fresh_children(unit, &node.children);
-        if let Unit::RouteTable(port) = unit {
-            edits.tables.insert(*port);
+        if let Unit::RouteTable(table) = unit {
+            edits.tables.insert(table.clone());
         }
         if let Some(old) = self.nodes.insert(unit.clone(), node) {
             self.replaced(unit, old, step, edits);
@@ -147,8 +147,8 @@ impl Half {
         let Some(node) = self.nodes.remove(unit) else { return };
         step.outcome.problems_changed |= !node.problems.is_empty();
         edits.unmade(unit, node.made, step.memo);
-        if let Unit::RouteTable(port) = unit {
-            edits.removed.insert((Kind::Route, port.to_string().into()));
+        if let Unit::RouteTable(table) = unit {
+            edits.removed.insert((Kind::Route, table.name()));
         }
         for child in &node.children {
             self.drop_unit(child, step, edits);
@@ -157,10 +157,10 @@ impl Half {
 
     /// Makes the route configurations whose virtual hosts changed.
     fn assemble(&self, edits: &mut Edits) {
-        for port in std::mem::take(&mut edits.tables) {
-            if let Some(table) = self.nodes.get(&Unit::RouteTable(port)) {
-                let fragments = table.children.iter().filter_map(|unit| self.fragment(unit)).collect();
-                edits.made.push(Arc::new(assemble(port, fragments)));
+        for table in std::mem::take(&mut edits.tables) {
+            if let Some(node) = self.nodes.get(&Unit::RouteTable(table.clone())) {
+                let fragments = node.children.iter().filter_map(|unit| self.fragment(unit)).collect();
+                edits.made.push(Arc::new(assemble(&table, fragments)));
             }
         }
     }
@@ -211,7 +211,7 @@ impl Edits {
         match (built, unit) {
             (Built::Resource(resource), _) => self.made.push(resource.clone()),
             (Built::Fragment(_), Unit::VirtualHost(host)) => {
-                self.tables.insert(host.port);
+                self.tables.insert(host.table.clone());
             }
             (Built::Fragment(_), _) => {}
         }
@@ -224,7 +224,7 @@ impl Edits {
                     self.removed.insert((resource.kind(), resource.name().clone()));
                 }
                 (Built::Fragment(_), Unit::VirtualHost(host)) => {
-                    self.tables.insert(host.port);
+                    self.tables.insert(host.table.clone());
                 }
                 (Built::Fragment(_), _) => {}
             }

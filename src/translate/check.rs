@@ -2,7 +2,7 @@
 //! rules that lose against older ones.
 
 use super::{destination, route};
-use crate::model::audience::{Audience, Interception};
+use crate::model::audience::{Audience, Families, Interception};
 use crate::model::destination::DestinationRule;
 use crate::model::name::{Host, Namespace};
 use crate::model::object::{Meta, Object, Stored};
@@ -26,7 +26,10 @@ fn unnamed_ports(object: &Stored<Service>) -> Vec<Problem> {
     let unnamed = object.ports.iter().map(|port| (port.number, port.protocol));
     let unnamed = unnamed.filter(|(_, protocol)| *protocol == Protocol::Unnamed);
     let text = |port| {
-        format!("port {port} states no protocol (appProtocol, or a name such as http-{port}) and is passed on as TCP")
+        format!(
+            "port {port} states no protocol (appProtocol, or a name such as http-{port}): captured connections are \
+             looked at, others are passed on as TCP"
+        )
     };
     unnamed.map(|(port, _)| problem(object.key(), "spec.ports".to_owned(), Severity::Warning, text(port))).collect()
 }
@@ -126,7 +129,12 @@ fn destination_problem(
 
 /// The proxies of a namespace, as far as the choice of rules depends on them.
 fn everyone_in(namespace: &Namespace) -> Audience {
-    Audience { namespace: namespace.clone(), interception: Interception::default(), taken: Vec::new() }
+    Audience {
+        namespace: namespace.clone(),
+        interception: Interception::default(),
+        families: Families::of(&[]),
+        taken: Vec::new(),
+    }
 }
 
 fn destination_rule(world: &Tracked, object: &Stored<DestinationRule>) -> Vec<Problem> {

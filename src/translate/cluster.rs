@@ -206,17 +206,42 @@ fn explicit(pool: &ConnectionPool, protocol: Protocol) -> upstream::http_protoco
 
 /// HTTP options of a cluster that speaks what its client spoke.
 pub fn downstream_protocol() -> (String, Any) {
+    (HTTP_OPTIONS.to_owned(), any(&spoken()))
+}
+
+/// The same, with a limit on idle connections.
+pub fn downstream_protocol_idle(idle: Duration) -> (String, Any) {
+    let common = core::HttpProtocolOptions { idle_timeout: Some(duration(idle)), ..Default::default() };
+    let options = upstream::HttpProtocolOptions { common_http_protocol_options: Some(common), ..spoken() };
+    (HTTP_OPTIONS.to_owned(), any(&options))
+}
+
+fn spoken() -> upstream::HttpProtocolOptions {
     use upstream::http_protocol_options::{UpstreamProtocolOptions, UseDownstreamHttpConfig};
     let config = UseDownstreamHttpConfig {
         http_protocol_options: Some(Default::default()),
         http2_protocol_options: Some(Default::default()),
         ..Default::default()
     };
-    let options = upstream::HttpProtocolOptions {
+    upstream::HttpProtocolOptions {
         upstream_protocol_options: Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(config)),
         ..Default::default()
+    }
+}
+
+/// Connections to the application come from an address that says so: capture exempts it, or they would come back.
+pub fn from_the_proxy() -> core::BindConfig {
+    let source = |address: &str| core::SocketAddress {
+        address: address.to_owned(),
+        port_specifier: Some(core::socket_address::PortSpecifier::PortValue(0)),
+        ..Default::default()
     };
-    (HTTP_OPTIONS.to_owned(), any(&options))
+    let v6 = core::ExtraSourceAddress { address: Some(source("::6")), ..Default::default() };
+    core::BindConfig {
+        source_address: Some(source("127.0.0.6")),
+        extra_source_addresses: vec![v6],
+        ..Default::default()
+    }
 }
 
 /// The load assignment of a cluster with one endpoint that never changes.

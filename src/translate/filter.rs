@@ -6,11 +6,14 @@ mod tcp;
 pub use http::{Http, RouteSource, chain as http_chain};
 pub use tcp::chain as tcp_chain;
 
+use super::proto::{duration, u32_value};
 use crate::snapshot::resource::any;
 use envoy_types::pb::envoy::config::listener::v3 as envoy;
 use envoy_types::pb::envoy::extensions::filters::http as filters;
+use envoy_types::pb::envoy::extensions::filters::listener as inspectors;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use envoy_types::pb::google::protobuf::Any;
+use std::time::Duration;
 
 /// The HTTP filters of every chain, in order. Statistics of gRPC come first, so that they count what a fault answers;
 /// the router is last because it ends the chain. All are always there: adding one later would drain the listener.
@@ -62,6 +65,56 @@ fn http_filters() -> Vec<hcm::HttpFilter> {
         ..Default::default()
     };
     ORDER.into_iter().map(filter).collect()
+}
+
+/// How long the inspectors wait for a client's first bytes. Istio waits for ever by default, which hangs a protocol in
+/// which the server speaks first.
+const INSPECTION: Duration = Duration::from_secs(5);
+/// The protocols the HTTP inspector finds in plain text.
+const PLAIN_HTTP: [&str; 2] = ["http/1.1", "h2c"];
+
+/// Lets a listener look at the first bytes: is it TLS, is it HTTP. What shows neither in time is neither.
+pub fn inspect(listener: &mut envoy::Listener) {
+    listener
+        .listener_filters
+        .push(listener_filter("tls_inspector", any(&inspectors::tls_inspector::v3::TlsInspector::default())));
+    listener
+        .listener_filters
+        .push(listener_filter("http_inspector", any(&inspectors::http_inspector::v3::HttpInspector::default())));
+    listener.listener_filters_timeout = Some(duration(INSPECTION));
+    listener.continue_on_listener_filters_timeout = true;
+}
+
+/// A listener filter of Envoy's own.
+pub fn listener_filter(name: &str, config: Any) -> envoy::ListenerFilter {
+    envoy::ListenerFilter {
+        name: format!("envoy.filters.listener.{name}"),
+        config_type: Some(envoy::listener_filter::ConfigType::TypedConfig(config)),
+        ..Default::default()
+    }
+}
+
+/// A chain under another name.
+pub fn named(chain: envoy::FilterChain, name: &str) -> envoy::FilterChain {
+    envoy::FilterChain { name: name.to_owned(), ..chain }
+}
+
+/// A chain only for connections whose original destination has that port.
+pub fn for_port(mut chain: envoy::FilterChain, port: u16) -> envoy::FilterChain {
+    chain.filter_chain_match.get_or_insert_default().destination_port = Some(u32_value(port.into()));
+    chain
+}
+
+/// A chain only for HTTP in plain text.
+pub fn plain_http(mut chain: envoy::FilterChain) -> envoy::FilterChain {
+    chain.filter_chain_match.get_or_insert_default().application_protocols = PLAIN_HTTP.map(str::to_owned).to_vec();
+    for_transport(chain, "raw_buffer")
+}
+
+/// A chain only for `raw_buffer` or `tls`.
+pub fn for_transport(mut chain: envoy::FilterChain, transport: &str) -> envoy::FilterChain {
+    chain.filter_chain_match.get_or_insert_default().transport_protocol = transport.to_owned();
+    chain
 }
 
 /// A network filter.

@@ -57,7 +57,8 @@ pub fn listener(inputs: &InboundInputs) -> Resource {
     } else {
         tcp_chain(&cluster, Lifetime::default())
     };
-    let listener = outbound::bound(&name, (inputs.bind, inputs.port), TrafficDirection::Inbound, chain);
+    let mut listener = outbound::at(&name, &[inputs.bind], inputs.port, TrafficDirection::Inbound);
+    listener.filter_chains = vec![chain];
     let refs = vec![Ref { kind: Kind::Cluster, name: cluster.into() }];
     Resource::new(Kind::Listener, &name, &listener, refs, inputs.provenance.clone())
 }

@@ -1,12 +1,14 @@
-//! Outbound listeners without interception: one really bound listener per service port.
+//! Outbound listeners: for each port what its services need, really bound or for captured connections.
 //!
-//! Without the original destination a port stands for one thing: HTTP, told apart by host, or one TCP service. The
-//! oldest service decides; the others are told.
+//! Without interception the original destination is not known, so a port stands for one thing: HTTP, told apart by
+//! host, or one TCP service. The oldest service decides; the others are told. With it, see [`captured`].
 
-use super::filter::{Http, RouteSource, http_chain, tcp_chain};
-use super::proto::{address, u32_value};
-use super::unit::{Inputs, Lifetime, ListenerInputs, Selection, Unit};
-use super::{destination, names};
+mod captured;
+
+use super::filter::{self, Http, RouteSource, http_chain, tcp_chain};
+use super::proto::{address, bool_value, u32_value};
+use super::unit::{Chains, Inputs, Lifetime, ListenerInputs, Selection, Table, Unit};
+use super::{destination, fixed, names};
 use crate::model::audience::{Audience, Interception};
 use crate::model::object::Stored;
 use crate::model::problem::{Problem, Severity};
@@ -24,6 +26,8 @@ use std::sync::Arc;
 pub struct Claim {
     /// The service.
     pub service: Stored<Service>,
+    /// The port.
+    pub port: u16,
     /// What it speaks there.
     pub protocol: Protocol,
 }
@@ -39,44 +43,46 @@ pub fn claims(world: &Tracked, port: u16) -> Vec<Claim> {
     let mut claims: Vec<_> = services
         .filter_map(|service| {
             let protocol = service.ports.iter().find(|p| p.number == port && p.protocol != Protocol::Udp)?.protocol;
-            Some(Claim { service, protocol })
+            Some(Claim { service, port, protocol })
         })
         .collect();
     claims.sort_by(|a, b| a.service.meta().age().cmp(&b.service.meta().age()));
     claims
 }
 
-/// Selects the listener of a port.
+/// Selects the listeners of a port.
 pub fn select(world: &Tracked, audience: &Audience, port: u16) -> Selection {
-    let Interception::None { bind } = audience.interception;
     let claims = claims(world, port);
+    match audience.interception {
+        Interception::None { bind } => bound(world, audience, &claims, (bind, port)),
+        Interception::Redirect => captured::select(world, audience, &claims, port),
+    }
+}
+
+/// Without interception: one listener, really bound.
+fn bound(world: &Tracked, audience: &Audience, claims: &[Claim], (bind, port): (IpAddr, u16)) -> Selection {
     let Some(winner) = claims.first() else { return Selection::default() };
     if audience.taken.contains(&port) {
         return Selection { problems: vec![taken(winner, bind, port)], ..Selection::default() };
     }
-    let problems = losers(&claims, port);
-    if is_http(winner.protocol) {
+    let (children, chains, provenance) = if is_http(winner.protocol) {
+        let table = Table::of_port(port);
         let provenance = Provenance::from_iter([winner.service.reference()]);
-        let target = port.to_string().into();
-        let inputs = ListenerInputs { bind, port, target, lifetime: Lifetime::default(), provenance };
-        Selection { children: vec![Unit::RouteTable(port)], inputs: vec![Inputs::HttpListener(inputs)], problems }
+        (vec![Unit::RouteTable(table.clone())], Chains::Http(table.name()), provenance)
     } else {
-        let inputs = tcp_inputs(world, audience, winner, (bind, port));
-        Selection { inputs: vec![Inputs::TcpListener(inputs)], problems, ..Selection::default() }
-    }
+        let (lifetime, provenance) = lifetime(world, audience, &winner.service);
+        (Vec::new(), Chains::Tcp(names::outbound(port, None, &winner.service.host), lifetime), provenance)
+    };
+    let inputs = ListenerInputs { addresses: vec![bind], port, bound: true, chains, provenance };
+    Selection { children, inputs: vec![Inputs::Listener(inputs)], problems: losers(claims, port) }
 }
 
-fn tcp_inputs(world: &Tracked, audience: &Audience, winner: &Claim, (bind, port): (IpAddr, u16)) -> ListenerInputs {
-    let rules = destination::rules(world, audience, &winner.service.key);
+/// How long TCP connections to a service may live, and the objects that say so.
+fn lifetime(world: &Tracked, audience: &Audience, service: &Stored<Service>) -> (Lifetime, Provenance) {
+    let rules = destination::rules(world, audience, &service.key);
     let pool = destination::policy(&rules, None).connection_pool.unwrap_or_default();
-    let sources = std::iter::once(winner.service.reference()).chain(rules.iter().map(|rule| rule.reference()));
-    ListenerInputs {
-        bind,
-        port,
-        target: names::outbound(port, None, &winner.service.host),
-        lifetime: Lifetime { idle: pool.tcp_idle_timeout, total: pool.tcp_max_connection_duration },
-        provenance: sources.collect(),
-    }
+    let sources = std::iter::once(service.reference()).chain(rules.iter().map(|rule| rule.reference()));
+    (Lifetime { idle: pool.tcp_idle_timeout, total: pool.tcp_max_connection_duration }, sources.collect())
 }
 
 fn taken(claim: &Claim, bind: IpAddr, port: u16) -> Problem {
@@ -107,43 +113,62 @@ fn losers(claims: &[Claim], port: u16) -> Vec<Problem> {
         .collect()
 }
 
-/// Builds an HTTP listener; its routes come over RDS.
-pub fn http(inputs: &ListenerInputs) -> Resource {
-    let name = names::listener(inputs.bind, inputs.port);
-    let chain = http_chain(Http {
-        name: name.clone(),
-        stats: format!("outbound_{name}"),
-        routes: RouteSource::Rds(inputs.target.to_string()),
-    });
-    resource(inputs, chain, Kind::Route)
-}
-
-/// Builds a TCP listener.
-pub fn tcp(inputs: &ListenerInputs) -> Resource {
-    resource(inputs, tcp_chain(&inputs.target, inputs.lifetime), Kind::Cluster)
-}
-
-fn resource(inputs: &ListenerInputs, chain: envoy::FilterChain, target: Kind) -> Resource {
-    let name = names::listener(inputs.bind, inputs.port);
-    let listener = bound(&name, (inputs.bind, inputs.port), TrafficDirection::Outbound, chain);
-    let refs = vec![Ref { kind: target, name: Arc::clone(&inputs.target) }];
+/// Builds an outbound listener.
+pub fn build(inputs: &ListenerInputs) -> Resource {
+    let name = names::listener(inputs.addresses[0], inputs.port);
+    let http = |routes: &Arc<str>| {
+        http_chain(Http {
+            name: name.clone(),
+            stats: format!("outbound_{name}"),
+            routes: RouteSource::Rds(routes.to_string()),
+        })
+    };
+    let mut listener = at(&name, &inputs.addresses, inputs.port, TrafficDirection::Outbound);
+    let refs = match &inputs.chains {
+        Chains::Http(routes) => {
+            listener.filter_chains = vec![http(routes)];
+            vec![(Kind::Route, routes.clone())]
+        }
+        Chains::HttpOr(routes, unknown) => {
+            let cluster = fixed::unknown_cluster(*unknown);
+            sniff(&mut listener, http(routes), filter::named(tcp_chain(cluster, Lifetime::default()), "unknown"));
+            vec![(Kind::Route, routes.clone()), (Kind::Cluster, cluster.into())]
+        }
+        Chains::Tcp(cluster, lifetime) => {
+            listener.filter_chains = vec![tcp_chain(cluster, *lifetime)];
+            vec![(Kind::Cluster, cluster.clone())]
+        }
+        Chains::Sniffed(routes, cluster, lifetime) => {
+            sniff(&mut listener, http(routes), tcp_chain(cluster, *lifetime));
+            vec![(Kind::Route, routes.clone()), (Kind::Cluster, cluster.clone())]
+        }
+    };
+    if !inputs.bound {
+        listener.bind_to_port = Some(bool_value(false));
+    }
+    let refs = refs.into_iter().map(|(kind, name)| Ref { kind, name }).collect();
     Resource::new(Kind::Listener, &name, &listener, refs, inputs.provenance.clone())
 }
 
-/// A listener bound to its address, with one chain and no listener filters.
-pub fn bound(
-    name: &str,
-    (bind, port): (IpAddr, u16),
-    direction: TrafficDirection,
-    chain: envoy::FilterChain,
-) -> envoy::Listener {
+/// Looks at the first bytes: HTTP goes to `http`, everything else to `other`.
+fn sniff(listener: &mut envoy::Listener, http: envoy::FilterChain, other: envoy::FilterChain) {
+    filter::inspect(listener);
+    listener.filter_chains = vec![filter::plain_http(http)];
+    listener.default_filter_chain = Some(other);
+}
+
+/// A listener at some addresses, the first of which names it, without chains.
+pub fn at(name: &str, addresses: &[IpAddr], port: u16, direction: TrafficDirection) -> envoy::Listener {
+    let additional = addresses[1..]
+        .iter()
+        .map(|bind| envoy::AdditionalAddress { address: Some(address(*bind, port)), ..Default::default() });
     envoy::Listener {
         name: name.to_owned(),
         traffic_direction: direction.into(),
-        address: Some(address(bind, port)),
+        address: Some(address(addresses[0], port)),
+        additional_addresses: additional.collect(),
         stat_prefix: names::stat(name),
         max_connections_to_accept_per_socket_event: Some(u32_value(1)),
-        filter_chains: vec![chain],
         ..Default::default()
     }
 }

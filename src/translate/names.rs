@@ -7,6 +7,11 @@ use std::sync::Arc;
 /// The cluster that has no endpoints: where a route to something unknown leads.
 pub const BLACK_HOLE: &str = "BlackHoleCluster";
 
+/// The cluster that leads to the original destination of an outgoing connection.
+pub const PASSTHROUGH: &str = "PassthroughCluster";
+/// The cluster that leads to the original destination of an incoming connection.
+pub const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
+
 /// `outbound|<service port>|<subset or empty>|<host>`.
 pub fn outbound(port: u16, subset: Option<&str>, host: &Host) -> Arc<str> {
     format!("outbound|{port}|{}|{host}", subset.unwrap_or_default()).into()

@@ -1,7 +1,7 @@
 //! Virtual hosts: where requests to one service on one port go.
 
 use super::proto::{bool_value, duration, u32_value};
-use super::unit::{HostInputs, HostUnit, Inputs, Selection};
+use super::unit::{HostInputs, HostUnit, Inputs, Selection, Unknown};
 use super::{destination, names, route_match};
 use crate::model::audience::Audience;
 use crate::model::name::{Namespace, ServiceKey};
@@ -28,16 +28,17 @@ pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selectio
     let routes = in_effect(world, audience, &unit.service);
     let mut sources = vec![service.reference()];
     sources.extend(routes.iter().map(|routes| routes.reference()));
-    let mut resolve = |to: &WeightedDestination| cluster(world, audience, &to.destination, unit.port, &mut sources);
+    let mut resolve =
+        |to: &WeightedDestination| cluster(world, audience, &to.destination, unit.table.port, &mut sources);
     let clusters = match &routes {
         Some(routes) => routes.http.iter().map(|http| http.destinations.iter().map(&mut resolve).collect()).collect(),
         None => Vec::new(),
     };
     Selection::of_inputs([Inputs::VirtualHost(HostInputs {
         host: service.host.clone(),
-        port: unit.port,
+        port: unit.table.port,
         domains: unit.domains.clone(),
-        default_cluster: names::outbound(unit.port, None, &service.host),
+        default_cluster: names::outbound(unit.table.port, None, &service.host),
         routes,
         clusters,
         provenance: sources.into_iter().collect(),
@@ -120,22 +121,33 @@ fn refs(inputs: &HostInputs) -> Vec<Ref> {
     refs
 }
 
-/// The virtual host that answers 502 for hosts nobody has: without interception there is no original destination.
-pub fn catch_all() -> Fragment {
-    let response = envoy::DirectResponseAction { status: 502, ..Default::default() };
+/// The virtual host for hosts nobody has: to the original destination, or 502.
+pub fn catch_all(unknown: Unknown) -> Fragment {
+    let (name, answer, refs) = match unknown {
+        Unknown::Allowed => {
+            let refs = vec![Ref { kind: Kind::Cluster, name: names::PASSTHROUGH.into() }];
+            let mut action = action(None, &[(names::PASSTHROUGH.into(), 1)]);
+            action.retry_policy = None;
+            ("allow_any", envoy::route::Action::Route(action), refs)
+        }
+        Unknown::Refused => {
+            let response = envoy::DirectResponseAction { status: 502, ..Default::default() };
+            ("block_all", envoy::route::Action::DirectResponse(response), Vec::new())
+        }
+    };
     let route = envoy::Route {
-        name: "block_all".to_owned(),
+        name: name.to_owned(),
         r#match: Some(route_match::everything()),
-        action: Some(envoy::route::Action::DirectResponse(response)),
+        action: Some(answer),
         ..Default::default()
     };
     let host = envoy::VirtualHost {
-        name: "block_all".to_owned(),
+        name: name.to_owned(),
         domains: vec!["*".to_owned()],
         routes: vec![route],
         ..Default::default()
     };
-    Fragment::new("block_all", VIRTUAL_HOSTS, &host, Vec::new(), Provenance::default())
+    Fragment::new(name, VIRTUAL_HOSTS, &host, refs, Provenance::default())
 }
 
 fn default_route(inputs: &HostInputs) -> envoy::Route {

@@ -5,7 +5,7 @@
 
 use super::listener::{claims, is_http};
 use super::proto::bool_value;
-use super::unit::{HostUnit, Selection, Unit};
+use super::unit::{HostUnit, Selection, Table, Unit};
 use crate::model::audience::Audience;
 use crate::model::name::CLUSTER_DOMAIN;
 use crate::model::service::Service;
@@ -15,19 +15,23 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Selects the virtual hosts of a port, sorted by host, the catch-all last.
-pub fn select(world: &Tracked, audience: &Audience, port: u16) -> Selection {
+/// Selects the virtual hosts: those of a port, sorted by host, the catch-all last; or the one the address decided for.
+pub fn select(world: &Tracked, audience: &Audience, table: &Table) -> Selection {
+    if let Some(service) = &table.service {
+        let host = HostUnit { table: table.clone(), service: service.clone(), domains: ["*".into()].into() };
+        return Selection::of_children([Unit::VirtualHost(host)]);
+    }
     let mut claimed: BTreeSet<Arc<str>> = BTreeSet::new();
     let mut hosts = Vec::new();
-    for claim in claims(world, port).into_iter().filter(|claim| is_http(claim.protocol)) {
+    for claim in claims(world, table.port).into_iter().filter(|claim| is_http(claim.protocol)) {
         let wanted = domains(&claim.service, audience);
         let domains: Arc<[_]> = wanted.into_iter().filter(|domain| claimed.insert(domain.clone())).collect();
         if !domains.is_empty() {
-            hosts.push(HostUnit { port, service: claim.service.key.clone(), domains });
+            hosts.push(HostUnit { table: table.clone(), service: claim.service.key.clone(), domains });
         }
     }
     hosts.sort_by_key(|host| host.service.host());
-    Selection::of_children(hosts.into_iter().map(Unit::VirtualHost).chain([Unit::CatchAll(port)]))
+    Selection::of_children(hosts.into_iter().map(Unit::VirtualHost).chain([Unit::CatchAll(table.clone())]))
 }
 
 /// The names a client may use for a service: the short forms valid in its namespace, the full name with and without a

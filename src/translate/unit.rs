@@ -23,23 +23,47 @@ pub enum Unit {
     Fixed,
     /// The outbound listener on a port.
     Port(u16),
-    /// The route configuration of a port: which virtual hosts, with which domains.
-    RouteTable(u16),
+    /// A route configuration: which virtual hosts, with which domains.
+    RouteTable(Table),
     /// One virtual host.
     VirtualHost(HostUnit),
-    /// The virtual host of a port that answers for unknown hosts.
-    CatchAll(u16),
+    /// The virtual host of a route configuration that answers for unknown hosts.
+    CatchAll(Table),
     /// The clusters of a service: one per port, and one per port and subset.
     Clusters(ServiceKey),
     /// The endpoints of those clusters.
     Endpoints(ServiceKey),
 }
 
+/// A route configuration.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Table {
+    /// The port requests come for.
+    pub port: u16,
+    /// Where the address already decides, the service; else the table has every HTTP service on the port.
+    pub service: Option<ServiceKey>,
+}
+
+impl Table {
+    /// The table of every HTTP service on a port.
+    pub fn of_port(port: u16) -> Self {
+        Self { port, service: None }
+    }
+
+    /// The name of the route configuration: `<port>`, or `<host>:<port>`.
+    pub fn name(&self) -> Arc<str> {
+        match &self.service {
+            None => self.port.to_string().into(),
+            Some(service) => format!("{}:{}", service.host(), self.port).into(),
+        }
+    }
+}
+
 /// A virtual host: a service on a port, under the domains its route table gave it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HostUnit {
-    /// The port of the route configuration.
-    pub port: u16,
+    /// The route configuration.
+    pub table: Table,
     /// The service.
     pub service: ServiceKey,
     /// The domains, in order, each used once in the route configuration.
@@ -78,14 +102,16 @@ pub enum Inputs {
     Cluster(ClusterInputs),
     /// The endpoints of an outbound cluster.
     Endpoints(EndpointInputs),
-    /// An outbound HTTP listener.
-    HttpListener(ListenerInputs),
-    /// An outbound TCP listener.
-    TcpListener(ListenerInputs),
+    /// An outbound listener.
+    Listener(ListenerInputs),
     /// A virtual host.
     VirtualHost(HostInputs),
     /// The virtual host for unknown hosts.
-    CatchAll,
+    CatchAll(Unknown),
+    /// The cluster that leads to the original destination.
+    Passthrough(&'static str),
+    /// The listener that takes every captured outgoing connection.
+    VirtualOutbound(OutboundInputs),
     /// An inbound cluster.
     InboundCluster(InboundInputs),
     /// An inbound listener.
@@ -138,19 +164,52 @@ pub struct ResolvedEndpoint {
     pub healthy: bool,
 }
 
+/// What happens to what no service is known for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Unknown {
+    /// It goes where it wanted to go: the original destination.
+    Allowed,
+    /// It is refused: HTTP with 502.
+    Refused,
+}
+
+/// The listener that takes every captured outgoing connection.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct OutboundInputs {
+    /// The addresses it binds to.
+    pub binds: Vec<IpAddr>,
+    /// The port it binds to.
+    pub port: u16,
+    /// What happens to connections that no other listener takes.
+    pub unknown: Unknown,
+}
+
 /// An outbound listener.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ListenerInputs {
-    /// The address it binds to.
-    pub bind: IpAddr,
-    /// The port it binds to.
+    /// The addresses, at least one.
+    pub addresses: Vec<IpAddr>,
+    /// The port.
     pub port: u16,
-    /// For TCP, the cluster; for HTTP, the name of the route configuration.
-    pub target: Arc<str>,
-    /// For TCP, how long a connection may live.
-    pub lifetime: Lifetime,
-    /// The object that opened the port.
+    /// Whether the addresses are really bound; captured connections are handed over instead.
+    pub bound: bool,
+    /// What it does with connections.
+    pub chains: Chains,
+    /// The objects that opened the port.
     pub provenance: Provenance,
+}
+
+/// What an outbound listener does with connections.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Chains {
+    /// Only HTTP is expected: routed by the route configuration of that name.
+    Http(Arc<str>),
+    /// HTTP is routed by the route configuration of that name; whatever else comes is unknown.
+    HttpOr(Arc<str>, Unknown),
+    /// Bytes are passed on to a cluster.
+    Tcp(Arc<str>, Lifetime),
+    /// HTTP is routed by the route configuration, everything else is passed on to the cluster.
+    Sniffed(Arc<str>, Arc<str>, Lifetime),
 }
 
 /// How long a TCP connection may live; absent is Envoy's default.

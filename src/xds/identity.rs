@@ -54,9 +54,10 @@ fn pod<'a>(node: &Node, workload: &'a str) -> Result<(&'a str, &'a str), Refusal
 
 fn interception(node: &Node) -> Result<Interception, Refusal> {
     match metadata(node, INTERCEPTION_MODE) {
+        // Istio's default.
+        Some("REDIRECT") | None => return Ok(Interception::Redirect),
         Some("NONE") => {}
-        Some(other) => return Err(unsupported(&format!("{INTERCEPTION_MODE} is {other:?}"))),
-        None => return Err(unsupported(&format!("{INTERCEPTION_MODE} is missing, which means \"REDIRECT\""))),
+        Some(other) => return Err(unsupported(other)),
     }
     let Some(bind) = metadata(node, OUTBOUND_BIND) else { return Ok(Interception::default()) };
     let bind = bind.parse().map_err(|_| {
@@ -72,8 +73,8 @@ fn metadata<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
     }
 }
 
-fn unsupported(what: &str) -> Refusal {
-    Refusal::Identity(format!("node metadata {what}; only \"NONE\" is supported: set {INTERCEPTION_MODE}: NONE"))
+fn unsupported(mode: &str) -> Refusal {
+    Refusal::Identity(format!("node metadata {INTERCEPTION_MODE} is {mode:?}; REDIRECT and NONE are supported"))
 }
 
 fn refused(node: &Node, why: &str) -> Refusal {

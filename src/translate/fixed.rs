@@ -1,0 +1,88 @@
+//! What is there for every proxy, whatever the World: the cluster without endpoints and, where traffic is captured, the
+//! listener that captures it and the cluster that leads on to the original destination.
+
+use super::cluster::{self, base, circuit_breakers, discovery, downstream_protocol_idle};
+use super::filter::{self, tcp_chain};
+use super::listener;
+use super::names;
+use super::proto::bool_value;
+use super::unit::{Inputs, Lifetime, OutboundInputs, Selection, Unknown};
+use crate::model::audience::{Audience, Interception};
+use crate::model::destination::ConnectionPool;
+use crate::model::provenance::Provenance;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::{Ref, Resource};
+use envoy_types::pb::envoy::config::cluster::v3 as envoy;
+use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
+use std::time::Duration;
+
+/// Where captured outgoing connections arrive (Istio's `proxyListenPort`).
+pub const OUTBOUND_PORT: u16 = 15001;
+/// Where captured incoming connections arrive (Istio's `proxyInboundListenPort`).
+pub const INBOUND_PORT: u16 = 15006;
+/// The proxy's own ports: admin, both captures, readiness, statistics. No listener of a service may have them.
+pub const PORTS: [u16; 5] = [15000, OUTBOUND_PORT, INBOUND_PORT, 15021, 15090];
+/// How long a connection to an original destination may be idle, as in Istio.
+const PASSTHROUGH_IDLE: Duration = Duration::from_secs(300);
+
+/// Selects what is always there.
+pub fn select(audience: &Audience) -> Selection {
+    let mut inputs = vec![Inputs::BlackHole];
+    if audience.interception == Interception::Redirect {
+        inputs.push(Inputs::Passthrough(names::PASSTHROUGH));
+        inputs.push(Inputs::VirtualOutbound(OutboundInputs {
+            binds: audience.families.wildcards(),
+            port: OUTBOUND_PORT,
+            unknown: unknown(audience),
+        }));
+    }
+    Selection::of_inputs(inputs)
+}
+
+/// What happens to what no service is known for: without interception nobody knows where it wanted to go.
+pub fn unknown(audience: &Audience) -> Unknown {
+    match audience.interception {
+        Interception::None { .. } => Unknown::Refused,
+        Interception::Redirect => Unknown::Allowed,
+    }
+}
+
+/// The cluster for connections that no service is known for.
+pub fn unknown_cluster(unknown: Unknown) -> &'static str {
+    match unknown {
+        Unknown::Allowed => names::PASSTHROUGH,
+        Unknown::Refused => names::BLACK_HOLE,
+    }
+}
+
+/// The cluster that leads to the original destination of a connection.
+pub fn passthrough(name: &str) -> Resource {
+    let inbound = name == names::INBOUND_PASSTHROUGH;
+    let cluster = envoy::Cluster {
+        cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::OriginalDst),
+        lb_policy: envoy::cluster::LbPolicy::ClusterProvided.into(),
+        circuit_breakers: Some(circuit_breakers(&ConnectionPool::default())),
+        typed_extension_protocol_options: [downstream_protocol_idle(PASSTHROUGH_IDLE)].into(),
+        upstream_bind_config: inbound.then(cluster::from_the_proxy),
+        ..base(name)
+    };
+    Resource::new(Kind::Cluster, name, &cluster, Vec::new(), Provenance::default())
+}
+
+/// The listener that captures: it hands each connection to the listener of its original destination, keeps what no other
+/// takes, and refuses who calls it directly, because that would lead back to itself.
+pub fn virtual_outbound(inputs: &OutboundInputs) -> Resource {
+    let name = "virtualOutbound";
+    let mut listener = listener::at(name, &inputs.binds, inputs.port, TrafficDirection::Outbound);
+    listener.use_original_dst = Some(bool_value(true));
+    let rest = unknown_cluster(inputs.unknown);
+    let direct = filter::named(tcp_chain(names::BLACK_HOLE, Lifetime::default()), "virtualOutbound-blackhole");
+    listener.filter_chains = vec![
+        filter::for_port(direct, inputs.port),
+        filter::named(tcp_chain(rest, Lifetime::default()), "virtualOutbound-catchall-tcp"),
+    ];
+    let refs = [names::BLACK_HOLE, rest].map(|name| Ref { kind: Kind::Cluster, name: name.into() });
+    let mut refs = refs.to_vec();
+    refs.dedup();
+    Resource::new(Kind::Listener, name, &listener, refs, Provenance::default())
+}

@@ -1,0 +1,75 @@
+//! Outbound listeners for captured connections: none is bound, connections are handed to them by original destination.
+//!
+//! HTTP services share a listener per port and are told apart by host. A service that speaks anything else, or does not
+//! say, has one at its own addresses. What fits nowhere stays with the listener that captured it.
+
+use super::{Claim, is_http, lifetime};
+use crate::model::audience::Audience;
+use crate::model::problem::{Problem, Severity};
+use crate::model::provenance::Provenance;
+use crate::model::service::Protocol;
+use crate::model::tracked::Tracked;
+use crate::translate::unit::{Chains, Inputs, ListenerInputs, Selection, Table, Unit};
+use crate::translate::{fixed, names};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// Selects the listeners of a port.
+pub fn select(world: &Tracked, audience: &Audience, claims: &[Claim], port: u16) -> Selection {
+    let mut selection = Selection::default();
+    if fixed::PORTS.contains(&port) {
+        selection.problems = claims.iter().map(|claim| reserved(claim, port)).collect();
+        return selection;
+    }
+    shared(audience, claims, port, &mut selection);
+    let mut taken = BTreeSet::new();
+    for claim in claims.iter().filter(|claim| !is_http(claim.protocol)) {
+        own(world, audience, claim, &mut taken, &mut selection);
+    }
+    selection
+}
+
+fn reserved(claim: &Claim, port: u16) -> Problem {
+    Problem {
+        object: claim.service.key().clone(),
+        field: "spec.ports".to_owned(),
+        severity: Severity::Warning,
+        text: format!("port {port} is one of the proxy's own and is passed on without rules where traffic is captured"),
+    }
+}
+
+/// The listener that all HTTP services on a port share.
+fn shared(audience: &Audience, claims: &[Claim], port: u16, selection: &mut Selection) {
+    let Some(first) = claims.iter().find(|claim| is_http(claim.protocol)) else { return };
+    let table = Table::of_port(port);
+    selection.inputs.push(Inputs::Listener(ListenerInputs {
+        addresses: audience.families.wildcards(),
+        port,
+        bound: false,
+        chains: Chains::HttpOr(table.name(), fixed::unknown(audience)),
+        provenance: Provenance::from_iter([first.service.reference()]),
+    }));
+    selection.children.push(Unit::RouteTable(table));
+}
+
+/// The listener of one service at its own addresses; a headless service has none, its endpoints are called directly.
+fn own(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet<IpAddr>, selection: &mut Selection) {
+    let service = &claim.service;
+    let known = service.addresses.iter().copied().filter(|address| audience.families.has(*address));
+    let addresses: Vec<IpAddr> = known.filter(|address| taken.insert(*address)).collect();
+    if addresses.is_empty() {
+        return;
+    }
+    let port = claim.port;
+    let (lifetime, provenance) = lifetime(world, audience, service);
+    let cluster = names::outbound(port, None, &service.host);
+    let chains = if claim.protocol == Protocol::Unnamed {
+        let table = Table { port, service: Some(service.key.clone()) };
+        let chains = Chains::Sniffed(table.name(), cluster, lifetime);
+        selection.children.push(Unit::RouteTable(table));
+        chains
+    } else {
+        Chains::Tcp(cluster, lifetime)
+    };
+    selection.inputs.push(Inputs::Listener(ListenerInputs { addresses, port, bound: false, chains, provenance }));
+}
