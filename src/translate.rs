@@ -69,6 +69,7 @@ pub fn build(inputs: &Inputs) -> Built {
         Inputs::Listener(inputs) => listener::build(inputs),
         Inputs::InboundCluster(inputs) => inbound::cluster(inputs),
         Inputs::InboundListener(inputs) => inbound::listener(inputs),
+        Inputs::VirtualInbound(inputs) => inbound::captured::listener(inputs),
         Inputs::VirtualHost(inputs) => return Built::Fragment(Arc::new(route::build(inputs))),
         Inputs::CatchAll(unknown) => return Built::Fragment(Arc::new(route::catch_all(*unknown))),
     };

@@ -4,11 +4,14 @@
 //! private layer. Code that takes neither cannot depend on a proxy.
 
 use super::labels::{Labels, selects};
-use super::name::{Name, Namespace};
+use super::name::{Name, Namespace, ServiceKey};
 use super::object::Stored;
+use super::pod::Pod;
 use super::provenance::{ObjectKey, ObjectKind};
+use super::service::Protocol;
 use super::sidecar::Sidecar;
 use super::tracked::Tracked;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How traffic reaches the proxy.
@@ -66,6 +69,9 @@ pub struct ProxyFacts {
     pub pod: Name,
     /// How its traffic is captured.
     pub interception: Interception,
+    /// Ports where the workload speaks first, ascending: incoming connections to them are not looked at. Only where
+    /// traffic is captured.
+    pub server_first: Vec<u16>,
 }
 
 /// What decides outbound configuration. Canonical and small; never locality, node or pod.
@@ -88,6 +94,30 @@ pub struct Workload {
     pub namespace: Namespace,
     /// The Sidecar that applies to it.
     pub sidecar: Option<Name>,
+    /// What is captured; none without interception.
+    pub captured: Option<Captured>,
+}
+
+/// What decides how captured incoming connections are treated.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Captured {
+    /// The IP families of the Pod.
+    pub families: Families,
+    /// The ports that Services name, ascending; empty where the Sidecar says what is listened on.
+    pub served: Vec<Served>,
+    /// Ports where the workload speaks first, ascending.
+    pub server_first: Vec<u16>,
+}
+
+/// A port of a workload that a Service leads to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Served {
+    /// The port on the Pod.
+    pub port: u16,
+    /// What the Service says it speaks.
+    pub protocol: Protocol,
+    /// The oldest Service that leads there.
+    pub service: ServiceKey,
 }
 
 /// One half of a proxy's configuration: what a computation is done for.
@@ -121,8 +151,42 @@ impl Placement {
         let namespace = facts.namespace.clone();
         Some(Placement {
             audience: Audience { namespace: namespace.clone(), interception: facts.interception, families, taken },
-            workload: Workload { namespace, sidecar: sidecar.map(|sidecar| sidecar.key().name.clone()) },
+            workload: Workload {
+                captured: Self::captured(world, facts, &pod, sidecar.as_deref(), families),
+                namespace,
+                sidecar: sidecar.map(|sidecar| sidecar.key().name.clone()),
+            },
         })
+    }
+
+    fn captured(
+        world: &Tracked,
+        facts: &ProxyFacts,
+        pod: &Pod,
+        sidecar: Option<&Sidecar>,
+        families: Families,
+    ) -> Option<Captured> {
+        if facts.interception != Interception::Redirect {
+            return None;
+        }
+        let replaced = sidecar.is_some_and(|sidecar| !sidecar.ingress.is_empty());
+        let served = if replaced { Vec::new() } else { Self::served(world, &facts.namespace, pod) };
+        Some(Captured { families, served, server_first: facts.server_first.clone() })
+    }
+
+    /// The Pod's ports that Services lead to; for each, the oldest Service says what it speaks.
+    fn served(world: &Tracked, namespace: &Namespace, pod: &Pod) -> Vec<Served> {
+        let mut services = world.services_selecting(namespace, &pod.labels);
+        services.sort_by(|a, b| a.meta().age().cmp(&b.meta().age()));
+        let mut served: BTreeMap<u16, Served> = BTreeMap::new();
+        for service in &services {
+            for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+                let Some(number) = port.target.on(pod) else { continue };
+                let claim = Served { port: number, protocol: port.protocol, service: service.key.clone() };
+                served.entry(number).or_insert(claim);
+            }
+        }
+        served.into_values().collect()
     }
 
     fn taken(sidecar: &Sidecar, interception: Interception) -> Vec<u16> {

@@ -47,3 +47,13 @@ pub struct ServicePort {
     /// What it speaks.
     pub protocol: Protocol,
 }
+
+impl TargetPort {
+    /// The port's number on a Pod; none if the Pod names no such port.
+    pub fn on(&self, pod: &Pod) -> Option<u16> {
+        match self {
+            TargetPort::Number(number) => Some(*number),
+            TargetPort::Name(name) => pod.port_named(name),
+        }
+    }
+}

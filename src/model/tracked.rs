@@ -2,6 +2,7 @@
 
 use super::destination::DestinationRule;
 use super::endpoint::EndpointSlice;
+use super::labels::{Labels, selects};
 use super::name::{Host, Name, Namespace, ServiceKey};
 use super::object::{Object, Stored};
 use super::pod::Pod;
@@ -12,6 +13,7 @@ use super::sidecar::Sidecar;
 use super::world::{Key, World};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A World whose look-ups are recorded. The only way translation reads one.
 pub struct Tracked<'w> {
@@ -93,6 +95,16 @@ impl<'w> Tracked<'w> {
     pub fn services_on_port(&self, port: u16) -> Vec<ServiceKey> {
         let keys = self.names(Key::NamesOnPort(port));
         keys.map(|key| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }).collect()
+    }
+
+    /// The Services of a namespace that select an object with these labels; one without a selector selects nothing.
+    pub fn services_selecting(&self, namespace: &Namespace, labels: &Labels) -> Vec<Stored<Service>> {
+        let key = |(key, value): (&Arc<str>, &Arc<str>)| Key::SelectedBy(namespace.clone(), key.clone(), value.clone());
+        let found = labels.iter().flat_map(|label| self.read(key(label)));
+        found
+            .filter_map(|object| if let Object::Service(service) = object { Some(service.clone()) } else { None })
+            .filter(|service| selects(&service.selector, labels))
+            .collect()
     }
 
     /// The numbers of the ports that services have, ascending.

@@ -8,6 +8,7 @@ use super::object::Object;
 use super::provenance::{ObjectKey, ObjectKind};
 use imbl::{OrdMap, OrdSet};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What a look-up asks for. A change of the World touches keys; touched keys select what is computed again.
@@ -21,6 +22,8 @@ pub enum Key {
     NamesOnPort(u16),
     /// The set of numbers of service ports; touched when any service gains or loses a port.
     Ports,
+    /// Services of a namespace whose selector starts with that label.
+    SelectedBy(Namespace, Arc<str>, Arc<str>),
     /// EndpointSlices of a service.
     SlicesOf(ServiceKey),
     /// DestinationRules that name a host.
@@ -43,7 +46,12 @@ pub fn keys(object: &Object) -> Vec<Key> {
     let mut keys = vec![Key::Object(object.key().clone()), Key::Names(object.key().kind)];
     match object {
         Object::Namespace(_) | Object::Pod(_) => {}
-        Object::Service(service) => keys.extend(service.ports.iter().map(|port| Key::NamesOnPort(port.number))),
+        Object::Service(service) => {
+            keys.extend(service.ports.iter().map(|port| Key::NamesOnPort(port.number)));
+            let first = service.selector.first_key_value();
+            let namespace = &object.key().namespace;
+            keys.extend(first.map(|(key, value)| Key::SelectedBy(namespace.clone(), key.clone(), value.clone())));
+        }
         Object::EndpointSlice(slice) => keys.push(Key::SlicesOf(slice.service.clone())),
         Object::DestinationRule(rule) => keys.push(Key::RulesFor(rule.host.clone())),
         Object::VirtualService(service) => keys.extend(service.hosts.iter().cloned().map(Key::RoutesFor)),

@@ -12,7 +12,9 @@ use envoy_types::pb::envoy::config::listener::v3 as envoy;
 use envoy_types::pb::envoy::extensions::filters::http as filters;
 use envoy_types::pb::envoy::extensions::filters::listener as inspectors;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use envoy_types::pb::envoy::r#type::v3::Int32Range;
 use envoy_types::pb::google::protobuf::Any;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The HTTP filters of every chain, in order. Statistics of gRPC come first, so that they count what a fault answers;
@@ -75,18 +77,42 @@ const PLAIN_HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
 /// Lets a listener look at the first bytes: is it TLS, is it HTTP. What shows neither in time is neither.
 pub fn inspect(listener: &mut envoy::Listener) {
-    listener
-        .listener_filters
-        .push(listener_filter("tls_inspector", any(&inspectors::tls_inspector::v3::TlsInspector::default())));
-    listener
-        .listener_filters
-        .push(listener_filter("http_inspector", any(&inspectors::http_inspector::v3::HttpInspector::default())));
+    inspect_except(listener, &BTreeSet::new());
+}
+
+/// The same, except for connections to some ports, where the server speaks first and the client would be waited for.
+pub fn inspect_except(listener: &mut envoy::Listener, ports: &BTreeSet<u16>) {
+    let tls = any(&inspectors::tls_inspector::v3::TlsInspector::default());
+    let http = any(&inspectors::http_inspector::v3::HttpInspector::default());
+    for (name, config) in [("tls_inspector", tls), ("http_inspector", http)] {
+        let filter_disabled = to_ports(ports);
+        listener.listener_filters.push(envoy::ListenerFilter { filter_disabled, ..listener_filter(name, config) });
+    }
     listener.listener_filters_timeout = Some(duration(INSPECTION));
     listener.continue_on_listener_filters_timeout = true;
 }
 
+/// Lets a listener learn the original destination of a connection before anything else.
+pub fn restore_destination(listener: &mut envoy::Listener) {
+    let config = any(&inspectors::original_dst::v3::OriginalDst::default());
+    listener.listener_filters.push(listener_filter("original_dst", config));
+}
+
+/// The condition that the destination port is one of some; none for none.
+fn to_ports(ports: &BTreeSet<u16>) -> Option<envoy::ListenerFilterChainMatchPredicate> {
+    use envoy::listener_filter_chain_match_predicate::{MatchSet, Rule};
+    let predicate = |rule| envoy::ListenerFilterChainMatchPredicate { rule: Some(rule) };
+    let range = |port: &u16| Int32Range { start: i32::from(*port), end: i32::from(*port) + 1 };
+    let mut rules: Vec<_> = ports.iter().map(|port| predicate(Rule::DestinationPortRange(range(port)))).collect();
+    match rules.len() {
+        // Envoy wants at least two in a list.
+        0 | 1 => rules.pop(),
+        _ => Some(predicate(Rule::OrMatch(MatchSet { rules }))),
+    }
+}
+
 /// A listener filter of Envoy's own.
-pub fn listener_filter(name: &str, config: Any) -> envoy::ListenerFilter {
+fn listener_filter(name: &str, config: Any) -> envoy::ListenerFilter {
     envoy::ListenerFilter {
         name: format!("envoy.filters.listener.{name}"),
         config_type: Some(envoy::listener_filter::ConfigType::TypedConfig(config)),

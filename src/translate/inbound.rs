@@ -1,59 +1,82 @@
-//! Inbound listeners and clusters: without interception they come from `Sidecar.ingress` only, as in Istio.
+//! Inbound listeners and clusters. Without interception they come from `Sidecar.ingress` only, as in Istio; captured
+//! connections all arrive at one listener, see [`captured`].
 
-use super::cluster::{base, circuit_breakers, discovery, downstream_protocol, single};
+pub mod captured;
+
+use super::cluster::{base, circuit_breakers, discovery, downstream_protocol, from_the_proxy, single};
 use super::filter::{Http, RouteSource, http_chain, tcp_chain};
 use super::unit::{InboundInputs, Inputs, Lifetime, Selection};
 use super::{listener as outbound, names, route};
 use crate::model::audience::Workload;
 use crate::model::destination::ConnectionPool;
+use crate::model::object::Stored;
 use crate::model::provenance::Provenance;
 use crate::model::service::Protocol;
+use crate::model::sidecar::{Ingress, Sidecar};
 use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
+use envoy_types::pb::envoy::config::listener::v3::FilterChain;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Selects what a workload listens on.
 pub fn select(world: &Tracked, workload: &Workload) -> Selection {
     let name = workload.sidecar.as_ref();
-    let Some(sidecar) = name.and_then(|name| world.sidecar(&workload.namespace, name)) else {
-        return Selection::default();
-    };
-    let proxied = sidecar.ingress.iter().filter(|ingress| ingress.protocol != Protocol::Udp);
-    let inputs = proxied.map(|ingress| InboundInputs {
-        port: ingress.port,
-        protocol: ingress.protocol,
-        bind: ingress.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        endpoint: ingress.endpoint,
-        provenance: Provenance::from_iter([sidecar.reference()]),
-    });
+    let sidecar = name.and_then(|name| world.sidecar(&workload.namespace, name));
+    if let Some(capture) = &workload.captured {
+        return captured::select(world, capture, sidecar.as_ref());
+    }
+    let inputs = sidecar.iter().flat_map(|sidecar| ingress(sidecar));
     Selection::of_inputs(
         inputs.flat_map(|inputs| [Inputs::InboundCluster(inputs.clone()), Inputs::InboundListener(inputs)]),
     )
 }
 
+/// What a Sidecar says is listened on.
+fn ingress(sidecar: &Stored<Sidecar>) -> impl Iterator<Item = InboundInputs> {
+    let proxied = sidecar.ingress.iter().filter(|ingress| ingress.protocol != Protocol::Udp);
+    let provenance = Provenance::from_iter([sidecar.reference()]);
+    proxied.map(move |ingress: &Ingress| InboundInputs {
+        port: ingress.port,
+        protocol: ingress.protocol,
+        bind: ingress.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        endpoint: Some(ingress.endpoint),
+        provenance: provenance.clone(),
+    })
+}
+
 /// Builds the cluster that leads to the application.
 pub fn cluster(inputs: &InboundInputs) -> Resource {
     let name = names::inbound(inputs.port);
-    let cluster = envoy::Cluster {
-        cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::Static),
-        load_assignment: Some(single(&name, inputs.endpoint)),
+    let shared = envoy::Cluster {
         circuit_breakers: Some(circuit_breakers(&ConnectionPool::default())),
         typed_extension_protocol_options: [downstream_protocol()].into(),
         ..base(&name)
     };
+    let cluster = match inputs.endpoint {
+        Some(endpoint) => envoy::Cluster {
+            cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::Static),
+            load_assignment: Some(single(&name, endpoint)),
+            ..shared
+        },
+        None => envoy::Cluster {
+            cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::OriginalDst),
+            lb_policy: envoy::cluster::LbPolicy::ClusterProvided.into(),
+            upstream_bind_config: Some(from_the_proxy()),
+            ..shared
+        },
+    };
     Resource::new(Kind::Cluster, &name, &cluster, Vec::new(), inputs.provenance.clone())
 }
 
-/// Builds the listener.
+/// Builds a listener that is really bound.
 pub fn listener(inputs: &InboundInputs) -> Resource {
     let cluster = names::inbound(inputs.port);
     let name = names::listener(inputs.bind, inputs.port);
     let chain = if outbound::is_http(inputs.protocol) {
-        let routes = RouteSource::Inline(Box::new(route::inbound(&cluster, inputs.port)));
-        http_chain(Http { name: name.clone(), stats: format!("inbound_{name}"), routes })
+        http(&name, &name, &cluster, inputs.port)
     } else {
         tcp_chain(&cluster, Lifetime::default())
     };
@@ -61,4 +84,10 @@ pub fn listener(inputs: &InboundInputs) -> Resource {
     listener.filter_chains = vec![chain];
     let refs = vec![Ref { kind: Kind::Cluster, name: cluster.into() }];
     Resource::new(Kind::Listener, &name, &listener, refs, inputs.provenance.clone())
+}
+
+/// A chain that passes every HTTP request on to a cluster.
+fn http(chain: &str, stats: &str, cluster: &str, port: u16) -> FilterChain {
+    let routes = RouteSource::Inline(Box::new(route::inbound(cluster, port)));
+    http_chain(Http { name: chain.to_owned(), stats: format!("inbound_{stats}"), routes })
 }

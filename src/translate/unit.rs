@@ -114,8 +114,10 @@ pub enum Inputs {
     VirtualOutbound(OutboundInputs),
     /// An inbound cluster.
     InboundCluster(InboundInputs),
-    /// An inbound listener.
+    /// An inbound listener of its own, really bound.
     InboundListener(InboundInputs),
+    /// The listener that takes every captured incoming connection.
+    VirtualInbound(VirtualInboundInputs),
 }
 
 /// What a build made.
@@ -249,8 +251,21 @@ pub struct InboundInputs {
     pub protocol: Protocol,
     /// The address listened on.
     pub bind: IpAddr,
-    /// Where the application listens.
-    pub endpoint: SocketAddr,
-    /// The Sidecar.
+    /// Where the application listens; none stands for the original destination.
+    pub endpoint: Option<SocketAddr>,
+    /// The objects that say so.
+    pub provenance: Provenance,
+}
+
+/// The listener that takes every captured incoming connection.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct VirtualInboundInputs {
+    /// The addresses it binds to.
+    pub binds: Vec<IpAddr>,
+    /// The ports that have chains of their own, ascending, and what they speak.
+    pub ports: Vec<(u16, Protocol)>,
+    /// Ports whose connections are not looked at, ascending.
+    pub server_first: Vec<u16>,
+    /// The objects that say so.
     pub provenance: Provenance,
 }

@@ -5,6 +5,7 @@ use crate::model::audience::{Interception, ProxyFacts};
 use crate::model::name::{Name, Namespace};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::google::protobuf::value::Kind as Value;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// The only node type that is served.
@@ -13,6 +14,10 @@ const SIDECAR: &str = "sidecar";
 const INTERCEPTION_MODE: &str = "INTERCEPTION_MODE";
 /// Node metadata: the address outbound listeners bind to.
 const OUTBOUND_BIND: &str = "OUTBOUND_BIND";
+/// Node metadata: ports where the workload speaks first, such as `9000,9001`.
+const SERVER_FIRST_PORTS: &str = "SERVER_FIRST_PORTS";
+/// How many such ports a proxy may state.
+const MAX_SERVER_FIRST: usize = 64;
 /// The longest name of a Pod, in bytes (DNS-1123 subdomain).
 const MAX_SUBDOMAIN: usize = 253;
 /// The longest name of a namespace, in bytes (DNS-1123 label).
@@ -36,7 +41,9 @@ pub fn facts(node: &Node) -> Result<ProxyFacts, Refusal> {
     if !domain.strip_prefix(namespace).is_some_and(|rest| rest.starts_with(".svc.") && is_subdomain(&rest[1..])) {
         return Err(refused(node, &format!("names namespace {namespace:?} but domain {domain:?}")));
     }
-    Ok(ProxyFacts { namespace: Namespace::from(namespace), pod: Name::from(pod), interception: interception(node)? })
+    let interception = interception(node)?;
+    let server_first = if interception == Interception::Redirect { server_first(node)? } else { Vec::new() };
+    Ok(ProxyFacts { namespace: Namespace::from(namespace), pod: Name::from(pod), interception, server_first })
 }
 
 fn pod<'a>(node: &Node, workload: &'a str) -> Result<(&'a str, &'a str), Refusal> {
@@ -64,6 +71,17 @@ fn interception(node: &Node) -> Result<Interception, Refusal> {
         Refusal::Identity(format!("node metadata {OUTBOUND_BIND} is {bind:?}; it has to be an IP address"))
     })?;
     Ok(Interception::None { bind })
+}
+
+fn server_first(node: &Node) -> Result<Vec<u16>, Refusal> {
+    let Some(text) = metadata(node, SERVER_FIRST_PORTS) else { return Ok(Vec::new()) };
+    let ports: Result<BTreeSet<u16>, _> = text.split(',').map(|port| port.trim().parse()).collect();
+    match ports {
+        Ok(ports) if ports.len() <= MAX_SERVER_FIRST && !ports.contains(&0) => Ok(ports.into_iter().collect()),
+        _ => Err(Refusal::Identity(format!(
+            "node metadata {SERVER_FIRST_PORTS} has to be at most {MAX_SERVER_FIRST} ports, separated by commas",
+        ))),
+    }
 }
 
 fn metadata<'a>(node: &'a Node, key: &str) -> Option<&'a str> {

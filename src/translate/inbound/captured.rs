@@ -1,0 +1,102 @@
+//! The listener that takes every captured incoming connection: chains for the ports that are known, and three that take
+//! whatever else arrives to where it wanted to go.
+//!
+//! Its listener filters never follow from the ports: a change of listener filters closes every connection of the
+//! listener, a change of chains only those of the chain. Where a workload speaks first its proxy says so at start.
+
+use super::{http, ingress};
+use crate::model::audience::{Captured, Served};
+use crate::model::object::Stored;
+use crate::model::provenance::Provenance;
+use crate::model::service::Protocol;
+use crate::model::sidecar::Sidecar;
+use crate::model::tracked::Tracked;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::{Ref, Resource};
+use crate::translate::filter::{self, tcp_chain};
+use crate::translate::unit::{InboundInputs, Inputs, Lifetime, Selection, VirtualInboundInputs};
+use crate::translate::{fixed, listener as outbound, names};
+use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
+use envoy_types::pb::envoy::config::listener::v3::FilterChain;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Ports on which servers are known to speak first (Istio's list of ports that are never sniffed, and its kin): mail,
+/// MySQL, MongoDB.
+const SPEAKS_FIRST: [u16; 6] = [25, 110, 143, 587, 3306, 27017];
+
+/// Selects the listener and its clusters: for the ports of the Sidecar's ingress, else for those Services lead to.
+pub fn select(world: &Tracked, captured: &Captured, sidecar: Option<&Stored<Sidecar>>) -> Selection {
+    let said = sidecar.into_iter().flat_map(ingress);
+    let served = captured.served.iter().filter_map(|served| original(world, served));
+    let ports: Vec<InboundInputs> = said.chain(served).collect();
+    let provenance = ports.iter().flat_map(|inputs| inputs.provenance.refs().iter().cloned()).collect();
+    let mut known: Vec<_> = ports.iter().map(|inputs| (inputs.port, inputs.protocol)).collect();
+    known.sort_unstable();
+    let listener = VirtualInboundInputs {
+        binds: captured.families.wildcards(),
+        ports: known,
+        server_first: captured.server_first.clone(),
+        provenance,
+    };
+    let fixed = [Inputs::Passthrough(names::INBOUND_PASSTHROUGH), Inputs::VirtualInbound(listener)];
+    Selection::of_inputs(fixed.into_iter().chain(ports.into_iter().map(Inputs::InboundCluster)))
+}
+
+fn original(world: &Tracked, served: &Served) -> Option<InboundInputs> {
+    let service = world.service(&served.service)?;
+    Some(InboundInputs {
+        port: served.port,
+        protocol: served.protocol,
+        bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        endpoint: None,
+        provenance: Provenance::from_iter([service.reference()]),
+    })
+}
+
+/// Builds the listener.
+pub fn listener(inputs: &VirtualInboundInputs) -> Resource {
+    let name = "virtualInbound";
+    let mut listener = outbound::at(name, &inputs.binds, fixed::INBOUND_PORT, TrafficDirection::Inbound);
+    filter::restore_destination(&mut listener);
+    let silent = SPEAKS_FIRST.iter().chain(&inputs.server_first).copied().collect();
+    filter::inspect_except(&mut listener, &silent);
+    let direct = filter::named(tcp_chain(names::BLACK_HOLE, Lifetime::default()), "virtualInbound-blackhole");
+    listener.filter_chains.push(filter::for_port(direct, fixed::INBOUND_PORT));
+    for (port, protocol) in &inputs.ports {
+        listener.filter_chains.extend(chains(*port, *protocol));
+    }
+    listener.filter_chains.extend(catch_all());
+    // The black hole is in the other layer, and always there.
+    let known = inputs.ports.iter().map(|(port, _)| names::inbound(*port));
+    let clusters = known.chain([names::INBOUND_PASSTHROUGH.to_owned()]);
+    let mut refs: Vec<_> = clusters.map(|name| Ref { kind: Kind::Cluster, name: name.into() }).collect();
+    refs.sort();
+    Resource::new(Kind::Listener, name, &listener, refs, inputs.provenance.clone())
+}
+
+/// The chains of a port. Matching never steps back, so a port that tells HTTP from the rest needs a chain for each.
+fn chains(port: u16, protocol: Protocol) -> Vec<FilterChain> {
+    let (cluster, name) = (names::inbound(port), format!("0.0.0.0_{port}"));
+    let chains = match protocol {
+        Protocol::Http | Protocol::Http2 => vec![http(&name, &name, &cluster, port)],
+        Protocol::Tcp | Protocol::Udp => vec![filter::named(tcp_chain(&cluster, Lifetime::default()), &name)],
+        Protocol::Unnamed => told_apart(http(&format!("{name}-http"), &name, &cluster, port), &cluster, &name),
+    };
+    chains.into_iter().map(|chain| filter::for_port(chain, port)).collect()
+}
+
+/// What arrives for a port that nobody told us of.
+fn catch_all() -> Vec<FilterChain> {
+    let cluster = names::INBOUND_PASSTHROUGH;
+    told_apart(http("virtualInbound-catchall-http", "0.0.0.0_0", cluster, 0), cluster, "virtualInbound")
+}
+
+/// Three chains: plain HTTP, other plain text, TLS, which is not opened.
+fn told_apart(http: FilterChain, cluster: &str, name: &str) -> Vec<FilterChain> {
+    let bytes = |suffix: &str| filter::named(tcp_chain(cluster, Lifetime::default()), &format!("{name}{suffix}"));
+    vec![
+        filter::plain_http(http),
+        filter::for_transport(bytes("-tcp"), "raw_buffer"),
+        filter::for_transport(bytes("-tls"), "tls"),
+    ]
+}
