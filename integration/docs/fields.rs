@@ -31,10 +31,9 @@ fn word(state: State) -> &'static str {
 
 /// Whether a row says more than the row of what it is in.
 fn is_news(row: &Row, rows: &[Row]) -> bool {
-    let around = rows
-        .iter()
-        .filter(|other| row.path.strip_prefix(&other.path).is_some_and(|rest| rest.starts_with(['.', '[', '{'])));
-    around.last().is_none_or(|around| around.state == State::Done || around.state != row.state)
+    let holds = |other: &&Row| row.path.strip_prefix(&other.path).is_some_and(|rest| rest.starts_with(['.', '[', '{']));
+    let around = rows.iter().rev().find(holds);
+    around.is_none_or(|around| around.state == State::Done || around.state != row.state)
 }
 
 fn line(row: &Row) -> String {
