@@ -1,29 +1,28 @@
 //! A terminal: an interactive bash on a pseudo-terminal of its own, typed into and read by lines.
 //!
-//! Python's `pty` opens it. When the value is dropped, every process started in it is ended, and if this process dies the
-//! kernel hangs the terminal up, which ends them too.
+//! `terminal.py` opens it. Every process started in it is ended when the value is dropped, and when this process dies.
 
 use crate::harness::{Failure, Outcome, tools};
-use rustix::process::{Pid, Signal, kill_process};
-use std::collections::BTreeMap;
-use std::fs;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// Opens the pseudo-terminal and passes everything on in both directions.
-const OPEN: &str = "import pty; pty.spawn(['bash', '--norc', '--noprofile', '--noediting', '-i'])";
+/// Opens the pseudo-terminal, and ends everything in it when nobody types any more.
+const OPEN: &str = "integration/live/tutorial/terminal.py";
 /// No echo of what is typed, no prompts, no carriage returns; then the first answer.
 const SETTLE: &str = "stty -echo -onlcr; unset HISTFILE; PS1= PS2=; echo ready-$((1+1))\n";
 /// How long a block may take.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to end what was started.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// An open terminal.
 pub struct Terminal {
     child: Child,
-    keyboard: ChildStdin,
+    /// None once the terminal is being closed.
+    keyboard: Option<ChildStdin>,
     screen: Lines<BufReader<ChildStdout>>,
     seen: Vec<String>,
     blocks: usize,
@@ -33,15 +32,14 @@ impl Terminal {
     /// Opens one in the repository, with these variables set.
     pub async fn open(variables: &[(&str, String)]) -> Outcome<Self> {
         let mut command = Command::new("python3");
-        command.args(["-c", OPEN]).current_dir(tools::root()).env("TERM", "dumb");
+        command.arg(tools::root().join(OPEN)).current_dir(tools::root()).env("TERM", "dumb");
         command.envs(variables.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         // Its own process group: an interrupt meant for us must not reach it.
         let mut child = command.process_group(0).spawn()?;
         let (keyboard, screen) = (child.stdin.take(), child.stdout.take());
         let missing = || Failure::new("the terminal has no pipes");
-        let (keyboard, screen) = (keyboard.ok_or_else(missing)?, screen.ok_or_else(missing)?);
-        let screen = BufReader::new(screen).lines();
+        let screen = BufReader::new(screen.ok_or_else(missing)?).lines();
         let mut terminal = Self { child, keyboard, screen, seen: Vec::new(), blocks: 0 };
         terminal.begin(SETTLE).await?;
         terminal.until("ready-2").await?;
@@ -59,8 +57,9 @@ impl Terminal {
 
     /// Types a block and doesn't wait.
     pub async fn begin(&mut self, block: &str) -> Outcome<()> {
-        self.keyboard.write_all(block.as_bytes()).await?;
-        Ok(self.keyboard.flush().await?)
+        let keyboard = self.keyboard.as_mut().ok_or_else(|| Failure::new("the terminal is closed"))?;
+        keyboard.write_all(block.as_bytes()).await?;
+        Ok(keyboard.flush().await?)
     }
 
     /// Presses Ctrl-C.
@@ -98,30 +97,10 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let Some(own) = self.child.id() else { return };
-        // The youngest first, so that nobody is adopted before it is ended.
-        for id in descendants(own).into_iter().rev() {
-            Pid::from_raw(id as i32).map(|pid| kill_process(pid, Signal::KILL));
+        self.keyboard = None;
+        let end = Instant::now() + CLOSING;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
         }
-        self.child.start_kill().ok();
     }
-}
-
-/// The processes started by `root`, directly or not, parents before their children.
-fn descendants(root: u32) -> Vec<u32> {
-    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok) {
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // The name of the program is in parentheses and may itself contain some; state and parent follow it.
-        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
-        children.entry(parent.unwrap_or(0)).or_default().push(id);
-    }
-    let mut found = vec![root];
-    let mut at = 0;
-    while let Some(id) = found.get(at) {
-        found.extend(children.remove(id).unwrap_or_default());
-        at += 1;
-    }
-    found.split_off(1)
 }
