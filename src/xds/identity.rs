@@ -60,7 +60,7 @@ fn interception(node: &Node) -> Result<Interception, Refusal> {
     }
     let Some(bind) = metadata(node, OUTBOUND_BIND) else { return Ok(Interception::default()) };
     let bind = bind.parse().map_err(|_| {
-        Refusal::Identity(format!("node metadata {OUTBOUND_BIND} is {bind:?}; it has to be an IP address"))
+        Refusal::identity(&format!("node metadata {OUTBOUND_BIND} has to be an IP address; it is {bind:?}"))
     })?;
     Ok(Interception::None { bind })
 }
@@ -73,13 +73,13 @@ fn metadata<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
 }
 
 fn unsupported(what: &str) -> Refusal {
-    Refusal::Identity(format!("node metadata {what}; only \"NONE\" is supported: set {INTERCEPTION_MODE}: NONE"))
+    Refusal::identity(&format!("node metadata {what}; only \"NONE\" is supported: set {INTERCEPTION_MODE}: NONE"))
 }
 
 fn refused(node: &Node, why: &str) -> Refusal {
     const SHOWN: usize = 300;
     let id: String = node.id.chars().take(SHOWN).collect();
-    Refusal::Identity(format!("node id {id:?} {why}"))
+    Refusal::identity(&format!("node id {id:?} {why}"))
 }
 
 /// Whether a text is a DNS-1123 label.
