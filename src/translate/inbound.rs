@@ -6,14 +6,15 @@ use super::unit::{InboundInputs, Inputs, Lifetime, Selection};
 use super::{listener as outbound, names, route};
 use crate::model::audience::Workload;
 use crate::model::destination::ConnectionPool;
-use crate::model::provenance::Provenance;
+use crate::model::problem::{Problem, Severity};
+use crate::model::provenance::{ObjectKey, Provenance};
 use crate::model::service::Protocol;
+use crate::model::sidecar::Ingress;
 use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
-use std::net::{IpAddr, Ipv4Addr};
 
 /// Selects what a workload listens on.
 pub fn select(world: &Tracked, workload: &Workload) -> Selection {
@@ -21,17 +22,32 @@ pub fn select(world: &Tracked, workload: &Workload) -> Selection {
     let Some(sidecar) = name.and_then(|name| world.sidecar(&workload.namespace, name)) else {
         return Selection::default();
     };
-    let proxied = sidecar.ingress.iter().filter(|ingress| ingress.protocol != Protocol::Udp);
-    let inputs = proxied.map(|ingress| InboundInputs {
+    let ingress = sidecar.ingress.iter().enumerate();
+    let (clashing, good): (Vec<_>, Vec<_>) = ingress.partition(|(_, ingress)| ingress.takes_its_own_endpoint());
+    let provenance = Provenance::from_iter([sidecar.reference()]);
+    let proxied = good.into_iter().filter(|(_, ingress)| ingress.protocol != Protocol::Udp);
+    let inputs = proxied.map(|(_, ingress)| InboundInputs {
         port: ingress.port,
         protocol: ingress.protocol,
-        bind: ingress.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        bind: ingress.address(),
         endpoint: ingress.endpoint,
-        provenance: Provenance::from_iter([sidecar.reference()]),
+        provenance: provenance.clone(),
     });
-    Selection::of_inputs(
-        inputs.flat_map(|inputs| [Inputs::InboundCluster(inputs.clone()), Inputs::InboundListener(inputs)]),
-    )
+    let inputs = inputs.flat_map(|inputs| [Inputs::InboundCluster(inputs.clone()), Inputs::InboundListener(inputs)]);
+    let problems = clashing.iter().map(|(at, ingress)| clash(sidecar.key(), *at, ingress)).collect();
+    Selection { inputs: inputs.collect(), problems, ..Selection::default() }
+}
+
+/// The listener would take the application's address: whoever comes first keeps the other out, or it calls itself.
+fn clash(object: &ObjectKey, at: usize, ingress: &Ingress) -> Problem {
+    let text = format!(
+        "without interception the listener on {}:{} would take the address {} of the application; give one of them \
+         another port or address",
+        ingress.address(),
+        ingress.port,
+        ingress.endpoint,
+    );
+    Problem { object: object.clone(), field: format!("spec.ingress[{at}]"), severity: Severity::Error, text }
 }
 
 /// Builds the cluster that leads to the application.
