@@ -36,8 +36,9 @@ lint: need-rustfmt need-clippy ## Formatting and clippy, warnings denied
 	@$(CALM) "clippy" cargo clippy --all-targets -- -D warnings
 
 .PHONY: golden
-golden: need-cargo ## Rewrite the golden files; read the difference before you commit it
+golden: need-cargo ## Rewrite the golden files and the page of fields; read the difference before you commit it
 	@CHANCERY_REWRITE=1 cargo test --test golden
+	@CHANCERY_REWRITE=1 cargo test --test docs fields
 
 .PHONY: descriptors
 descriptors: need-cargo ## Rebuild proto/envoy.fds and proto/maps.txt, byte for byte

@@ -240,3 +240,25 @@ async fn another_service_is_not_implemented() {
     let status = client.fetch_clusters(DiscoveryRequest::default()).await.expect_err("a refusal");
     assert_eq!(status.code(), Code::Unimplemented);
 }
+
+/// A client that reads nothing costs nothing: its stream sleeps until there is room to write, however long a response
+/// has been in flight.
+#[tokio::test]
+async fn a_client_that_does_not_read_does_not_keep_the_loop_busy() {
+    let stage = Stage::new().await;
+    let large = vec![7u8; 4 << 20];
+    stage.post(&[("a", &large)], None);
+    let client = Delta::open(&stage).await.expect("a stream");
+    stage.place().await;
+    for (kind, names) in [(Kind::Endpoint, &["x"][..]), (Kind::Listener, &[]), (Kind::Route, &["y"])] {
+        let resource_names_subscribe = names.iter().map(|name| (*name).to_owned()).collect();
+        let type_url = kind.type_url().to_owned();
+        client.send(DeltaDiscoveryRequest { type_url, resource_names_subscribe, ..Default::default() }).await;
+    }
+    // Longer than a response in flight is waited for.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let metrics = stage.metrics();
+    let turns = metrics.lines().filter(|line| line.starts_with("chancery_xds_stream_wakes_total"));
+    let turns: u64 = turns.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+    assert!((4..50).contains(&turns), "{turns} turns of the loop:\n{metrics}");
+}

@@ -70,7 +70,8 @@ fn policies() -> impl Strategy<Value = Change> {
             present(routes(NAMESPACES[namespace], ["a", "b"][name], &host, &to, generation))
         },
     );
-    let ports = proptest::sample::subsequence(vec![80u16, 8080], 0..=2);
+    // 9000 is bound to the very address of outbound listeners.
+    let ports = proptest::sample::subsequence(vec![80u16, 8080, 9000], 0..=2);
     let sidecars = (0..2usize, 0..2usize, any::<bool>(), ports).prop_map(|(namespace, name, all, ports)| {
         let selector: &[_] = if all { &[] } else { &[("version", "v1")] };
         present(sidecar(NAMESPACES[namespace], ["a", "b"][name], selector, &ports))
@@ -102,8 +103,8 @@ fn contents(layer: &Layer) -> Vec<String> {
             resource.name(),
             resource.version(),
             resource.body(),
-            resource.refs(),
-            resource.provenance(),
+            resource.refs().collect::<BTreeSet<_>>(),
+            resource.sources().collect::<BTreeSet<_>>(),
         )
     })
     .collect()
@@ -239,6 +240,24 @@ fn one_service_change_builds_more() {
     world.apply([present(service("shop", "b", &[(80, Protocol::Http)], 0))]);
     let outcome = engine.advance(&world, &Seats::default());
     assert_eq!(outcome.built, 3, "a cluster, its endpoints and a virtual host");
+}
+
+/// A hundred services on one port, five audiences, one route more: one virtual host is built and encoded.
+#[test]
+fn one_route_change_builds_one_virtual_host() {
+    let mut world = World::default();
+    for index in 0..100 {
+        world.apply([present(service("shop", &format!("s{index}"), &[(80, Protocol::Http)], 0))]);
+    }
+    let seated: BTreeSet<_> = (0..5).map(|index| proxy(&format!("team-{index}"), "client")).collect();
+    world.apply(seated.iter().map(|facts| present(pod(facts.namespace.as_str(), "client", &[]))));
+    let mut engine = Engine::default();
+    engine.advance(&world, &joined(&seated));
+    let host = service_key("shop", "s7").host();
+    world.apply([present(routes("shop", "s7", &host, &[(&host, None, 1)], 1))]);
+    let outcome = engine.advance(&world, &Seats::default());
+    assert_eq!(outcome.built, 1);
+    assert_eq!(outcome.recomputed.len(), 5, "selected once for each audience: {:?}", outcome.recomputed);
 }
 
 /// Rewriting an object without changing its meaning recomputes and posts nothing.

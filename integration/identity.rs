@@ -62,14 +62,30 @@ fn traffic_is_captured_unless_said_otherwise() {
 #[test]
 fn metadata_that_is_not_served_names_the_key_and_the_values_that_are() {
     let cases: [(&[(&str, &str)], &str); 2] = [
-        (&[("INTERCEPTION_MODE", "TPROXY")], "INTERCEPTION_MODE is \"TPROXY\"; REDIRECT and NONE are supported"),
+        (&[("INTERCEPTION_MODE", "TPROXY")], "INTERCEPTION_MODE: REDIRECT and NONE are supported, not \"TPROXY\""),
         (
             &[("INTERCEPTION_MODE", "NONE"), ("OUTBOUND_BIND", "localhost")],
-            "OUTBOUND_BIND is \"localhost\"; it has to be an IP address",
+            "OUTBOUND_BIND has to be an IP address; it is \"localhost\"",
         ),
     ];
     for (metadata, expected) in cases {
         let refusal = facts(&node(CART, metadata)).expect_err(expected).to_string();
         assert!(refusal.contains(expected), "{refusal}");
+    }
+}
+
+/// What a client says of itself may be of any length; what is told back and logged may not.
+#[test]
+fn a_refusal_is_short_whatever_the_client_says() {
+    let long = "x".repeat(3_000_000);
+    let ids = [format!("sidecar~{long}~cart-1.shop~shop.svc.cluster.local"), format!("{long}~10.0.0.1~a.b~b.svc.c")];
+    let nodes = ids.iter().map(|id| node(id, &[("INTERCEPTION_MODE", "NONE")]));
+    let metadata = [
+        node(CART, &[("INTERCEPTION_MODE", &long)]),
+        node(CART, &[("INTERCEPTION_MODE", "NONE"), ("OUTBOUND_BIND", &long)]),
+    ];
+    for node in nodes.chain(metadata) {
+        let refusal = facts(&node).expect_err("not a node that is served").to_string();
+        assert!(refusal.len() < 1_000, "{} bytes", refusal.len());
     }
 }

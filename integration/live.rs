@@ -10,6 +10,8 @@ mod mistakes;
 mod restarts;
 #[path = "live/routing.rs"]
 mod routing;
+#[path = "live/tutorial.rs"]
+mod tutorial;
 #[path = "live/warming.rs"]
 mod warming;
 

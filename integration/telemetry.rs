@@ -1,5 +1,8 @@
 //! Readiness and metrics, as an operator sees them.
 
+#[path = "telemetry/reference.rs"]
+mod reference;
+
 use chancery::telemetry::Metrics;
 use chancery::telemetry::logging::{Format, LoggingError, init};
 use chancery::telemetry::readiness::Readiness;

@@ -45,7 +45,7 @@ fn every_transcript_is_what_happens() {
     assert!(cases.len() >= 30, "only {} transcripts found", cases.len());
     let mut failures = String::new();
     for (path, text) in cases {
-        if std::env::var_os("REWRITE").is_some() {
+        if std::env::var_os("CHANCERY_REWRITE").is_some() {
             fs::write(&path, replay(&text).expect("a transcript that can be read")).expect("a writable folder");
         } else if let Err(difference) = compare(&text) {
             failures += &format!("{}: {difference}\n", path.display());

@@ -119,7 +119,7 @@ pub fn sidecar(namespace: &str, name: &str, selector: &[(&str, &str)], ports: &[
     let ingress = |port: &u16| Ingress {
         port: *port,
         protocol: Protocol::Http,
-        bind: None,
+        bind: port.is_multiple_of(3).then_some(Ipv4Addr::LOCALHOST.into()),
         endpoint: (Ipv4Addr::LOCALHOST, port + 10000).into(),
     };
     let value = Sidecar { selector: labels(selector), ingress: ports.iter().map(ingress).collect() };

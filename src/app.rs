@@ -2,6 +2,8 @@
 //!
 //! Only the command line uses it. When a task ends before it should, the process ends with its reason.
 
+mod problem_log;
+
 use crate::admin::{self, AdminContext};
 use crate::keeper;
 use crate::model::world::State;
@@ -123,6 +125,7 @@ impl House {
         house.task("keeper", ending(keeper::run(received, states)));
         house.task("publisher", ending(publisher::run(watched, sinks)));
         house.task("readiness watch", loaded(state.clone(), loading));
+        house.task("problem log", ending(problem_log::run(report.clone(), problem.clone())));
         let context = XdsContext {
             board,
             registry: registry.clone(),
@@ -155,9 +158,14 @@ async fn ending(task: impl Future<Output = ()>) -> Result<(), AppError> {
 
 /// Gives the token back when there is a World.
 async fn loaded(mut states: watch::Receiver<Option<State>>, token: Token) -> Result<(), AppError> {
-    if states.wait_for(Option::is_some).await.is_ok() {
+    let objects =
+        states.wait_for(Option::is_some).await.map(|state| state.as_ref().map_or(0, |state| state.world.len()));
+    if let Ok(objects) = objects {
         drop(token);
-        tracing::info!("ready");
+        match objects {
+            0 => tracing::warn!("ready, but there is no object in the folder"),
+            _ => tracing::info!(objects, "ready"),
+        }
         std::future::pending::<()>().await;
     }
     Ok(())

@@ -41,7 +41,7 @@ fn the_last_good_version_stays_and_is_named() {
     let broken = both().replace("host: one", "hots: one");
     assert_eq!(names(&put(&mut catalog, "x.yaml", &broken)), [""; 0]);
     let expected = [
-        "x.yaml:1: warning: DestinationRule shop/a: the version read before stays in effect",
+        "x.yaml:1: warning: DestinationRule shop/a: the version read before stays in effect until a restart",
         "x.yaml:6: error: DestinationRule shop/a: spec.host: must not be empty",
         "x.yaml:7: error: DestinationRule shop/a: spec.hots: unknown field",
     ];
@@ -93,9 +93,9 @@ fn a_slip_in_the_group_deletes_nothing() {
     put(&mut catalog, "x.yaml", &both());
     assert_eq!(names(&put(&mut catalog, "x.yaml", &both().replace("istio.io", "istio.oi"))), [""; 0]);
     assert!(
-        said(&catalog)
-            .iter()
-            .any(|line| line.contains("stays in effect: DestinationRule shop/a, DestinationRule shop/b"))
+        said(&catalog).iter().any(
+            |line| line.contains("stays in effect until a restart: DestinationRule shop/a, DestinationRule shop/b")
+        )
     );
     let other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: shop}\n";
     assert_eq!(names(&put(&mut catalog, "x.yaml", other)), ["-a", "-b"], "another kind is no slip");

@@ -103,6 +103,37 @@ async fn an_empty_folder_is_a_batch_too() {
     assert_eq!(Folder::with(&[]).await.1, [""; 0]);
 }
 
+/// Started while a file is being written: what is not read yet must not be taken for gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_batch_waits_for_a_file_that_is_being_written() {
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let root = temporary.path().join("config");
+    fs::create_dir(&root).expect("a folder");
+    let whole = format!("{}---\n{}", rule("a", "one"), rule("b", "one"));
+    let cut = whole.len() - 5;
+    fs::write(root.join("x.yaml"), format!("{}\n  x: [", &whole[..cut])).expect("a file");
+    let finish = {
+        let (path, whole) = (root.join("x.yaml"), whole.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            fs::write(path, whole).expect("a file");
+        })
+    };
+    let (_folder, mut first) = Folder::watch(temporary, root).await;
+    first.sort();
+    assert_eq!(first, ["a", "b"]);
+    finish.await.expect("written");
+}
+
+/// The control: a file that stays broken delays the first batch, but doesn't prevent it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_file_does_not_hold_the_first_batch_for_ever() {
+    let started = Instant::now();
+    let files = [("a.yaml", rule("a", "one")), ("x.yaml", "kind: [".to_owned())];
+    assert_eq!(Folder::with(&files).await.1, ["a"]);
+    assert!(started.elapsed() > Duration::from_secs(1), "it was not waited for");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_not_there_is_an_error_with_its_path() {
     let (sender, _batches) = mpsc::channel(1);

@@ -1,23 +1,12 @@
 //! Problems of every origin in one list: what the source says of files, and what translation says of objects.
 
 use super::AdminContext;
-use crate::source::finding::{Finding, Position};
+use crate::source::finding::Finding;
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// Everything that is wrong, sorted by file and line, each once.
 pub fn collect(context: &AdminContext) -> Vec<Finding> {
-    let report = context.reports.borrow().clone();
-    let problems = context.problems.borrow().clone();
-    let mut findings = report.findings();
-    findings.extend(problems.iter().cloned().map(|problem| {
-        let unknown = || Position { file: Path::new("").into(), line: None };
-        let position = report.locate(&problem.object, &problem.field).unwrap_or_else(unknown);
-        Finding::of(problem, position)
-    }));
-    findings.sort();
-    findings.dedup();
-    findings
+    Finding::all(&context.reports.borrow().clone(), &context.problems.borrow().clone())
 }
 
 /// A finding as JSON; what is unknown is left out.

@@ -4,8 +4,10 @@
 //! [`Analysis::add`]. It never stops at the first mistake.
 
 use super::{Done, FINDINGS};
+use crate::model::audience::{Interception, ProxyFacts};
 use crate::model::object::Object;
 use crate::model::problem::{Problem, Severity};
+use crate::model::provenance::ObjectKind;
 use crate::model::world::World;
 use crate::publish::Engine;
 use crate::snapshot::board::Seats;
@@ -42,7 +44,7 @@ impl AnalyzeArgs {
     pub fn run(self) -> Done {
         let mut analysis = analyze(read(&self.paths));
         let mut engine = Engine::default();
-        engine.advance(&analysis.world(), &Seats::default());
+        engine.advance(&analysis.world(), &Seats { joined: analysis.proxies(), ..Seats::default() });
         engine.problems().into_iter().for_each(|problem| analysis.add(problem));
         let code = if analysis.fails(self.fail_on) { FINDINGS } else { 0 };
         Done { text: analysis.to_string(), code }
@@ -103,6 +105,17 @@ impl Analysis {
         let mut world = World::default();
         world.apply(self.objects().map(|object| (object.key().clone(), Some(object.clone()))));
         world
+    }
+
+    /// A proxy for every Pod: some mistakes show only in what a proxy would be given.
+    fn proxies(&self) -> BTreeSet<ProxyFacts> {
+        let pods = self.objects().filter(|object| object.key().kind == ObjectKind::Pod).map(Object::key);
+        pods.map(|pod| ProxyFacts {
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            interception: Interception::default(),
+        })
+        .collect()
     }
 
     /// Adds a problem that was found when the objects were looked at together. Its place is looked up.

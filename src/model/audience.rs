@@ -189,11 +189,15 @@ impl Placement {
         served.into_values().collect()
     }
 
+    /// Where the workload listens itself, or its application does, no outbound listener may be.
     fn taken(sidecar: &Sidecar, interception: Interception) -> Vec<u16> {
         let Interception::None { bind } = interception else { return Vec::new() };
-        let mut ports: Vec<u16> =
-            sidecar.ingress.iter().filter(|ingress| ingress.bind == Some(bind)).map(|ingress| ingress.port).collect();
+        let own = sidecar.ingress.iter().filter(|ingress| ingress.address() == bind).map(|ingress| ingress.port);
+        let mut ports: Vec<u16> = own.collect();
+        let apps = sidecar.ingress.iter().map(|ingress| ingress.endpoint).filter(|app| app.ip() == bind);
+        ports.extend(apps.map(|app| app.port()));
         ports.sort_unstable();
+        ports.dedup();
         ports
     }
 

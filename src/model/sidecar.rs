@@ -2,14 +2,14 @@
 
 use super::labels::Labels;
 use super::service::Protocol;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A Sidecar.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Sidecar {
     /// `workloadSelector.labels`; empty means the whole namespace.
     pub selector: Labels,
-    /// `ingress`, in the order written; ports are unique per bind address.
+    /// `ingress`, in the order written; ports are unique.
     pub ingress: Vec<Ingress>,
 }
 
@@ -24,4 +24,17 @@ pub struct Ingress {
     pub bind: Option<IpAddr>,
     /// `defaultEndpoint`: where the application listens; absent means 127.0.0.1 and the same port.
     pub endpoint: SocketAddr,
+}
+
+impl Ingress {
+    /// The address listened on.
+    pub fn address(&self) -> IpAddr {
+        self.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// Whether the listener, really bound, would take the very address the application listens on.
+    pub fn takes_its_own_endpoint(&self) -> bool {
+        let same = self.address() == self.endpoint.ip() || self.address().is_unspecified();
+        same && self.port == self.endpoint.port()
+    }
 }

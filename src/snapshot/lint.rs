@@ -31,9 +31,16 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Examines what a change made and removed, given the layer after it.
+/// Examines what a change made and removed, given the layer after it. Domains and endpoints are not counted again: that
+/// would read every virtual host for the change of one, and translation gives each out once.
 pub fn changes(layer: &Layer, made: &[Arc<Resource>], removed: &BTreeSet<(Kind, Arc<str>)>) -> Vec<Violation> {
-    let mut found: Vec<_> = made.iter().flat_map(|resource| examine(layer, resource)).collect();
+    let mut found: Vec<_> = made.iter().flat_map(|resource| dangling(layer, resource)).collect();
+    found.extend(
+        made.iter()
+            .filter(|resource| resource.kind() == Kind::Listener)
+            .filter_map(|resource| equal_chains(resource).map(|text| violation(Kind::Listener, resource.name(), text))),
+    );
+    found.extend(made_twice(made));
     found.extend(removed.iter().flat_map(|(kind, name)| still_named(layer, *kind, name)));
     if made.iter().any(|resource| resource.kind() == Kind::Listener) {
         found.extend(same_address(layer.set(Kind::Listener).values()));
@@ -69,15 +76,30 @@ fn violation(kind: Kind, name: &Arc<str>, text: String) -> Violation {
 }
 
 fn examine(layer: &Layer, resource: &Resource) -> Vec<Violation> {
-    let dangling = resource.refs().iter().filter(|to| !layer.set(to.kind).contains_key(&to.name));
-    let mut texts: Vec<_> = dangling.map(|to| format!("names {} {}, which is not there", to.kind, to.name)).collect();
-    match resource.kind() {
-        Kind::Endpoint => texts.extend(duplicate_endpoint(resource)),
-        Kind::Listener => texts.extend(equal_chains(resource)),
-        Kind::Route => texts.extend(duplicate_domain(resource)),
-        Kind::Cluster | Kind::Secret => {}
-    }
-    texts.into_iter().map(|text| violation(resource.kind(), resource.name(), text)).collect()
+    let text = match resource.kind() {
+        Kind::Endpoint => duplicate_endpoint(resource),
+        Kind::Listener => equal_chains(resource),
+        Kind::Route => duplicate_domain(resource),
+        Kind::Cluster | Kind::Secret => None,
+    };
+    let found = text.map(|text| violation(resource.kind(), resource.name(), text));
+    dangling(layer, resource).chain(found).collect()
+}
+
+/// References that lead nowhere.
+fn dangling(layer: &Layer, resource: &Resource) -> impl Iterator<Item = Violation> {
+    let dangling = resource.refs().filter(|to| !layer.set(to.kind).contains_key(&to.name));
+    dangling.map(|to| {
+        let text = format!("names {} {}, which is not there", to.kind, to.name);
+        violation(resource.kind(), resource.name(), text)
+    })
+}
+
+/// Two resources of one name: which of them stays would be chance.
+fn made_twice(made: &[Arc<Resource>]) -> Vec<Violation> {
+    let mut seen = BTreeSet::new();
+    let twice = made.iter().filter(|resource| !seen.insert((resource.kind(), resource.name())));
+    twice.map(|resource| violation(resource.kind(), resource.name(), "was made twice".to_owned())).collect()
 }
 
 /// What still names a resource that was removed.
@@ -89,8 +111,7 @@ fn still_named(layer: &Layer, kind: Kind, name: &Arc<str>) -> Vec<Violation> {
         Kind::Listener => &[],
     };
     let names = |set: &Set| {
-        let names =
-            set.values().filter(|resource| resource.refs().iter().any(|to| to.kind == kind && to.name == *name));
+        let names = set.values().filter(|resource| resource.refs().any(|to| to.kind == kind && to.name == *name));
         names
             .map(|resource| {
                 violation(resource.kind(), resource.name(), format!("names {kind} {name}, which was removed"))

@@ -5,7 +5,7 @@
 use super::canonical::canonical;
 use super::kind::Kind;
 use super::wire;
-use crate::model::provenance::Provenance;
+use crate::model::provenance::{ObjectRef, Provenance};
 use bytes::Bytes;
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
@@ -94,7 +94,8 @@ impl Hash for Fragment {
     }
 }
 
-/// An encoded resource. Shared, never changed.
+/// An encoded resource. Shared, never changed. Equal are resources of one kind, name and content that the same objects
+/// shaped.
 #[derive(Clone, Debug)]
 pub struct Resource {
     kind: Kind,
@@ -124,16 +125,9 @@ impl Resource {
         provenance: Provenance,
     ) -> Self {
         let mut body = encode(head);
-        let mut refs = Vec::new();
-        let mut sources = provenance.refs().to_vec();
-        for fragment in &fragments {
-            body.extend_from_slice(&fragment.entry);
-            refs.extend_from_slice(&fragment.refs);
-            sources.extend_from_slice(fragment.provenance.refs());
-        }
-        refs.sort();
-        refs.dedup();
-        let whole = Self::of_bytes(kind, name, &body, refs, sources.into_iter().collect());
+        body.reserve(fragments.iter().map(|fragment| fragment.entry.len()).sum());
+        fragments.iter().for_each(|fragment| body.extend_from_slice(&fragment.entry));
+        let whole = Self::of_bytes(kind, name, &body, Vec::new(), provenance);
         Self { fragments: fragments.into(), ..whole }
     }
 
@@ -173,15 +167,16 @@ impl Resource {
         self.entry.slice(self.any_at..)
     }
 
-    /// What it refers to, sorted, each once: clusters a route names, routes a listener names, endpoints and secrets a
-    /// cluster names.
-    pub fn refs(&self) -> &[Ref] {
-        &self.refs
+    /// What it refers to: clusters a route names, routes a listener names, endpoints and secrets a cluster names. What
+    /// several of its fragments refer to comes several times.
+    pub fn refs(&self) -> impl Iterator<Item = &Ref> {
+        self.refs.iter().chain(self.fragments.iter().flat_map(|fragment| fragment.refs.iter()))
     }
 
-    /// The objects that shaped it.
-    pub fn provenance(&self) -> &Provenance {
-        &self.provenance
+    /// The objects that shaped it; one that shaped several of its fragments comes several times.
+    pub fn sources(&self) -> impl Iterator<Item = &ObjectRef> {
+        let fragments = self.fragments.iter().flat_map(|fragment| fragment.provenance.refs());
+        self.provenance.refs().iter().chain(fragments)
     }
 
     /// The fragments it is made of; empty for most kinds.
@@ -204,6 +199,16 @@ impl Resource {
             take_head(&mut rest);
         }
         rest
+    }
+}
+
+impl PartialEq for Resource {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version
+            && self.kind == other.kind
+            && self.name == other.name
+            && self.provenance == other.provenance
+            && self.fragments == other.fragments
     }
 }
 

@@ -96,13 +96,3 @@ fn changed(old: &Set, new: &Set, names: &mut BTreeSet<Arc<str>>) {
         }
     }
 }
-
-impl PartialEq for Resource {
-    /// Equal name, kind, content and provenance.
-    fn eq(&self, other: &Self) -> bool {
-        self.version() == other.version()
-            && self.kind() == other.kind()
-            && self.name() == other.name()
-            && self.provenance() == other.provenance()
-    }
-}

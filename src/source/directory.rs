@@ -171,6 +171,11 @@ impl Directory {
         self.catalog.set_missing(reason.map(|reason| (self.root.as_path().into(), reason)));
     }
 
+    /// Whether some file may hold more than was understood of it.
+    pub fn is_partial(&self) -> bool {
+        self.catalog.is_partial() || !self.unreadable.is_empty()
+    }
+
     /// What is wrong with the files now.
     pub fn report(&self) -> &Report {
         self.catalog.report()

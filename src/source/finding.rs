@@ -103,7 +103,10 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: ", self.position, self.note.severity)?;
+        if !self.position.file.as_os_str().is_empty() {
+            write!(f, "{}: ", self.position)?;
+        }
+        write!(f, "{}: ", self.note.severity)?;
         for part in [&self.subject.to_string(), &self.note.field] {
             if !part.is_empty() {
                 write!(f, "{part}: ")?;

@@ -18,6 +18,7 @@ pub struct XdsMetrics {
     requests: IntCounterVec,
     refusals: IntCounterVec,
     stream_ends: IntCounterVec,
+    stream_wakes: IntCounterVec,
     change_to_ack: Histogram,
 }
 
@@ -36,6 +37,7 @@ impl XdsMetrics {
             requests: counters("chancery_xds_requests_total", "Requests received.", &["type", "outcome"]),
             refusals: counters("chancery_xds_refusals_total", "Streams refused.", &["reason"]),
             stream_ends: counters("chancery_xds_stream_ends_total", "Streams ended.", &["reason"]),
+            stream_wakes: counters("chancery_xds_stream_wakes_total", "Turns of streams' loops.", &["event"]),
             change_to_ack: Histogram::with_opts(buckets).expect("a valid name"),
         };
         metrics.enter(registry);
@@ -43,8 +45,9 @@ impl XdsMetrics {
     }
 
     fn enter(&self, registry: &Registry) {
-        let counters = [&self.responses, &self.response_bytes, &self.requests, &self.refusals, &self.stream_ends];
-        for counter in counters {
+        let counters = [&self.responses, &self.response_bytes, &self.requests];
+        let streams = [&self.refusals, &self.stream_ends, &self.stream_wakes];
+        for counter in counters.into_iter().chain(streams) {
             registry.register(Box::new(counter.clone())).expect("each name is registered once");
         }
         registry.register(Box::new(self.streams.clone())).expect("each name is registered once");
@@ -76,6 +79,11 @@ impl XdsMetrics {
     /// A stream has ended.
     pub fn stream_ended(&self, reason: &str) {
         self.stream_ends.with_label_values(&[reason]).inc();
+    }
+
+    /// A stream's loop has something to do: request, snapshot, timer, writable, gone or shutdown.
+    pub fn stream_woke(&self, event: &str) {
+        self.stream_wakes.with_label_values(&[event]).inc();
     }
 
     /// A client has acknowledged a change seen `age` ago.

@@ -63,7 +63,15 @@ fn host_problem(world: &Tracked, object: &Stored<VirtualService>, index: usize, 
         let text = format!("{} is older and routes the host {host} in this namespace", older.key());
         return Some(problem(object.key(), field, Severity::Error, text));
     }
-    short_reach(object.key(), field, &service)
+    no_http(object, &field, &service).or_else(|| short_reach(object.key(), field, &service))
+}
+
+/// Routes for HTTP where nothing speaks it.
+fn no_http(object: &Stored<VirtualService>, field: &str, service: &Service) -> Option<Problem> {
+    let may_be = |protocol| matches!(protocol, Protocol::Http | Protocol::Http2 | Protocol::Unnamed);
+    let none = !object.http.is_empty() && !service.ports.iter().any(|port| may_be(port.protocol));
+    let text = format!("no port of {} speaks HTTP, so spec.http has no effect for it", service.host);
+    none.then(|| problem(object.key(), field.to_owned(), Severity::Warning, text))
 }
 
 /// A rule for a host that no Service has.

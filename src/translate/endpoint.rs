@@ -53,7 +53,7 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
             inputs.push(Inputs::Endpoints(choice.resolve(
                 cluster,
                 &slices,
-                if subset.is_some() { &rules } else { &[] },
+                if subset.is_some() || !choice.list_unready { &rules } else { &[] },
             )));
         }
     }
@@ -77,43 +77,49 @@ impl Choice<'_> {
         let mut sources: Vec<ObjectRef> = vec![self.service.reference()];
         sources.extend(rules.iter().map(|rule| rule.reference()));
         for slice in slices {
-            if self.take(slice, &mut found) {
-                sources.push(slice.reference());
-            }
+            self.take(slice, &mut found, &mut sources);
         }
         let mut endpoints: Vec<_> = found.into_values().collect();
         endpoints.sort();
         EndpointInputs { cluster, endpoints, provenance: sources.into_iter().collect() }
     }
 
-    /// Takes what is wanted from a slice; returns whether there was anything.
-    fn take(&self, slice: &EndpointSlice, found: &mut BTreeMap<SocketAddr, ResolvedEndpoint>) -> bool {
-        let Some((_, port)) = slice.ports.iter().find(|(name, _)| *name == self.port.name) else { return false };
-        let mut taken = false;
-        for endpoint in slice.endpoints.iter().filter(|endpoint| self.wants(endpoint)) {
+    /// Takes what is wanted from a slice, and notes the slice and the Pods that decided it.
+    fn take(
+        &self,
+        slice: &Stored<EndpointSlice>,
+        found: &mut BTreeMap<SocketAddr, ResolvedEndpoint>,
+        sources: &mut Vec<ObjectRef>,
+    ) {
+        let Some((_, port)) = slice.ports.iter().find(|(name, _)| *name == self.port.name) else { return };
+        let mut pods = Vec::new();
+        let taken = slice.endpoints.iter().filter(|endpoint| self.wants(endpoint, &mut pods));
+        let mut some = false;
+        for endpoint in taken {
             let address = SocketAddr::new(endpoint.address, *port);
             let healthy = self.is_ready(endpoint);
             let zone = endpoint.zone.clone().unwrap_or_else(|| "".into());
             // An address may stand in two slices while Kubernetes moves it: it is ready if either says so.
             let entry = found.entry(address).or_insert(ResolvedEndpoint { zone, address, healthy });
             entry.healthy |= healthy;
-            taken = true;
+            some = true;
         }
-        taken
+        sources.extend(some.then(|| slice.reference()));
+        sources.extend(pods);
     }
 
     fn is_ready(&self, endpoint: &Endpoint) -> bool {
         endpoint.ready || (self.service.publish_not_ready && !endpoint.terminating)
     }
 
-    fn wants(&self, endpoint: &Endpoint) -> bool {
+    /// Whether an endpoint belongs to the cluster; where its Pod decides, the Pod goes to `pods`.
+    fn wants(&self, endpoint: &Endpoint, pods: &mut Vec<ObjectRef>) -> bool {
         let listed = self.is_ready(endpoint) || (self.list_unready && !endpoint.terminating);
-        listed && self.labels.is_none_or(|labels| self.has_labels(endpoint, labels))
-    }
-
-    fn has_labels(&self, endpoint: &Endpoint, labels: &Labels) -> bool {
+        let Some(labels) = self.labels.filter(|_| listed) else { return listed };
         let pod = endpoint.pod.as_ref().and_then(|pod| self.world.pod(&self.service.key.namespace, pod));
-        pod.is_some_and(|pod| selects(labels, &pod.labels))
+        let selected = pod.filter(|pod| selects(labels, &pod.labels));
+        pods.extend(selected.iter().map(|pod| pod.reference()));
+        selected.is_some()
     }
 }
 

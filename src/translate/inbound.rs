@@ -10,7 +10,8 @@ use super::{listener as outbound, names, route};
 use crate::model::audience::Workload;
 use crate::model::destination::ConnectionPool;
 use crate::model::object::Stored;
-use crate::model::provenance::Provenance;
+use crate::model::problem::{Problem, Severity};
+use crate::model::provenance::{ObjectKey, Provenance};
 use crate::model::service::Protocol;
 use crate::model::sidecar::{Ingress, Sidecar};
 use crate::model::tracked::Tracked;
@@ -19,7 +20,6 @@ use crate::snapshot::resource::{Ref, Resource};
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::config::listener::v3::FilterChain;
-use std::net::{IpAddr, Ipv4Addr};
 
 /// Selects what a workload listens on.
 pub fn select(world: &Tracked, workload: &Workload) -> Selection {
@@ -28,20 +28,42 @@ pub fn select(world: &Tracked, workload: &Workload) -> Selection {
     if let Some(capture) = &workload.captured {
         return captured::select(world, capture, sidecar.as_ref());
     }
-    let inputs = sidecar.iter().flat_map(|sidecar| ingress(sidecar));
-    Selection::of_inputs(
-        inputs.flat_map(|inputs| [Inputs::InboundCluster(inputs.clone()), Inputs::InboundListener(inputs)]),
-    )
+    sidecar.map(|sidecar| bound(&sidecar)).unwrap_or_default()
+}
+
+/// Without interception: what the Sidecar says, but for listeners that would take their application's address.
+fn bound(sidecar: &Stored<Sidecar>) -> Selection {
+    let clashing = sidecar.ingress.iter().enumerate().filter(|(_, ingress)| ingress.takes_its_own_endpoint());
+    let problems = clashing.map(|(at, ingress)| clash(sidecar.key(), at, ingress)).collect();
+    let good = sidecar.ingress.iter().filter(|ingress| !ingress.takes_its_own_endpoint());
+    let inputs = said(sidecar, good);
+    let inputs = inputs.flat_map(|inputs| [Inputs::InboundCluster(inputs.clone()), Inputs::InboundListener(inputs)]);
+    Selection { inputs: inputs.collect(), problems, ..Selection::default() }
+}
+
+/// The listener would take the application's address: whoever comes first keeps the other out, or it calls itself.
+fn clash(object: &ObjectKey, at: usize, ingress: &Ingress) -> Problem {
+    let text = format!(
+        "without interception the listener on {}:{} would take the address {} of the application; give one of them \
+         another port or address",
+        ingress.address(),
+        ingress.port,
+        ingress.endpoint,
+    );
+    Problem { object: object.clone(), field: format!("spec.ingress[{at}]"), severity: Severity::Error, text }
 }
 
 /// What a Sidecar says is listened on.
-fn ingress(sidecar: &Stored<Sidecar>) -> impl Iterator<Item = InboundInputs> {
-    let proxied = sidecar.ingress.iter().filter(|ingress| ingress.protocol != Protocol::Udp);
+fn said<'s>(
+    sidecar: &Stored<Sidecar>,
+    ingress: impl Iterator<Item = &'s Ingress>,
+) -> impl Iterator<Item = InboundInputs> {
     let provenance = Provenance::from_iter([sidecar.reference()]);
-    proxied.map(move |ingress: &Ingress| InboundInputs {
+    let proxied = ingress.filter(|ingress| ingress.protocol != Protocol::Udp);
+    proxied.map(move |ingress| InboundInputs {
         port: ingress.port,
         protocol: ingress.protocol,
-        bind: ingress.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        bind: ingress.address(),
         endpoint: Some(ingress.endpoint),
         provenance: provenance.clone(),
     })

@@ -90,7 +90,7 @@ fn taken(claim: &Claim, bind: IpAddr, port: u16) -> Problem {
         object: claim.service.key().clone(),
         field: "spec.ports".to_owned(),
         severity: Severity::Warning,
-        text: format!("port {port} is not reachable from workloads whose own Sidecar ingress listens on {bind}:{port}"),
+        text: format!("port {port} is not reachable from workloads that listen on {bind}:{port} themselves"),
     }
 }
 

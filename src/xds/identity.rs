@@ -68,7 +68,7 @@ fn interception(node: &Node) -> Result<Interception, Refusal> {
     }
     let Some(bind) = metadata(node, OUTBOUND_BIND) else { return Ok(Interception::default()) };
     let bind = bind.parse().map_err(|_| {
-        Refusal::Identity(format!("node metadata {OUTBOUND_BIND} is {bind:?}; it has to be an IP address"))
+        Refusal::identity(&format!("node metadata {OUTBOUND_BIND} has to be an IP address; it is {bind:?}"))
     })?;
     Ok(Interception::None { bind })
 }
@@ -78,7 +78,7 @@ fn server_first(node: &Node) -> Result<Vec<u16>, Refusal> {
     let ports: Result<BTreeSet<u16>, _> = text.split(',').map(|port| port.trim().parse()).collect();
     match ports {
         Ok(ports) if ports.len() <= MAX_SERVER_FIRST && !ports.contains(&0) => Ok(ports.into_iter().collect()),
-        _ => Err(Refusal::Identity(format!(
+        _ => Err(Refusal::identity(&format!(
             "node metadata {SERVER_FIRST_PORTS} has to be at most {MAX_SERVER_FIRST} ports, separated by commas",
         ))),
     }
@@ -92,13 +92,13 @@ fn metadata<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
 }
 
 fn unsupported(mode: &str) -> Refusal {
-    Refusal::Identity(format!("node metadata {INTERCEPTION_MODE} is {mode:?}; REDIRECT and NONE are supported"))
+    Refusal::identity(&format!("node metadata {INTERCEPTION_MODE}: REDIRECT and NONE are supported, not {mode:?}"))
 }
 
 fn refused(node: &Node, why: &str) -> Refusal {
     const SHOWN: usize = 300;
     let id: String = node.id.chars().take(SHOWN).collect();
-    Refusal::Identity(format!("node id {id:?} {why}"))
+    Refusal::identity(&format!("node id {id:?} {why}"))
 }
 
 /// Whether a text is a DNS-1123 label.

@@ -1,6 +1,7 @@
 //! Why the server ends a stream: a sentence for the client, a gRPC code, and a label for the metrics.
 
 use crate::snapshot::kind::Kind;
+use std::time::Duration;
 use thiserror::Error;
 use tonic::Code;
 
@@ -48,12 +49,27 @@ pub enum Refusal {
     /// The proxy's Pod did not appear in time, or nothing was computed for it.
     #[error("{0}")]
     Unknown(String),
+    /// Nobody said who asks in time.
+    #[error("no request came within {0:?}")]
+    Silent(Duration),
     /// The server is going away.
     #[error("the server is shutting down")]
     ShuttingDown,
 }
 
+/// How much of what a client wrote is told back or logged, in characters.
+const SHOWN: usize = 800;
+
 impl Refusal {
+    /// The node is not one this server configures. What it says about itself may be of any length; `text` is cut.
+    pub fn identity(text: &str) -> Self {
+        let mut shown: String = text.chars().take(SHOWN).collect();
+        if shown.len() < text.len() {
+            shown.push_str(" ... (cut)");
+        }
+        Refusal::Identity(shown)
+    }
+
     /// The gRPC status code that ends the stream.
     pub fn code(&self) -> Code {
         match self {
@@ -62,6 +78,7 @@ impl Refusal {
                 Code::ResourceExhausted
             }
             Refusal::Garbage(_) => Code::Internal,
+            Refusal::Silent(_) => Code::DeadlineExceeded,
             Refusal::NotReady(_) | Refusal::Unknown(_) | Refusal::ShuttingDown => Code::Unavailable,
         }
     }
@@ -78,6 +95,7 @@ impl Refusal {
             Refusal::Garbage(_) => "garbage",
             Refusal::NotReady(_) => "not_ready",
             Refusal::Unknown(_) => "unknown_proxy",
+            Refusal::Silent(_) => "silent",
             Refusal::ShuttingDown => "shutdown",
         }
     }

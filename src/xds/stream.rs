@@ -29,7 +29,10 @@ use tracing::{debug, info, warn};
 /// How long the end of a stream may take to be handed to the connection.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What an operator can set about the xDS server.
+/// How long a stream may be open before it says who asks.
+const FIRST_REQUEST: Duration = Duration::from_secs(30);
+
+/// Limits of the xDS server.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// How long a proxy whose Pod is not known waits before its stream is ended; 10 s by default.
@@ -67,6 +70,19 @@ enum Event<'a> {
     Shutdown,
 }
 
+impl Event<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Event::Request(_) => "request",
+            Event::Snapshot(_) => "snapshot",
+            Event::Timer => "timer",
+            Event::Writable(_) => "writable",
+            Event::Gone => "gone",
+            Event::Shutdown => "shutdown",
+        }
+    }
+}
+
 /// Why a stream ends.
 enum End {
     /// The client has finished, and is told so.
@@ -101,7 +117,7 @@ pub struct Stream {
     peer: Option<SocketAddr>,
     session: SharedSession,
     member: Option<Member>,
-    /// When the wait for a first snapshot is over; none once it has arrived.
+    /// When the wait for a first request, and then for a first snapshot, is over; none once that has arrived.
     patience: Option<Instant>,
     /// Whether the session may have something to send.
     wants_to_write: bool,
@@ -111,7 +127,8 @@ impl Stream {
     /// A stream that has just opened.
     pub fn new(context: Arc<XdsContext>, wire: Wire, peer: Option<SocketAddr>) -> Self {
         let session = SharedSession::new(Session::new(wire));
-        Self { context, wire, peer, session, member: None, patience: None, wants_to_write: false }
+        let patience = Some(Instant::now() + FIRST_REQUEST);
+        Self { context, wire, peer, session, member: None, patience, wants_to_write: false }
     }
 
     /// Runs until either side ends it.
@@ -144,8 +161,7 @@ impl Stream {
         outgoing: &'a mpsc::Sender<Outgoing>,
         shutdown: &CancellationToken,
     ) -> Event<'a> {
-        let deadline =
-            [self.session.lock().deadline().map(Instant::from_std), self.patience].into_iter().flatten().min();
+        let deadline = [self.session_deadline(), self.patience].into_iter().flatten().min();
         tokio::select! {
             () = shutdown.cancelled() => Event::Shutdown,
             () = outgoing.closed() => Event::Gone,
@@ -156,7 +172,14 @@ impl Stream {
         }
     }
 
+    /// When the session has to be asked again. While it has something to send, room to write wakes it, not time: a client
+    /// that does not read would be waited for with a deadline that has passed.
+    fn session_deadline(&self) -> Option<Instant> {
+        if self.wants_to_write { None } else { self.session.lock().deadline().map(Instant::from_std) }
+    }
+
     fn handle(&mut self, event: Event<'_>) -> Result<(), End> {
+        self.context.metrics.xds.stream_woke(event.name());
         match event {
             Event::Request(Ok(Some(request))) => self.on_request(&request).map_err(End::Refused)?,
             Event::Request(Ok(None)) => return Err(End::Finished),
@@ -212,8 +235,10 @@ impl Stream {
     }
 
     fn on_timer(&mut self) -> Result<(), Refusal> {
-        let over = self.patience.is_some_and(|patience| patience <= Instant::now());
-        let Some(member) = self.member.as_ref().filter(|_| over) else { return Ok(()) };
+        if self.patience.is_none_or(|patience| patience > Instant::now()) {
+            return Ok(());
+        }
+        let Some(member) = &self.member else { return Err(Refusal::Silent(FIRST_REQUEST)) };
         let ProxyFacts { namespace, pod, .. } = &member.facts;
         let waited = self.context.options.pod_wait;
         Err(Refusal::Unknown(if member.seat.is_placed() {

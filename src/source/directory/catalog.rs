@@ -46,6 +46,8 @@ struct State {
     /// Hash of the bytes `held` was read from; none if they could not be read since.
     digest: Option<u128>,
     held: BTreeMap<ObjectKey, Held>,
+    /// Whether the file may hold more than was understood of it.
+    partial: bool,
 }
 
 /// One object of a file.
@@ -75,6 +77,11 @@ impl Catalog {
     /// Whether that file is known.
     pub fn knows(&self, path: &Path) -> bool {
         self.files.contains_key(path)
+    }
+
+    /// Whether some file may hold more than was understood of it: it is being written, or broken.
+    pub fn is_partial(&self) -> bool {
+        self.files.values().any(|state| state.partial)
     }
 
     /// What is wrong now.
@@ -128,8 +135,10 @@ impl Catalog {
                     self.files.insert(path, before);
                     return;
                 }
-                let (held, findings) = merge(&path, file::load(&path, &bytes), &before.held);
-                (State { digest, held }, findings)
+                let loaded = file::load(&path, &bytes);
+                let partial = !loaded.complete;
+                let (held, findings) = merge(&path, loaded, &before.held);
+                (State { digest, held, partial }, findings)
             }
             Update::Settings => (State::default(), vec![settings(&path)]),
             Update::Unreadable(reason) => {
@@ -252,7 +261,7 @@ fn unreadable(path: &Arc<Path>, reason: &str, before: &State) -> (State, Vec<Fin
     let mut findings = vec![file_finding(path, Severity::Error, format!("can't be read: {reason}"))];
     let in_effect = before.held.iter().filter(|(_, held)| held.object.is_some());
     findings.extend(kept_finding(path, in_effect.map(|(key, _)| key)));
-    (State { digest: None, held: before.held.clone() }, findings)
+    (State { digest: None, held: before.held.clone(), partial: true }, findings)
 }
 
 fn kept_finding<'k>(path: &Arc<Path>, objects: impl Iterator<Item = &'k ObjectKey>) -> Option<Finding> {

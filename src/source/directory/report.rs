@@ -1,9 +1,11 @@
 //! What is wrong with the files of a source, and where each object stands. A shared, immutable value.
 
+use crate::model::problem::Problem;
 use crate::model::provenance::ObjectKey;
 use crate::source::finding::{Finding, Position};
 use crate::source::yaml::marks::Marks;
 use imbl::OrdMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,5 +32,20 @@ impl Report {
     pub fn locate(&self, object: &ObjectKey, field: &str) -> Option<Position> {
         let (file, marks) = self.places.get(object)?;
         Some(Position { file: file.clone(), line: marks.as_ref().map(|marks| marks.locate(field)) })
+    }
+}
+
+impl Finding {
+    /// What a report says of files and what `problems` say of objects, in one list: sorted, each once.
+    pub fn all(report: &Report, problems: &BTreeSet<Problem>) -> Vec<Finding> {
+        let mut findings = report.findings();
+        findings.extend(problems.iter().cloned().map(|problem| {
+            let unknown = || Position { file: Path::new("").into(), line: None };
+            let position = report.locate(&problem.object, &problem.field).unwrap_or_else(unknown);
+            Finding::of(problem, position)
+        }));
+        findings.sort();
+        findings.dedup();
+        findings
     }
 }

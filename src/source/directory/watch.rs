@@ -25,6 +25,9 @@ const GRACE: Duration = Duration::from_millis(200);
 const FILLING: Duration = Duration::from_secs(3);
 /// How often the folder itself is looked at: a symlink on the way to it may point elsewhere, which no event says.
 const IDLE: Duration = Duration::from_secs(2);
+/// How long the first batch waits while a file may hold more than was understood of it: whatever is left out of the first
+/// batch is taken for gone by everybody who knew it from an earlier process.
+const FIRST_LOAD: Duration = Duration::from_secs(3);
 /// How soon a folder that went away is looked for again, at first.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 
@@ -76,6 +79,8 @@ struct Worker {
     settled: Instant,
     /// The report sent last, and its revision.
     report: (Arc<Report>, u64),
+    /// Until the first batch is sent: what it will hold, and when it is sent at the latest.
+    first: Option<(Vec<Change>, Instant)>,
 }
 
 /// The receiver is gone: nobody needs us any more.
@@ -91,7 +96,8 @@ impl Worker {
         let directory = Directory::new(root);
         let (away, report) = (BTreeMap::new(), (Arc::default(), 0));
         let settled = Instant::now();
-        Self { directory, signals, batches, reports, watch: None, away, retry: FIRST_RETRY, settled, report }
+        let first = Some((Vec::new(), settled + FIRST_LOAD));
+        Self { directory, signals, batches, reports, watch: None, away, retry: FIRST_RETRY, settled, report, first }
     }
 
     fn run(mut self) -> Result<(), DirectoryError> {
@@ -100,7 +106,7 @@ impl Worker {
         self.rewatch()?;
         let files = self.directory.files()?;
         let (changes, _) = self.directory.read(files);
-        let mut sent = self.send(changes, at, true);
+        let mut sent = self.send(changes, at);
         while sent.is_ok() {
             let pending = self.signals.wait(self.deadline());
             if pending.stop {
@@ -114,14 +120,15 @@ impl Worker {
     fn deadline(&self) -> Instant {
         let now = Instant::now();
         let idle = now + if self.watch.is_some() { IDLE } else { self.retry };
-        self.away.values().min().map_or(idle, |away| idle.min(*away))
+        let first = self.first.iter().map(|(_, latest)| latest);
+        self.away.values().chain(first).min().map_or(idle, |next| idle.min(*next))
     }
 
     fn turn(&mut self, pending: Pending) -> Result<(), Abandoned> {
         let at = pending.since.unwrap_or_else(Instant::now);
         let rescan = match self.attend() {
             Some(moved) => moved || pending.rescan,
-            None => return self.send(Vec::new(), at, false),
+            None => return self.send(Vec::new(), at),
         };
         let mut files: BTreeSet<Arc<Path>> = pending.files.into_iter().map(Arc::from).collect();
         if rescan {
@@ -136,7 +143,7 @@ impl Worker {
         let (mut changes, gone) = self.directory.read(files.iter().cloned());
         self.away.retain(|path, _| gone.contains(path) || !files.contains(path));
         changes.extend(self.bury(gone));
-        self.send(changes, at, false)
+        self.send(changes, at)
     }
 
     /// Notes files that are away, and forgets those that were away long enough, unless the folder is going as a whole.
@@ -193,17 +200,23 @@ impl Worker {
         Ok(())
     }
 
-    fn send(&mut self, changes: Vec<Change>, at: Instant, always: bool) -> Result<(), Abandoned> {
+    fn send(&mut self, mut changes: Vec<Change>, at: Instant) -> Result<(), Abandoned> {
         let revision = self.directory.revision();
         if revision != self.report.1 {
             self.report = (Arc::new(self.directory.report().clone()), revision);
             self.reports.send_replace(self.report.0.clone());
         }
-        if changes.is_empty() && !always {
+        if let Some((mut first, latest)) = self.first.take() {
+            first.append(&mut changes);
+            if self.directory.is_partial() && Instant::now() < latest {
+                self.first = Some((first, latest));
+                return Ok(());
+            }
+            changes = first;
+        } else if changes.is_empty() {
             return Ok(());
         }
-        let batch = Batch { changes, at };
-        self.batches.blocking_send(batch).map_err(|_| Abandoned)
+        self.batches.blocking_send(Batch { changes, at }).map_err(|_| Abandoned)
     }
 }
 

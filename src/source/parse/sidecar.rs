@@ -47,15 +47,9 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Sidecar> {
     for (at, listener) in spec.ingress.into_iter().enumerate() {
         let path = marks::index("spec.ingress", at);
         let Some(listener) = listener.parse(&path, notes) else { continue };
-        let clash = |other: &Ingress| {
-            other.port == listener.port
-                && (other.bind == listener.bind || other.bind.is_none() || listener.bind.is_none())
-        };
-        if ingress.iter().any(clash) {
-            notes.error(
-                format!("{path}.port.number"),
-                format!("the port {} is there twice for one address", listener.port),
-            );
+        // Also for another address: the cluster that leads to the application is named for the port alone.
+        if ingress.iter().any(|other| other.port == listener.port) {
+            notes.error(format!("{path}.port.number"), format!("the port {} is there twice", listener.port));
         }
         ingress.push(listener);
     }

@@ -4,7 +4,7 @@
 //! Its listener filters never follow from the ports: a change of listener filters closes every connection of the
 //! listener, a change of chains only those of the chain. Where a workload speaks first its proxy says so at start.
 
-use super::{http, ingress};
+use super::{http, said};
 use crate::model::audience::{Captured, Served};
 use crate::model::object::Stored;
 use crate::model::provenance::Provenance;
@@ -26,7 +26,7 @@ const SPEAKS_FIRST: [u16; 6] = [25, 110, 143, 587, 3306, 27017];
 
 /// Selects the listener and its clusters: for the ports of the Sidecar's ingress, else for those Services lead to.
 pub fn select(world: &Tracked, captured: &Captured, sidecar: Option<&Stored<Sidecar>>) -> Selection {
-    let said = sidecar.into_iter().flat_map(ingress);
+    let said = sidecar.into_iter().flat_map(|sidecar| said(sidecar, sidecar.ingress.iter()));
     let served = captured.served.iter().filter_map(|served| original(world, served));
     let ports: Vec<InboundInputs> = said.chain(served).collect();
     let provenance = ports.iter().flat_map(|inputs| inputs.provenance.refs().iter().cloned()).collect();
