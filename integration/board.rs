@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 fn facts() -> ProxyFacts {
-    ProxyFacts { namespace: "shop".into(), pod: "client".into(), interception: Interception::default() }
+    ProxyFacts::new("shop".into(), "client".into(), Interception::default())
 }
 
 fn placement(sidecar: Option<&str>) -> Placement {
@@ -22,7 +22,10 @@ fn placement(sidecar: Option<&str>) -> Placement {
         families: Families::of(&[]),
         taken: vec![],
     };
-    Placement { audience, workload: Workload { namespace: "shop".into(), sidecar: sidecar.map(Into::into) } }
+    Placement {
+        audience,
+        workload: Workload { namespace: "shop".into(), sidecar: sidecar.map(Into::into), captured: None },
+    }
 }
 
 fn layer(name: &str) -> Arc<Layer> {

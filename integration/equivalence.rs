@@ -4,6 +4,8 @@
 mod worlds;
 
 use chancery::model::audience::{ProxyFacts, Subject};
+use chancery::model::exports::Exports;
+use chancery::model::mesh::Mesh;
 use chancery::model::name::Host;
 use chancery::model::provenance::ObjectKind;
 use chancery::model::service::Protocol;
@@ -17,7 +19,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use worlds::{key, pod, present, proxy, routes, rule, service, service_key, sidecar, slice};
+use std::time::Duration;
+use worlds::{
+    NODES, exports, key, mesh, node, pod, present, proxy, routes, rule, service, service_key, sidecar, slice,
+};
 
 const NAMESPACES: [&str; 2] = ["shop", "bank"];
 const SERVICES: [&str; 3] = ["web", "api", "db"];
@@ -42,7 +47,7 @@ fn services() -> impl Strategy<Value = Change> {
     let protocol =
         prop_oneof![Just(Protocol::Http), Just(Protocol::Http2), Just(Protocol::Tcp), Just(Protocol::Unnamed)];
     let ports = proptest::sample::subsequence(vec![80u16, 8080, 9000], 0..=2);
-    (0..2usize, 0..3usize, ports, protocol, 0..3i64).prop_map(|(namespace, name, ports, protocol, created)| {
+    (0..2usize, 0..3usize, ports, protocol, 0..8i64).prop_map(|(namespace, name, ports, protocol, created)| {
         let ports: Vec<_> = ports.into_iter().map(|port| (port, protocol)).collect();
         present(service(NAMESPACES[namespace], SERVICES[name], &ports, created))
     })
@@ -59,12 +64,13 @@ fn slices() -> impl Strategy<Value = Change> {
 
 fn policies() -> impl Strategy<Value = Change> {
     let subsets = || proptest::sample::subsequence(vec!["v1", "v2"], 0..=2);
-    let rules =
-        (0..2usize, 0..2usize, hosts(), subsets(), 0..4i64).prop_map(|(namespace, name, host, subsets, generation)| {
+    let rules = (0..2usize, 0..2usize, hosts(), subsets(), 0..40i64).prop_map(
+        |(namespace, name, host, subsets, generation)| {
             present(rule(NAMESPACES[namespace], ["a", "b"][name], &host, &subsets, generation))
-        });
+        },
+    );
     let target = (hosts(), proptest::option::of(Just("v1")), 0..3u32);
-    let routes = (0..2usize, 0..2usize, hosts(), vec(target, 1..3), 0..4i64).prop_map(
+    let routes = (0..2usize, 0..2usize, hosts(), vec(target, 1..3), 0..8i64).prop_map(
         |(namespace, name, host, to, generation)| {
             let to: Vec<_> = to.iter().map(|(host, subset, weight)| (host, *subset, weight + 1)).collect();
             present(routes(NAMESPACES[namespace], ["a", "b"][name], &host, &to, generation))
@@ -85,8 +91,27 @@ fn pods() -> impl Strategy<Value = Change> {
     })
 }
 
+fn nodes() -> impl Strategy<Value = Change> {
+    (0..2usize, any::<bool>()).prop_map(|(name, first)| present(node(NODES[name], if first { "east" } else { "west" })))
+}
+
+fn meshes() -> impl Strategy<Value = Change> {
+    let exports = || (0..8i64).prop_map(|number| exports(number).unwrap_or(Exports::Everyone));
+    let root = prop_oneof![Just("bank"), Just("istio-system")];
+    (1..3u64, root, exports(), exports(), exports()).prop_map(|(seconds, root, services, routes, rules)| {
+        present(mesh(Mesh {
+            connect_timeout: Duration::from_secs(seconds),
+            root_namespace: root.into(),
+            service_exports: services,
+            virtual_service_exports: routes,
+            destination_rule_exports: rules,
+            ..Mesh::default()
+        }))
+    })
+}
+
 fn steps() -> impl Strategy<Value = Step> {
-    let change = prop_oneof![services(), slices(), policies(), pods()];
+    let change = prop_oneof![3 => services(), 3 => slices(), 3 => policies(), 3 => pods(), 1 => nodes(), 1 => meshes()];
     let change = (change, prop::bool::weighted(0.25))
         .prop_map(|((key, value), gone)| Step::World((key, value.filter(|_| !gone))));
     let seat = (0..2usize, 0..3usize).prop_map(|(namespace, pod)| proxy(NAMESPACES[namespace], PODS[pod]));

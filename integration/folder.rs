@@ -6,8 +6,12 @@ mod broken;
 mod catalog;
 #[path = "folder/fields.rs"]
 mod fields;
+#[path = "folder/mesh.rs"]
+mod mesh;
 #[path = "folder/parsing.rs"]
 mod parsing;
+#[path = "folder/places.rs"]
+mod places;
 #[path = "folder/random.rs"]
 mod random;
 #[path = "folder/watching.rs"]
@@ -30,7 +34,11 @@ fn parse(text: &str) -> Parsed {
 
 /// The findings of one document as `severity: field: text`, and the object.
 fn parsed(text: &str) -> (Vec<String>, Option<Object>) {
-    match parse(text) {
+    findings(parse(text))
+}
+
+fn findings(parsed: Parsed) -> (Vec<String>, Option<Object>) {
+    match parsed {
         Parsed::Known { object, problems, .. } => {
             let line = |problem: chancery::model::problem::Problem| {
                 format!("{}: {}: {}", problem.severity, problem.field, problem.text)

@@ -42,7 +42,7 @@ fn cases() -> Vec<PathBuf> {
 fn facts(question: &Question) -> ProxyFacts {
     let (pod, namespace) = question.proxy.rsplit_once('.').expect("proxy is pod.namespace");
     let interception = if question.captured { Interception::Redirect } else { Interception::default() };
-    ProxyFacts { namespace: namespace.into(), pod: pod.into(), interception }
+    ProxyFacts::new(namespace.into(), pod.into(), interception)
 }
 
 /// Reads manifests as a source would; returns what it says about them.

@@ -1,15 +1,18 @@
 //! Small worlds made of model objects, for tests that need no YAML: a few names, combined at random or by hand.
 
 use chancery::model::audience::{Interception, ProxyFacts};
-use chancery::model::destination::{DestinationRule, LoadBalancer, Subset, TrafficPolicy};
+use chancery::model::destination::{DestinationRule, HashKey, HashTable, LoadBalancer, Subset, TrafficPolicy};
 use chancery::model::endpoint::{Endpoint, EndpointSlice};
+use chancery::model::exports::Exports;
 use chancery::model::labels::Labels;
+use chancery::model::mesh::Mesh;
 use chancery::model::name::{Host, Name, ServiceKey};
+use chancery::model::node::{Locality, Node};
 use chancery::model::object::{Meta, Object, Stored};
 use chancery::model::pod::Pod;
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use chancery::model::route::{Destination, HttpMatch, HttpRoute, VirtualService, WeightedDestination};
-use chancery::model::service::{Protocol, Service, ServicePort};
+use chancery::model::service::{Protocol, Service, ServicePort, TargetPort};
 use chancery::model::sidecar::{Ingress, Sidecar};
 use chancery::model::text::StringMatch;
 use chancery::model::world::Change;
@@ -33,7 +36,7 @@ pub fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 pub fn proxy(namespace: &str, pod: &str) -> ProxyFacts {
-    ProxyFacts { namespace: namespace.into(), pod: pod.into(), interception: Interception::default() }
+    ProxyFacts::new(namespace.into(), pod.into(), Interception::default())
 }
 
 pub fn present(object: Object) -> Change {
@@ -48,10 +51,20 @@ pub fn service(namespace: &str, name: &str, ports: &[(u16, Protocol)], created: 
             name: format!("p{number}").into(),
             number: *number,
             protocol: *protocol,
+            target: TargetPort::Number(*number),
         })
         .collect();
     let host = key.host();
-    let value = Service { key, host, addresses: vec![], ports, selector: Labels::new(), publish_not_ready: false };
+    let value = Service {
+        key,
+        host,
+        addresses: vec![],
+        ports,
+        selector: Labels::new(),
+        publish_not_ready: false,
+        headless: false,
+        exports: exports(created),
+    };
     Object::Service(Stored::new(meta(ObjectKind::Service, namespace, name, None, created), value))
 }
 
@@ -63,7 +76,9 @@ pub fn slice(service: &ServiceKey, name: &str, ports: &[u16], endpoints: &[(u8, 
         ready: *ready,
         terminating: *terminating,
         pod: Some(Name::from(format!("{}-{host}", service.name))),
+        node: Some(Name::from(NODES[usize::from(*host) % 2])),
         zone: (host % 3 == 0).then(|| "zone-a".into()),
+        for_zones: vec![],
     };
     let value = EndpointSlice {
         service: service.clone(),
@@ -74,8 +89,46 @@ pub fn slice(service: &ServiceKey, name: &str, ports: &[u16], endpoints: &[(u8, 
 }
 
 pub fn pod(namespace: &str, name: &str, pairs: &[(&str, &str)]) -> Object {
-    let value = Pod { labels: labels(pairs), addresses: vec![], service_account: "default".into() };
+    let value =
+        Pod { labels: labels(pairs), addresses: vec![], service_account: "default".into(), node: None, ports: vec![] };
     Object::Pod(Stored::new(meta(ObjectKind::Pod, namespace, name, None, 0), value))
+}
+
+/// The Nodes that endpoints are on.
+pub const NODES: [&str; 2] = ["n0", "n1"];
+
+pub fn node(name: &str, region: &str) -> Object {
+    let locality = Locality { region: region.into(), zone: "zone-n".into(), subzone: "".into() };
+    Object::Node(Stored::new(meta(ObjectKind::Node, "", name, None, 0), Node { locality }))
+}
+
+pub fn mesh(value: Mesh) -> Object {
+    let reference = ObjectRef { key: Mesh::key(), uid: None, generation: None };
+    Object::MeshConfig(Stored::new(Meta { reference, created: None }, value))
+}
+
+/// Every kind of load balancer, one after the other.
+fn balancer(number: i64) -> Option<LoadBalancer> {
+    match number % 5 {
+        1 => None,
+        2 => Some(LoadBalancer::Passthrough),
+        3 => {
+            let key = HashKey::Header("x-user".into());
+            Some(LoadBalancer::ConsistentHash { key, table: HashTable::Ring(1024) })
+        }
+        4 => Some(LoadBalancer::ConsistentHash { key: HashKey::SourceIp, table: HashTable::Maglev(None) }),
+        _ => Some(LoadBalancer::Random),
+    }
+}
+
+/// Mostly nothing said, else everyone, the own namespace, or another.
+pub fn exports(number: i64) -> Option<Exports> {
+    match number % 8 {
+        5 => Some(Exports::Everyone),
+        6 => Some(Exports::Some { own: true, namespaces: [].into() }),
+        7 => Some(Exports::Some { own: false, namespaces: ["bank".into()].into() }),
+        _ => None,
+    }
 }
 
 /// A rule with the given subsets, each selecting `version: <its name>`.
@@ -85,9 +138,9 @@ pub fn rule(namespace: &str, name: &str, host: &Host, subsets: &[&str], generati
         labels: labels(&[("version", name)]),
         policy: TrafficPolicy::default(),
     };
-    let load_balancer = (generation % 2 == 0).then_some(LoadBalancer::Random);
-    let policy = TrafficPolicy { load_balancer, ..TrafficPolicy::default() };
-    let value = DestinationRule { host: host.clone(), policy, subsets: subsets.iter().map(subset).collect() };
+    let policy = TrafficPolicy { load_balancer: balancer(generation), ..TrafficPolicy::default() };
+    let subsets = subsets.iter().map(subset).collect();
+    let value = DestinationRule { host: host.clone(), policy, subsets, exports: exports(generation) };
     let meta = meta(ObjectKind::DestinationRule, namespace, name, Some(generation), generation % 3);
     Object::DestinationRule(Stored::new(meta, value))
 }
@@ -110,7 +163,8 @@ pub fn routes(namespace: &str, name: &str, host: &Host, to: &[(&Host, Option<&st
         destinations: to.iter().map(weighted).collect(),
         timeout: None,
     };
-    let value = VirtualService { hosts: vec![host.clone()], http: prefixed.chain([rest]).collect() };
+    let http = prefixed.chain([rest]).collect();
+    let value = VirtualService { hosts: vec![host.clone()], http, exports: exports(generation) };
     let meta = meta(ObjectKind::VirtualService, namespace, name, Some(generation), generation % 3);
     Object::VirtualService(Stored::new(meta, value))
 }
@@ -122,6 +176,7 @@ pub fn sidecar(namespace: &str, name: &str, selector: &[(&str, &str)], ports: &[
         bind: port.is_multiple_of(3).then_some(Ipv4Addr::LOCALHOST.into()),
         endpoint: (Ipv4Addr::LOCALHOST, port + 10000).into(),
     };
-    let value = Sidecar { selector: labels(selector), ingress: ports.iter().map(ingress).collect() };
+    let ingress = ports.iter().map(ingress).collect();
+    let value = Sidecar { selector: labels(selector), ingress, egress: None, outbound: None };
     Object::Sidecar(Stored::new(meta(ObjectKind::Sidecar, namespace, name, Some(1), 0), value))
 }

@@ -10,7 +10,7 @@ use crate::model::world::State;
 use crate::publish::Outcome;
 use crate::publish::run::{self as publisher, Observer, Sinks};
 use crate::snapshot::board::Board;
-use crate::source::directory::{self, DirectoryError};
+use crate::source::directory::{self, Directory, DirectoryError};
 use crate::telemetry::Metrics;
 use crate::telemetry::publish::{PublishMetrics, Step};
 use crate::telemetry::readiness::{Readiness, Token};
@@ -38,6 +38,8 @@ const GRACE: Duration = Duration::from_secs(12);
 pub struct Options {
     /// The folder of manifests.
     pub config: PathBuf,
+    /// Settings of the mesh, if they are not in the folder.
+    pub mesh_config: Option<PathBuf>,
     /// Where proxies connect.
     pub xds_address: SocketAddr,
     /// Where operators and Prometheus ask.
@@ -76,7 +78,8 @@ pub async fn run(options: Options) -> Result<(), AppError> {
     let xds = bind("xDS", options.xds_address).await?;
     let admin = bind("the admin port", options.admin_address).await?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut house = House::build(options.config, xds, admin);
+    let directory = Directory::new(options.config).with_settings(options.mesh_config.as_deref());
+    let mut house = House::build(directory, xds, admin);
     let result = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -109,7 +112,7 @@ struct House {
 }
 
 impl House {
-    fn build(config: PathBuf, xds: TcpListener, admin: TcpListener) -> Self {
+    fn build(directory: Directory, xds: TcpListener, admin: TcpListener) -> Self {
         let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
         let (metrics, readiness, registry) = (Metrics::new(), Readiness::default(), Registry::default());
         let board = Arc::new(Board::default());
@@ -121,7 +124,7 @@ impl House {
         let observer = Arc::new(Watcher(metrics.publish.clone()));
         let sinks = Sinks { board: board.clone(), problems, observer };
         let watched = state.clone();
-        house.task("folder source", async { Ok(directory::watch::run(config, batches, reports).await?) });
+        house.task("folder source", async { Ok(directory::watch::run(directory, batches, reports).await?) });
         house.task("keeper", ending(keeper::run(received, states)));
         house.task("publisher", ending(publisher::run(watched, sinks)));
         house.task("readiness watch", loaded(state.clone(), loading));

@@ -5,8 +5,11 @@
 pub mod audience;
 pub mod destination;
 pub mod endpoint;
+pub mod exports;
 pub mod labels;
+pub mod mesh;
 pub mod name;
+pub mod node;
 pub mod object;
 pub mod pod;
 pub mod problem;

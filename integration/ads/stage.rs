@@ -107,7 +107,7 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 pub fn facts() -> ProxyFacts {
     let interception = Interception::default();
-    ProxyFacts { namespace: Namespace::from("shop"), pod: Name::from("cart-1"), interception }
+    ProxyFacts::new(Namespace::from("shop"), Name::from("cart-1"), interception)
 }
 
 fn placement() -> Placement {
@@ -119,7 +119,7 @@ fn placement() -> Placement {
             families: Families::of(&[]),
             taken: Vec::new(),
         },
-        workload: Workload { namespace, sidecar: None },
+        workload: Workload { namespace, sidecar: None, captured: None },
     }
 }
 

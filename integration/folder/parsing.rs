@@ -81,12 +81,10 @@ fn load_balancers_and_their_aliases() {
         ("LEAST_REQUEST", LoadBalancer::LeastRequest),
         ("UNSPECIFIED", LoadBalancer::LeastRequest),
         ("RANDOM", LoadBalancer::Random),
+        ("PASSTHROUGH", LoadBalancer::Passthrough),
     ] {
         assert_eq!(rule(&format!("{{loadBalancer: {{simple: {name}}}}}")).policy.load_balancer, Some(expected));
     }
-    let refused =
-        only(&policy("DestinationRule", "{host: echo, trafficPolicy: {loadBalancer: {simple: PASSTHROUGH}}}"));
-    assert!(refused.contains("PASSTHROUGH is not supported yet"), "{refused}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::{names, rule};
 use chancery::model::world::Batch;
+use chancery::source::directory::Directory;
 use chancery::source::directory::DirectoryError;
 use chancery::source::directory::report::Report;
 use chancery::source::directory::watch::run;
@@ -38,7 +39,7 @@ impl Folder {
     async fn watch(temporary: tempfile::TempDir, root: PathBuf) -> (Self, Vec<String>) {
         let (sender, batches) = mpsc::channel(16);
         let (report, reports) = watch::channel(Arc::default());
-        let task = tokio::spawn(run(root.clone(), sender, report));
+        let task = tokio::spawn(run(Directory::new(root.clone()), sender, report));
         let mut folder = Self { _temporary: temporary, root, batches, reports, task };
         let first = folder.next().await;
         (folder, first)
@@ -94,7 +95,7 @@ async fn the_first_batch_is_the_whole_folder() {
     first.sort();
     assert_eq!(first, ["a", "b", "c"]);
     folder.write("mesh.yaml", "a: 1");
-    folder.says("reserved for settings of the mesh").await;
+    folder.says("MeshConfig mesh: a: unknown field").await;
     assert!(folder.batches.is_empty());
 }
 
@@ -137,7 +138,8 @@ async fn a_broken_file_does_not_hold_the_first_batch_for_ever() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_not_there_is_an_error_with_its_path() {
     let (sender, _batches) = mpsc::channel(1);
-    let error = run("/nowhere/at/all".into(), sender, watch::channel(Arc::default()).0).await.expect_err("an error");
+    let error =
+        run(Directory::new("/nowhere/at/all"), sender, watch::channel(Arc::default()).0).await.expect_err("an error");
     assert_eq!(error.to_string(), "the directory /nowhere/at/all can't be read");
 }
 

@@ -70,7 +70,7 @@ pub fn read(paths: &[PathBuf]) -> Vec<(Arc<Path>, Update)> {
             Some(Ok(found)) => {
                 let (settings, objects): (Vec<_>, Vec<_>) = found.into_iter().partition(|path| is_settings(path));
                 files.extend(objects);
-                others.extend(settings.into_iter().map(|path| (path, Update::Settings)));
+                others.extend(settings.into_iter().map(settings_of));
             }
             Some(Err(error)) => others.push((path.as_path().into(), Update::Unreadable(error.to_string()))),
             // A file that was named may be a pipe: `chancery analyze <(helm template .)`.
@@ -83,8 +83,20 @@ pub fn read(paths: &[PathBuf]) -> Vec<(Arc<Path>, Update)> {
         Err(error) => Update::Unreadable(error.to_string()),
     };
     let found = files.into_iter().map(|path| (path.clone(), update(bytes(&path))));
-    let named = named.iter().map(|path| (path.clone(), update(limited(path))));
+    let named = named.iter().map(|path| match update(limited(path)) {
+        Update::Bytes(bytes) if is_settings(path) => (path.clone(), Update::Settings(bytes)),
+        update => (path.clone(), update),
+    });
     found.chain(named).chain(others).collect()
+}
+
+/// Reads settings of the mesh.
+pub fn settings_of(path: Arc<Path>) -> (Arc<Path>, Update) {
+    let update = match bytes(&path) {
+        Ok(bytes) => Update::Settings(bytes),
+        Err(error) => Update::Unreadable(error.to_string()),
+    };
+    (path, update)
 }
 
 /// Analyses files, each with what was read of it.
@@ -110,12 +122,7 @@ impl Analysis {
     /// A proxy for every Pod: some mistakes show only in what a proxy would be given.
     fn proxies(&self) -> BTreeSet<ProxyFacts> {
         let pods = self.objects().filter(|object| object.key().kind == ObjectKind::Pod).map(Object::key);
-        pods.map(|pod| ProxyFacts {
-            namespace: pod.namespace.clone(),
-            pod: pod.name.clone(),
-            interception: Interception::default(),
-        })
-        .collect()
+        pods.map(|pod| ProxyFacts::new(pod.namespace.clone(), pod.name.clone(), Interception::default())).collect()
     }
 
     /// Adds a problem that was found when the objects were looked at together. Its place is looked up.

@@ -13,6 +13,9 @@ pub struct ServeArgs {
     /// Folder of manifests (*.yaml, *.yml, *.json); read again when a file changes
     #[arg(long, value_name = "DIR", env = "CHANCERY_CONFIG")]
     config: PathBuf,
+    /// Settings of the mesh (Istio's MeshConfig), if not in DIR/mesh.yaml; read again when the file changes
+    #[arg(long, value_name = "FILE", env = "CHANCERY_MESH_CONFIG")]
+    mesh_config: Option<PathBuf>,
     /// Where proxies connect, in plain text: keep it on loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15010", env = "CHANCERY_XDS_ADDRESS")]
     xds_address: SocketAddr,
@@ -30,9 +33,9 @@ pub struct ServeArgs {
 impl ServeArgs {
     /// Serves until a signal or a failure.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
-        let Self { config, xds_address, admin_address, log_level, log_format } = self;
+        let Self { config, mesh_config, xds_address, admin_address, log_level, log_format } = self;
         logging::init(log_format, &log_level)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        Ok(runtime.block_on(app::run(Options { config, xds_address, admin_address }))?)
+        Ok(runtime.block_on(app::run(Options { config, mesh_config, xds_address, admin_address }))?)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The same engine as the server's computes it; golden tests ask through here too.
 
-use super::analyze::{analyze, read};
+use super::analyze::{analyze, read, settings_of};
 use super::{Done, FAILED};
 use crate::model::audience::{Interception, ProxyFacts, Subject};
 use crate::model::problem::Problem;
@@ -31,6 +31,9 @@ pub struct TranslateArgs {
     /// Manifests: a file, or a folder of them; may be repeated
     #[arg(short, long = "file", value_name = "PATH", required = true)]
     files: Vec<PathBuf>,
+    /// Settings of the mesh (Istio's MeshConfig), if not in a mesh.yaml of a folder
+    #[arg(long, value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
     /// The proxy that asks: pod.namespace, or a file with its Node in proto JSON or YAML
     #[arg(long, value_name = "ID|FILE")]
     proxy: String,
@@ -51,7 +54,13 @@ impl TranslateArgs {
     /// Answers; what is wrong with the manifests goes to standard error.
     pub fn run(self) -> Result<Done, Box<dyn Error>> {
         let facts = facts(&self.proxy)?;
-        let mut analysis = analyze(read(&self.files));
+        let mut files = read(&self.files);
+        if let Some(path) = &self.mesh_config {
+            let path: Arc<Path> = path.as_path().into();
+            files.retain(|(other, _)| *other != path);
+            files.push(settings_of(path));
+        }
+        let mut analysis = analyze(files);
         let answer = answer(&analysis.world(), facts);
         if let Ok(answer) = &answer {
             answer.problems.iter().cloned().for_each(|problem| analysis.add(problem));
@@ -98,7 +107,7 @@ fn facts(proxy: &str) -> Result<ProxyFacts, ProxyError> {
         .rsplit_once('.')
         .filter(|(pod, namespace)| !pod.is_empty() && !namespace.is_empty())
         .ok_or_else(|| ProxyError::Form(proxy.to_owned()))?;
-    Ok(ProxyFacts { namespace: namespace.into(), pod: pod.into(), interception: Interception::default() })
+    Ok(ProxyFacts::new(namespace.into(), pod.into(), Interception::default()))
 }
 
 fn node_facts(path: &Path) -> Result<ProxyFacts, ProxyError> {

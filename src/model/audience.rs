@@ -211,6 +211,11 @@ impl Placement {
 }
 
 impl ProxyFacts {
+    /// A proxy that states no more than this.
+    pub fn new(namespace: Namespace, pod: Name, interception: Interception) -> Self {
+        Self { namespace, pod, interception, server_first: Vec::new() }
+    }
+
     /// The key of the proxy's Pod.
     pub fn pod_key(&self) -> ObjectKey {
         ObjectKey { kind: ObjectKind::Pod, namespace: self.namespace.clone(), name: self.pod.clone() }

@@ -1,5 +1,6 @@
 //! DestinationRules: how a client treats the endpoints of a host.
 
+use super::exports::Exports;
 use super::labels::Labels;
 use super::name::Host;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub struct DestinationRule {
     pub policy: TrafficPolicy,
     /// `subsets`, in the order written; names are unique.
     pub subsets: Vec<Subset>,
+    /// `exportTo`; absent means the mesh's default.
+    pub exports: Option<Exports>,
 }
 
 /// A named part of a host's endpoints.
@@ -30,7 +33,7 @@ pub struct Subset {
 /// Policy towards a host; an absent block means Istio's default.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct TrafficPolicy {
-    /// `loadBalancer.simple`.
+    /// `loadBalancer`.
     pub load_balancer: Option<LoadBalancer>,
     /// `connectionPool`.
     pub connection_pool: Option<ConnectionPool>,
@@ -42,15 +45,15 @@ impl TrafficPolicy {
     /// This policy with each block of `over` in place of its own, where `over` has it (Istio's subset rule).
     pub fn overlaid(&self, over: &TrafficPolicy) -> TrafficPolicy {
         TrafficPolicy {
-            load_balancer: over.load_balancer.or(self.load_balancer),
+            load_balancer: over.load_balancer.clone().or_else(|| self.load_balancer.clone()),
             connection_pool: over.connection_pool.clone().or_else(|| self.connection_pool.clone()),
             outlier_detection: over.outlier_detection.clone().or_else(|| self.outlier_detection.clone()),
         }
     }
 }
 
-/// `loadBalancer.simple`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+/// `loadBalancer`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum LoadBalancer {
     /// The endpoint with fewer requests of two picked at random: Istio's default.
     #[default]
@@ -59,6 +62,44 @@ pub enum LoadBalancer {
     RoundRobin,
     /// At random.
     Random,
+    /// None: the address the client asked for.
+    Passthrough,
+    /// By a hash of something the client says, so that the same goes to the same endpoint.
+    ConsistentHash {
+        /// What is hashed.
+        key: HashKey,
+        /// Where the hash is looked up.
+        table: HashTable,
+    },
+}
+
+/// What a consistent hash is taken of.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum HashKey {
+    /// The header of that name.
+    Header(Arc<str>),
+    /// A cookie.
+    Cookie {
+        /// Its name.
+        name: Arc<str>,
+        /// Its path; may be empty.
+        path: Arc<str>,
+        /// How long a cookie the proxy makes lives, zero for the session; absent means that it makes none.
+        ttl: Option<Duration>,
+    },
+    /// The client's address.
+    SourceIp,
+    /// The query parameter of that name.
+    QueryParameter(Arc<str>),
+}
+
+/// Where a consistent hash finds its endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum HashTable {
+    /// A ring of at least that many entries, 1024 where nothing is said.
+    Ring(u32),
+    /// A Maglev table of that size, a prime; absent is Envoy's 65537.
+    Maglev(Option<u32>),
 }
 
 /// `connectionPool`: limits; `None` and zero mean no limit.

@@ -26,6 +26,10 @@ pub struct Endpoint {
     pub terminating: bool,
     /// The Pod named by `targetRef`, in the slice's namespace.
     pub pod: Option<Name>,
-    /// `zone`.
+    /// `nodeName`.
+    pub node: Option<Name>,
+    /// `zone`, which wins against the Node's label.
     pub zone: Option<Arc<str>>,
+    /// `hints.forZones`, sorted: the zones whose clients should use it; none is no hint.
+    pub for_zones: Vec<Arc<str>>,
 }

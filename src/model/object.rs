@@ -3,6 +3,8 @@
 use super::destination::DestinationRule;
 use super::endpoint::EndpointSlice;
 use super::labels::Labels;
+use super::mesh::Mesh;
+use super::node::Node;
 use super::pod::Pod;
 use super::provenance::{ObjectKey, ObjectRef};
 use super::route::VirtualService;
@@ -121,6 +123,10 @@ pub enum Object {
     VirtualService(Stored<VirtualService>),
     /// See [`Sidecar`].
     Sidecar(Stored<Sidecar>),
+    /// See [`Node`].
+    Node(Stored<Node>),
+    /// See [`Mesh`].
+    MeshConfig(Stored<Mesh>),
 }
 
 impl Object {
@@ -134,6 +140,8 @@ impl Object {
             Object::DestinationRule(object) => object.meta(),
             Object::VirtualService(object) => object.meta(),
             Object::Sidecar(object) => object.meta(),
+            Object::Node(object) => object.meta(),
+            Object::MeshConfig(object) => object.meta(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Pods, reduced to what decides configuration.
 
 use super::labels::Labels;
+use super::name::Name;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,4 +14,15 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
     /// `spec.serviceAccountName`, `default` when unset.
     pub service_account: Arc<str>,
+    /// `spec.nodeName`; none while it is not scheduled.
+    pub node: Option<Name>,
+    /// The TCP ports that containers name, sorted; names are unique in a Pod.
+    pub ports: Vec<(Arc<str>, u16)>,
+}
+
+impl Pod {
+    /// The number of the port of that name.
+    pub fn port_named(&self, name: &str) -> Option<u16> {
+        self.ports.iter().find(|(other, _)| **other == *name).map(|(_, number)| *number)
+    }
 }

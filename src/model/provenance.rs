@@ -21,11 +21,15 @@ pub enum ObjectKind {
     VirtualService,
     /// `networking.istio.io` `Sidecar`.
     Sidecar,
+    /// Kubernetes core `Node`, without a namespace.
+    Node,
+    /// Settings of the mesh: one object, which no manifest declares.
+    MeshConfig,
 }
 
 impl ObjectKind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [ObjectKind; 7] = [
+    pub const ALL: [ObjectKind; 9] = [
         ObjectKind::Namespace,
         ObjectKind::Service,
         ObjectKind::EndpointSlice,
@@ -33,6 +37,8 @@ impl ObjectKind {
         ObjectKind::DestinationRule,
         ObjectKind::VirtualService,
         ObjectKind::Sidecar,
+        ObjectKind::Node,
+        ObjectKind::MeshConfig,
     ];
 
     /// The kind as written in a manifest.
@@ -45,7 +51,14 @@ impl ObjectKind {
             ObjectKind::DestinationRule => "DestinationRule",
             ObjectKind::VirtualService => "VirtualService",
             ObjectKind::Sidecar => "Sidecar",
+            ObjectKind::Node => "Node",
+            ObjectKind::MeshConfig => "MeshConfig",
         }
+    }
+
+    /// Whether objects of the kind are in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        !matches!(self, ObjectKind::Namespace | ObjectKind::Node | ObjectKind::MeshConfig)
     }
 }
 

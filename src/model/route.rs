@@ -1,5 +1,6 @@
 //! VirtualServices: where requests to a host go.
 
+use super::exports::Exports;
 use super::name::Host;
 use super::text::StringMatch;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ pub struct VirtualService {
     pub hosts: Vec<Host>,
     /// `http`, tried in order.
     pub http: Vec<HttpRoute>,
+    /// `exportTo`; absent means the mesh's default.
+    pub exports: Option<Exports>,
 }
 
 /// One entry of `http`.

@@ -1,7 +1,9 @@
 //! Kubernetes Services.
 
+use super::exports::Exports;
 use super::labels::Labels;
 use super::name::{Host, ServiceKey};
+use super::pod::Pod;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,6 +37,10 @@ pub struct Service {
     pub selector: Labels,
     /// `spec.publishNotReadyAddresses`.
     pub publish_not_ready: bool,
+    /// Whether `spec.clusterIP` is `None`: clients address the endpoints themselves.
+    pub headless: bool,
+    /// The annotation `networking.istio.io/exportTo`; absent means the mesh's default.
+    pub exports: Option<Exports>,
 }
 
 /// One port of a [`Service`].
@@ -46,6 +52,17 @@ pub struct ServicePort {
     pub number: u16,
     /// What it speaks.
     pub protocol: Protocol,
+    /// `targetPort`: the service port's own number where absent.
+    pub target: TargetPort,
+}
+
+/// Where on a Pod a service port leads.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TargetPort {
+    /// That port.
+    Number(u16),
+    /// The port of that name, whose number each Pod may choose.
+    Name(Arc<str>),
 }
 
 impl TargetPort {

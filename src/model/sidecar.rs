@@ -1,6 +1,8 @@
-//! Sidecars: what a workload listens on.
+//! Sidecars: what a workload listens on, and what it sees.
 
 use super::labels::Labels;
+use super::mesh::OutboundMode;
+use super::name::{Host, Namespace};
 use super::service::Protocol;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -11,6 +13,30 @@ pub struct Sidecar {
     pub selector: Labels,
     /// `ingress`, in the order written; ports are unique.
     pub ingress: Vec<Ingress>,
+    /// `egress[].hosts`: what the workload sees; absent means everything.
+    pub egress: Option<Vec<EgressHost>>,
+    /// `outboundTrafficPolicy.mode`; absent means the mesh's.
+    pub outbound: Option<OutboundMode>,
+}
+
+/// Services a workload sees, written `namespace/host`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EgressHost {
+    /// Of which namespace.
+    pub namespace: EgressNamespace,
+    /// Of which name: a full name, or a wildcard.
+    pub host: Host,
+}
+
+/// The namespace of an [`EgressHost`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum EgressNamespace {
+    /// `*`: any.
+    Any,
+    /// `.`: the workload's own.
+    Own,
+    /// That one.
+    Named(Namespace),
 }
 
 /// One listener for incoming traffic.

@@ -3,17 +3,25 @@
 use super::destination::DestinationRule;
 use super::endpoint::EndpointSlice;
 use super::labels::{Labels, selects};
+use super::mesh::Mesh;
 use super::name::{Host, Name, Namespace, ServiceKey};
-use super::object::{Object, Stored};
+use super::node::Node;
+use super::object::{Meta, Object, Stored};
 use super::pod::Pod;
-use super::provenance::{ObjectKey, ObjectKind};
+use super::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use super::route::VirtualService;
 use super::service::Service;
 use super::sidecar::Sidecar;
 use super::world::{Key, World};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+/// What holds where nobody wrote settings of the mesh.
+static NO_SETTINGS: LazyLock<Stored<Mesh>> = LazyLock::new(|| {
+    let reference = ObjectRef { key: Mesh::key(), uid: None, generation: None };
+    Stored::new(Meta { reference, created: None }, Mesh::default())
+});
 
 /// A World whose look-ups are recorded. The only way translation reads one.
 pub struct Tracked<'w> {
@@ -76,6 +84,27 @@ impl<'w> Tracked<'w> {
             Object::Pod(pod) => Some(pod.clone()),
             _ => None,
         }
+    }
+
+    /// A Node.
+    pub fn node(&self, name: &Name) -> Option<Stored<Node>> {
+        match self.named(ObjectKind::Node, &Namespace::from(""), name)? {
+            Object::Node(node) => Some(node.clone()),
+            _ => None,
+        }
+    }
+
+    /// The settings of the mesh, where somebody wrote them.
+    pub fn settings(&self) -> Option<Stored<Mesh>> {
+        match self.object(&Mesh::key())? {
+            Object::MeshConfig(mesh) => Some(mesh.clone()),
+            _ => None,
+        }
+    }
+
+    /// The settings of the mesh in effect.
+    pub fn mesh(&self) -> Stored<Mesh> {
+        self.settings().unwrap_or_else(|| NO_SETTINGS.clone())
     }
 
     /// A Sidecar.

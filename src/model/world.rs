@@ -45,7 +45,7 @@ impl Key {
 pub fn keys(object: &Object) -> Vec<Key> {
     let mut keys = vec![Key::Object(object.key().clone()), Key::Names(object.key().kind)];
     match object {
-        Object::Namespace(_) | Object::Pod(_) => {}
+        Object::Namespace(_) | Object::Pod(_) | Object::Node(_) | Object::MeshConfig(_) => {}
         Object::Service(service) => {
             keys.extend(service.ports.iter().map(|port| Key::NamesOnPort(port.number)));
             let first = service.selector.first_key_value();

@@ -28,6 +28,14 @@ pub enum DirectoryError {
         /// Why.
         source: io::Error,
     },
+    /// The file of settings isn't there.
+    #[error("the settings {path} can't be read")]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The kernel doesn't tell us of changes; often its limit of watches is reached.
     #[error("changes of the directory {path} can't be watched")]
     Unwatched {
@@ -38,7 +46,7 @@ pub enum DirectoryError {
     },
 }
 
-/// The file of mesh settings, which holds no objects.
+/// The file of mesh settings: plain MeshConfig, without kind and name.
 const MESH_SETTINGS: &str = "mesh.yaml";
 
 /// Whether a file of that name is read: `*.yaml`, `*.yml` or `*.json`, and no leading dot (editors' files, and the
@@ -100,6 +108,7 @@ pub fn manifests(root: &Path) -> io::Result<BTreeSet<Arc<Path>>> {
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
+    settings: Option<Arc<Path>>,
     catalog: Catalog,
     unreadable: BTreeSet<Arc<Path>>,
 }
@@ -107,7 +116,27 @@ pub struct Directory {
 impl Directory {
     /// A folder of which nothing is known yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), catalog: Catalog::default(), unreadable: BTreeSet::new() }
+        Self { root: root.into(), settings: None, catalog: Catalog::default(), unreadable: BTreeSet::new() }
+    }
+
+    /// The same with settings of the mesh from a file that may be anywhere, beside those in the folder.
+    pub fn with_settings(self, settings: Option<&Path>) -> Self {
+        let inside = |path: &Path| path.parent().and_then(|at| at.canonicalize().ok()) == self.root.canonicalize().ok();
+        let settings = settings.map(|path| match path.file_name() {
+            // A file has one name here, however it is written.
+            Some(name) if inside(path) => self.root.join(name).into(),
+            _ => path.into(),
+        });
+        Self { settings, ..self }
+    }
+
+    /// The file named by [`Directory::with_settings`].
+    pub fn settings(&self) -> Option<&Arc<Path>> {
+        self.settings.as_ref()
+    }
+
+    fn is_settings(&self, path: &Path) -> bool {
+        is_settings(path) || self.settings.as_deref() == Some(path)
     }
 
     /// The folder.
@@ -122,7 +151,7 @@ impl Directory {
     pub fn files(&self) -> Result<BTreeSet<Arc<Path>>, DirectoryError> {
         let unreadable = |source| DirectoryError::Unreadable { path: self.root.clone(), source };
         let mut files = manifests(&self.root).map_err(unreadable)?;
-        files.extend(self.catalog.files().cloned());
+        files.extend(self.settings.iter().chain(self.catalog.files()).cloned());
         Ok(files)
     }
 
@@ -140,7 +169,7 @@ impl Directory {
             let bytes = bytes(&path);
             self.unreadable.remove(&path);
             match bytes {
-                Ok(_) if is_settings(&path) => updates.push((path, Update::Settings)),
+                Ok(bytes) if self.is_settings(&path) => updates.push((path, Update::Settings(bytes))),
                 Ok(bytes) => updates.push((path, Update::Bytes(bytes))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => drop(gone.insert(path)),
                 Err(error) => {

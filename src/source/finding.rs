@@ -38,7 +38,7 @@ impl Subject {
     pub fn suspected(&self) -> Option<ObjectKey> {
         let kind = ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == self.kind)?;
         let namespace = if self.namespace.is_empty() { "default" } else { &self.namespace };
-        let namespace = if kind == ObjectKind::Namespace { "" } else { namespace };
+        let namespace = if kind.is_namespaced() { namespace } else { "" };
         Some(ObjectKey { kind, namespace: namespace.into(), name: self.name.as_str().into() })
     }
 }

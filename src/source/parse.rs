@@ -6,10 +6,14 @@
 mod core;
 mod destination_rule;
 mod endpoint_slice;
+mod exports;
 mod expression;
 pub mod fields;
 mod identity;
+mod load_balancer;
+mod mesh;
 mod namespace;
+mod node;
 pub mod notes;
 mod pod;
 mod policy;
@@ -19,9 +23,10 @@ mod syntax;
 mod traffic_policy;
 mod virtual_service;
 
+use crate::model::mesh::Mesh;
 use crate::model::object::{Meta, Object, Stored};
 use crate::model::problem::{Problem, Severity};
-use crate::model::provenance::{ObjectKey, ObjectKind};
+use crate::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use crate::source::finding::{Note, Subject};
 use identity::Identity;
 use notes::Notes;
@@ -70,7 +75,7 @@ impl Parsed {
 
 /// Parses one Kubernetes object. An object without a namespace is in `default`, as with `kubectl apply`.
 ///
-/// Annotations, status (but that of a Pod), resourceVersion and managedFields never matter: a change of them alone parses to
+/// Annotations but `exportTo` of a Service, status (but that of a Pod), resourceVersion and managedFields never matter: a change of them alone parses to
 /// an equal object.
 pub fn object(value: &Value) -> Parsed {
     let mut notes = Notes::default();
@@ -78,6 +83,17 @@ pub fn object(value: &Value) -> Parsed {
         Ok(identity) => known(value, identity, notes),
         Err(other) => *other,
     }
+}
+
+/// Parses settings of the mesh: Istio's MeshConfig, which has neither kind nor name.
+pub fn settings(value: &Value) -> Parsed {
+    let mut notes = Notes::default();
+    let key = Mesh::key();
+    let meta = Meta { reference: ObjectRef { key: key.clone(), uid: None, generation: None }, created: None };
+    let object = stored(meta, mesh::parse(value, &mut notes), Object::MeshConfig);
+    let object = object.filter(|_| !notes.failed());
+    let problems = notes.into_problems(&key);
+    Parsed::Known { key, object, problems }
 }
 
 fn known(value: &Value, identity: Identity, mut notes: Notes) -> Parsed {
@@ -102,6 +118,9 @@ fn known(value: &Value, identity: Identity, mut notes: Notes) -> Parsed {
             stored(meta, virtual_service::parse(value, &key, &mut notes), Object::VirtualService)
         }
         ObjectKind::Sidecar => stored(meta, sidecar::parse(value, &mut notes), Object::Sidecar),
+        ObjectKind::Node => stored(meta, node::parse(value, &mut notes), Object::Node),
+        // No manifest declares it: see `settings`.
+        ObjectKind::MeshConfig => None,
     };
     let object = object.filter(|_| !notes.failed());
     let problems = notes.into_problems(&key);

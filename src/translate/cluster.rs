@@ -5,7 +5,7 @@
 use super::names;
 use super::proto::{ads, duration, u32_value};
 use super::unit::{ClusterInputs, Inputs, Selection};
-use super::{destination, proto};
+use super::{balance, destination, proto};
 use crate::model::audience::Audience;
 use crate::model::destination::{ConnectionPool, LoadBalancer, OutlierDetection, TcpKeepalive, TrafficPolicy};
 use crate::model::name::ServiceKey;
@@ -32,6 +32,7 @@ const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptio
 pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selection {
     let Some(service) = world.service(key) else { return Selection::default() };
     let rules = destination::rules(world, audience, key);
+    let (mesh, settings) = (world.mesh(), world.settings().map(|settings| settings.reference()));
     let subsets: Vec<_> = destination::subsets(&rules).into_keys().collect();
     let mut inputs = Vec::new();
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
@@ -42,6 +43,8 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
                 protocol: port.protocol,
                 subset,
                 rules: rules.clone(),
+                connect_timeout: mesh.connect_timeout,
+                settings: settings.clone(),
             }));
         }
     }
@@ -52,15 +55,23 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
 pub fn build(inputs: &ClusterInputs) -> Resource {
     let name = names::outbound(inputs.port, inputs.subset.as_deref(), &inputs.service.host);
     let policy = destination::policy(&inputs.rules, inputs.subset.as_deref());
-    let provenance: Provenance =
-        std::iter::once(inputs.service.reference()).chain(inputs.rules.iter().map(|rule| rule.reference())).collect();
-    let eds = envoy::cluster::EdsClusterConfig { eds_config: Some(ads(EDS_TIMEOUT)), service_name: name.to_string() };
-    let cluster = envoy::Cluster {
-        cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::Eds),
-        eds_cluster_config: Some(eds),
-        ..governed(&name, &policy, inputs.protocol)
-    };
-    let refs = vec![Ref { kind: Kind::Endpoint, name: name.clone() }];
+    let rules = inputs.rules.iter().map(|rule| rule.reference());
+    let sources = std::iter::once(inputs.service.reference()).chain(rules).chain(inputs.settings.clone());
+    let provenance: Provenance = sources.collect();
+    let pool = policy.connection_pool.as_ref();
+    let mut cluster = governed(&name, &policy, inputs.protocol);
+    cluster.connect_timeout =
+        Some(duration(pool.and_then(|pool| pool.connect_timeout).unwrap_or(inputs.connect_timeout)));
+    let mut refs = Vec::new();
+    if balance::is_passthrough(&policy) {
+        cluster.cluster_discovery_type = discovery(envoy::cluster::DiscoveryType::OriginalDst);
+    } else {
+        cluster.cluster_discovery_type = discovery(envoy::cluster::DiscoveryType::Eds);
+        let eds_config = Some(ads(EDS_TIMEOUT));
+        cluster.eds_cluster_config =
+            Some(envoy::cluster::EdsClusterConfig { eds_config, service_name: name.to_string() });
+        refs.push(Ref { kind: Kind::Endpoint, name: name.clone() });
+    }
     Resource::new(Kind::Cluster, &name, &cluster, refs, provenance)
 }
 
@@ -91,25 +102,14 @@ pub fn discovery(kind: envoy::cluster::DiscoveryType) -> Option<envoy::cluster::
 fn governed(name: &str, policy: &TrafficPolicy, protocol: Protocol) -> envoy::Cluster {
     let pool = policy.connection_pool.clone().unwrap_or_default();
     let mut cluster = base(name);
-    cluster.lb_policy = balancer(policy.load_balancer.unwrap_or_default()).into();
+    balance::apply(&mut cluster, policy.load_balancer.as_ref().unwrap_or(&LoadBalancer::LeastRequest));
     cluster.common_lb_config = Some(panic_threshold(policy.outlier_detection.as_ref()));
     cluster.circuit_breakers = Some(circuit_breakers(&pool));
     cluster.outlier_detection = policy.outlier_detection.as_ref().map(outlier_detection);
-    if let Some(timeout) = pool.connect_timeout {
-        cluster.connect_timeout = Some(duration(timeout));
-    }
     cluster.upstream_connection_options = pool.tcp_keepalive.as_ref().map(keepalive);
     cluster.typed_extension_protocol_options =
         http_options(&pool, protocol).into_iter().map(|options| (HTTP_OPTIONS.to_owned(), options)).collect();
     cluster
-}
-
-fn balancer(balancer: LoadBalancer) -> envoy::cluster::LbPolicy {
-    match balancer {
-        LoadBalancer::LeastRequest => envoy::cluster::LbPolicy::LeastRequest,
-        LoadBalancer::RoundRobin => envoy::cluster::LbPolicy::RoundRobin,
-        LoadBalancer::Random => envoy::cluster::LbPolicy::Random,
-    }
 }
 
 /// Istio's `minHealthPercent`, 0 unless stated: endpoints that are not ready are listed, and panic would pick them.

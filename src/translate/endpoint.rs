@@ -1,16 +1,17 @@
-//! Endpoints of outbound clusters: EndpointSlices joined with their Service, and with Pods where a subset asks for
-//! labels.
+//! Endpoints of outbound clusters: EndpointSlices joined with their Service, with Nodes for their place, and with Pods
+//! where a subset asks for labels.
 //!
 //! An endpoint that is not ready is listed as unhealthy, so that Envoy keeps its identity and never picks it (the panic
 //! threshold is 0); one that is terminating and not ready is not listed.
 
 use super::unit::{EndpointInputs, Inputs, ResolvedEndpoint, Selection};
-use super::{destination, names, proto};
+use super::{balance, destination, names, proto};
 use crate::model::audience::Audience;
 use crate::model::destination::DestinationRule;
 use crate::model::endpoint::{Endpoint, EndpointSlice};
 use crate::model::labels::{Labels, selects};
 use crate::model::name::ServiceKey;
+use crate::model::node as place;
 use crate::model::object::Stored;
 use crate::model::provenance::ObjectRef;
 use crate::model::service::{Protocol, Service, ServicePort};
@@ -42,6 +43,9 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
         for subset in std::iter::once(None).chain(subsets.values().copied().map(Some)) {
             let name = subset.map(|subset| &*subset.name);
+            if balance::is_passthrough(&destination::policy(&rules, name)) {
+                continue;
+            }
             let choice = Choice {
                 world,
                 service: &service,
@@ -98,14 +102,26 @@ impl Choice<'_> {
         for endpoint in taken {
             let address = SocketAddr::new(endpoint.address, *port);
             let healthy = self.is_ready(endpoint);
-            let zone = endpoint.zone.clone().unwrap_or_else(|| "".into());
             // An address may stand in two slices while Kubernetes moves it: it is ready if either says so.
-            let entry = found.entry(address).or_insert(ResolvedEndpoint { zone, address, healthy });
+            let entry = found.entry(address).or_insert_with(|| {
+                let locality = self.locality(endpoint);
+                ResolvedEndpoint { locality, address, healthy }
+            });
             entry.healthy |= healthy;
             some = true;
         }
         sources.extend(some.then(|| slice.reference()));
         sources.extend(pods);
+    }
+
+    /// Where an endpoint is: the place of its Node, but the zone its slice states.
+    fn locality(&self, endpoint: &Endpoint) -> place::Locality {
+        let node = endpoint.node.as_ref().and_then(|name| self.world.node(name));
+        let mut locality = node.map(|node| node.locality.clone()).unwrap_or_default();
+        if let Some(zone) = &endpoint.zone {
+            locality.zone = zone.clone();
+        }
+        locality
     }
 
     fn is_ready(&self, endpoint: &Endpoint) -> bool {
@@ -123,22 +139,22 @@ impl Choice<'_> {
     }
 }
 
-/// Builds the load assignment: one locality per zone, weighted by its endpoints.
+/// Builds the load assignment: localities weighted by their endpoints.
 pub fn build(inputs: &EndpointInputs) -> Resource {
-    let zones = inputs.endpoints.chunk_by(|a, b| a.zone == b.zone);
+    let localities = inputs.endpoints.chunk_by(|a, b| a.locality == b.locality);
     let assignment = envoy::ClusterLoadAssignment {
         cluster_name: inputs.cluster.to_string(),
-        endpoints: zones.map(locality).collect(),
+        endpoints: localities.map(locality).collect(),
         ..Default::default()
     };
     Resource::new(Kind::Endpoint, &inputs.cluster, &assignment, Vec::new(), inputs.provenance.clone())
 }
 
 fn locality(endpoints: &[ResolvedEndpoint]) -> envoy::LocalityLbEndpoints {
-    let zone = endpoints[0].zone.to_string();
+    let place::Locality { region, zone, subzone } = &endpoints[0].locality;
     let weight = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
     envoy::LocalityLbEndpoints {
-        locality: Some(Locality { zone, ..Default::default() }),
+        locality: Some(Locality { region: region.to_string(), zone: zone.to_string(), sub_zone: subzone.to_string() }),
         lb_endpoints: endpoints.iter().map(lb_endpoint).collect(),
         // gRPC clients drop a locality without a weight.
         load_balancing_weight: Some(proto::u32_value(weight)),

@@ -1,14 +1,15 @@
 //! Virtual hosts: where requests to one service on one port go.
 
 use super::proto::{bool_value, duration, u32_value};
-use super::unit::{HostInputs, HostUnit, Inputs, Selection, Unknown};
-use super::{destination, names, route_match};
+use super::unit::{HostInputs, HostUnit, Inputs, Selection, Targets, Unknown};
+use super::{balance, destination, names, route_match};
 use crate::model::audience::Audience;
+use crate::model::destination::{DestinationRule, HashKey, LoadBalancer};
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::object::Stored;
 use crate::model::provenance::{ObjectRef, Provenance};
-use crate::model::route::{Destination, HttpRoute, VirtualService, WeightedDestination};
-use crate::model::service::Protocol;
+use crate::model::route::{Destination, HttpRoute, VirtualService};
+use crate::model::service::{Protocol, Service};
 use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Fragment, Ref, any};
@@ -26,22 +27,20 @@ const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,ret
 pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selection {
     let Some(service) = world.service(&unit.service) else { return Selection::default() };
     let routes = in_effect(world, audience, &unit.service);
-    let mut sources = vec![service.reference()];
-    sources.extend(routes.iter().map(|routes| routes.reference()));
-    let mut resolve =
-        |to: &WeightedDestination| cluster(world, audience, &to.destination, unit.table.port, &mut sources);
-    let clusters = match &routes {
-        Some(routes) => routes.http.iter().map(|http| http.destinations.iter().map(&mut resolve).collect()).collect(),
-        None => Vec::new(),
+    let mut resolver = Resolver { world, audience, port: unit.table.port, sources: vec![service.reference()] };
+    resolver.sources.extend(routes.iter().map(|routes| routes.reference()));
+    let default_cluster = names::outbound(unit.table.port, None, &service.host);
+    let targets = match &routes {
+        Some(routes) => routes.http.iter().map(|http| resolver.targets(http)).collect(),
+        None => vec![Targets { clusters: vec![default_cluster.clone()], hashes: resolver.default_hash(&service) }],
     };
     Selection::of_inputs([Inputs::VirtualHost(HostInputs {
         host: service.host.clone(),
         port: unit.table.port,
         domains: unit.domains.clone(),
-        default_cluster: names::outbound(unit.table.port, None, &service.host),
         routes,
-        clusters,
-        provenance: sources.into_iter().collect(),
+        targets,
+        provenance: resolver.sources.into_iter().collect(),
     })])
 }
 
@@ -56,36 +55,58 @@ fn in_effect(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Opti
     oldest(&audience.namespace).or_else(|| oldest(&service.namespace))
 }
 
-/// The cluster of a destination; the black hole where it doesn't exist, so that every reference resolves.
-fn cluster(
-    world: &Tracked,
-    audience: &Audience,
-    to: &Destination,
-    route_port: u16,
-    sources: &mut Vec<ObjectRef>,
-) -> Arc<str> {
-    existing(world, audience, to, route_port, sources).unwrap_or_else(|| names::BLACK_HOLE.into())
+/// Finds the clusters that destinations stand for, and remembers the objects that decided.
+struct Resolver<'a> {
+    world: &'a Tracked<'a>,
+    audience: &'a Audience,
+    /// The port of the route configuration.
+    port: u16,
+    sources: Vec<ObjectRef>,
 }
 
-fn existing(
-    world: &Tracked,
-    audience: &Audience,
-    to: &Destination,
-    route_port: u16,
-    sources: &mut Vec<ObjectRef>,
-) -> Option<Arc<str>> {
-    let service = world.service_of(&to.host)?;
-    let port = target_port(to, &service, route_port)?;
-    if let Some(subset) = &to.subset {
-        let rules = destination::rules(world, audience, &service.key);
-        destination::find(&rules, subset)?;
-        sources.extend(rules.iter().map(|rule| rule.reference()));
+impl Resolver<'_> {
+    fn targets(&mut self, http: &HttpRoute) -> Targets {
+        let found = http.destinations.iter().map(|to| self.existing(&to.destination));
+        // The black hole where a destination doesn't exist, so that every reference resolves.
+        let found = found.map(|found| found.unwrap_or_else(|| (names::BLACK_HOLE.into(), None)));
+        let (clusters, keys): (_, Vec<_>) = found.unzip();
+        let mut hashes: Vec<_> = keys.into_iter().flatten().collect();
+        hashes.sort();
+        hashes.dedup();
+        Targets { clusters, hashes }
     }
-    Some(names::outbound(port, to.subset.as_deref(), &service.host))
+
+    fn default_hash(&mut self, service: &Service) -> Vec<HashKey> {
+        let rules = destination::rules(self.world, self.audience, &service.key);
+        self.hash(&rules, None).into_iter().collect()
+    }
+
+    /// The cluster of a destination, and what is hashed to pick one of its endpoints.
+    fn existing(&mut self, to: &Destination) -> Option<(Arc<str>, Option<HashKey>)> {
+        let service = self.world.service_of(&to.host)?;
+        let port = target_port(to, &service, self.port)?;
+        let rules = destination::rules(self.world, self.audience, &service.key);
+        if let Some(subset) = &to.subset {
+            destination::find(&rules, subset)?;
+            self.sources.extend(rules.iter().map(|rule| rule.reference()));
+        }
+        let hash = self.hash(&rules, to.subset.as_deref());
+        Some((names::outbound(port, to.subset.as_deref(), &service.host), hash))
+    }
+
+    fn hash(&mut self, rules: &[Stored<DestinationRule>], subset: Option<&str>) -> Option<HashKey> {
+        match destination::policy(rules, subset).load_balancer {
+            Some(LoadBalancer::ConsistentHash { key, .. }) => {
+                self.sources.extend(rules.iter().map(|rule| rule.reference()));
+                Some(key)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The port a destination means: the one it names, else the service's only one, else the one the request came for.
-pub fn target_port(to: &Destination, service: &crate::model::service::Service, route_port: u16) -> Option<u16> {
+pub fn target_port(to: &Destination, service: &Service, route_port: u16) -> Option<u16> {
     let mut proxied = service.ports.iter().filter(|port| port.protocol != Protocol::Udp).map(|port| port.number);
     match (to.port, service.ports.as_slice()) {
         (Some(number), _) => proxied.find(|port| *port == number),
@@ -99,7 +120,7 @@ pub fn build(inputs: &HostInputs) -> Fragment {
     let name = format!("{}:{}", inputs.host, inputs.port);
     let routes = match &inputs.routes {
         Some(routes) => routed(inputs, routes),
-        None => vec![default_route(inputs)],
+        None => inputs.targets.iter().map(|targets| default_route(inputs, targets)).collect(),
     };
     let host = envoy::VirtualHost {
         name: name.clone(),
@@ -112,10 +133,8 @@ pub fn build(inputs: &HostInputs) -> Fragment {
 }
 
 fn refs(inputs: &HostInputs) -> Vec<Ref> {
-    let clusters = inputs.clusters.iter().flatten();
-    let default = inputs.routes.is_none().then_some(&inputs.default_cluster);
-    let mut refs: Vec<_> =
-        clusters.chain(default).map(|name| Ref { kind: Kind::Cluster, name: name.clone() }).collect();
+    let clusters = inputs.targets.iter().flat_map(|targets| &targets.clusters);
+    let mut refs: Vec<_> = clusters.map(|name| Ref { kind: Kind::Cluster, name: name.clone() }).collect();
     refs.sort();
     refs.dedup();
     refs
@@ -150,18 +169,19 @@ pub fn catch_all(unknown: Unknown) -> Fragment {
     Fragment::new(name, VIRTUAL_HOSTS, &host, refs, Provenance::default())
 }
 
-fn default_route(inputs: &HostInputs) -> envoy::Route {
-    let action = action(None, &[(inputs.default_cluster.clone(), 1)]);
+fn default_route(inputs: &HostInputs, targets: &Targets) -> envoy::Route {
+    let weighted: Vec<_> = targets.clusters.iter().map(|name| (name.clone(), 1)).collect();
+    let action = hashed(action(None, &weighted), &targets.hashes);
     route("default", inputs, route_match::everything(), action)
 }
 
 /// One Envoy route per match; routes after one that matches everything are never reached and left out.
 fn routed(inputs: &HostInputs, service: &VirtualService) -> Vec<envoy::Route> {
     let mut routes = Vec::new();
-    for (http, clusters) in service.http.iter().zip(&inputs.clusters) {
+    for (http, targets) in service.http.iter().zip(&inputs.targets) {
         let weights = http.destinations.iter().map(|to| to.weight);
-        let targets: Vec<_> = clusters.iter().cloned().zip(weights).collect();
-        let action = action(http.timeout, &targets);
+        let weighted: Vec<_> = targets.clusters.iter().cloned().zip(weights).collect();
+        let action = hashed(action(http.timeout, &weighted), &targets.hashes);
         if http.matches.is_empty() {
             routes.push(route(&route_name(http, ""), inputs, route_match::everything(), action));
             return routes;
@@ -211,6 +231,18 @@ fn action(timeout: Option<Duration>, targets: &[(Arc<str>, u32)]) -> envoy::Rout
         retry_policy: Some(retries()),
         ..Default::default()
     }
+}
+
+/// An action that hashes. Retries then may go to the endpoint that failed, for the hash has no other (Istio's rule).
+fn hashed(mut action: envoy::RouteAction, keys: &[HashKey]) -> envoy::RouteAction {
+    action.hash_policy = keys.iter().map(balance::hash_policy).collect();
+    if !keys.is_empty()
+        && let Some(retries) = &mut action.retry_policy
+    {
+        retries.retry_host_predicate.clear();
+        retries.host_selection_retry_max_attempts = 0;
+    }
+    action
 }
 
 /// One cluster, or several with weights; a weight of zero among several is left out.

@@ -1,10 +1,11 @@
 //! The units of translation: what is selected, built and recomputed as one, and what passes between the two steps.
 
-use crate::model::destination::DestinationRule;
+use crate::model::destination::{DestinationRule, HashKey};
 use crate::model::name::{Host, ServiceKey};
+use crate::model::node::Locality;
 use crate::model::object::Stored;
 use crate::model::problem::Problem;
-use crate::model::provenance::Provenance;
+use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::route::VirtualService;
 use crate::model::service::{Protocol, Service};
 use crate::snapshot::resource::{Fragment, Resource};
@@ -142,6 +143,10 @@ pub struct ClusterInputs {
     pub subset: Option<Arc<str>>,
     /// The DestinationRules in effect, oldest first.
     pub rules: Vec<Stored<DestinationRule>>,
+    /// How long connecting may take where no rule says.
+    pub connect_timeout: Duration,
+    /// The settings of the mesh, where somebody wrote them.
+    pub settings: Option<ObjectRef>,
 }
 
 /// The endpoints of an outbound cluster.
@@ -149,7 +154,7 @@ pub struct ClusterInputs {
 pub struct EndpointInputs {
     /// The cluster's name.
     pub cluster: Arc<str>,
-    /// The endpoints, sorted by zone, address and port, each once.
+    /// The endpoints, sorted by locality, address and port, each once.
     pub endpoints: Vec<ResolvedEndpoint>,
     /// The objects that shaped the list.
     pub provenance: Provenance,
@@ -158,8 +163,8 @@ pub struct EndpointInputs {
 /// An endpoint of a cluster.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ResolvedEndpoint {
-    /// Its zone, empty when unknown.
-    pub zone: Arc<str>,
+    /// Where it is.
+    pub locality: Locality,
     /// Its address and port.
     pub address: SocketAddr,
     /// Whether it may be picked.
@@ -232,14 +237,21 @@ pub struct HostInputs {
     pub port: u16,
     /// The domains.
     pub domains: Arc<[Arc<str>]>,
-    /// The cluster requests go to where no VirtualService applies.
-    pub default_cluster: Arc<str>,
     /// The VirtualService in effect.
     pub routes: Option<Stored<VirtualService>>,
-    /// For each of its routes, the cluster of each destination.
-    pub clusters: Vec<Vec<Arc<str>>>,
+    /// Where each of its routes leads; one entry, the service itself, where no VirtualService applies.
+    pub targets: Vec<Targets>,
     /// The objects that shaped it.
     pub provenance: Provenance,
+}
+
+/// Where a route leads.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Targets {
+    /// The cluster of each destination.
+    pub clusters: Vec<Arc<str>>,
+    /// What their clusters pick endpoints by, sorted, each once; empty where none does by hash.
+    pub hashes: Vec<HashKey>,
 }
 
 /// An inbound cluster and its listener.

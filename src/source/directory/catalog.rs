@@ -3,7 +3,7 @@
 //! Reached by the bytes of files; what leaves is the difference. Costs what the files named hold, not what all hold. Knows no
 //! file system, so that `analyze` can use it with files from anywhere.
 
-use super::file::{self, Entry, Loaded, Outcome};
+use super::file::{self, Entry, Holds, Loaded, Outcome};
 use super::notices;
 use super::report::Report;
 use crate::model::object::Object;
@@ -22,8 +22,8 @@ use xxhash_rust::xxh3::xxh3_128;
 pub enum Update {
     /// It holds these bytes.
     Bytes(Vec<u8>),
-    /// It holds mesh settings, not objects.
-    Settings,
+    /// It holds these bytes, which are settings of the mesh.
+    Settings(Vec<u8>),
     /// It can't be read, for this reason.
     Unreadable(String),
     /// It is deleted.
@@ -127,20 +127,20 @@ impl Catalog {
         dropped: &mut Vec<(ObjectKey, Object)>,
     ) {
         let before = self.files.remove(&path).unwrap_or_default();
+        let holds = if matches!(update, Update::Settings(_)) { Holds::Settings } else { Holds::Objects };
         touched.extend(before.held.keys().cloned());
         let (after, findings) = match update {
-            Update::Bytes(bytes) => {
+            Update::Bytes(bytes) | Update::Settings(bytes) => {
                 let digest = Some(xxh3_128(&bytes));
                 if digest == before.digest {
                     self.files.insert(path, before);
                     return;
                 }
-                let loaded = file::load(&path, &bytes);
+                let loaded = file::load(&path, &bytes, holds);
                 let partial = !loaded.complete;
                 let (held, findings) = merge(&path, loaded, &before.held);
                 (State { digest, held, partial }, findings)
             }
-            Update::Settings => (State::default(), vec![settings(&path)]),
             Update::Unreadable(reason) => {
                 let (after, findings) = unreadable(&path, &reason, &before);
                 if self.report.files.get(&path).is_some_and(|said| **said == *findings) {
@@ -266,11 +266,6 @@ fn unreadable(path: &Arc<Path>, reason: &str, before: &State) -> (State, Vec<Fin
 
 fn kept_finding<'k>(path: &Arc<Path>, objects: impl Iterator<Item = &'k ObjectKey>) -> Option<Finding> {
     notices::kept(objects).map(|text| file_finding(path, Severity::Warning, text))
-}
-
-fn settings(path: &Arc<Path>) -> Finding {
-    let text = "not supported yet: this name is reserved for settings of the mesh, which have no effect so far";
-    file_finding(path, Severity::Warning, text.to_owned())
 }
 
 fn file_finding(path: &Arc<Path>, severity: Severity, text: String) -> Finding {

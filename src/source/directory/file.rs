@@ -46,8 +46,17 @@ pub enum Outcome {
     Broken,
 }
 
+/// What a file is meant to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holds {
+    /// Objects.
+    Objects,
+    /// Settings of the mesh, in one document.
+    Settings,
+}
+
 /// Reads a file.
-pub fn load(path: &Arc<Path>, bytes: &[u8]) -> Loaded {
+pub fn load(path: &Arc<Path>, bytes: &[u8], holds: Holds) -> Loaded {
     let content = yaml::read(bytes);
     let mut loader = Loader {
         path: path.clone(),
@@ -58,7 +67,10 @@ pub fn load(path: &Arc<Path>, bytes: &[u8]) -> Loaded {
         last_failed: true,
     };
     for document in content.documents {
-        loader.document(document);
+        match holds {
+            Holds::Objects => loader.document(document),
+            Holds::Settings => loader.parsed(parse::settings(&document.value), document.marks),
+        }
     }
     for failure in content.failures {
         loader.finding(Some(failure.line), Subject::default(), error(failure.text));
@@ -100,7 +112,10 @@ impl Loader {
     }
 
     fn object(&mut self, value: &Value, marks: Marks) {
-        let parsed = parse::object(value);
+        self.parsed(parse::object(value), marks);
+    }
+
+    fn parsed(&mut self, parsed: Parsed, marks: Marks) {
         self.last_failed = parsed.failed();
         match parsed {
             Parsed::Known { key, object, problems } => {

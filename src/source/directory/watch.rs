@@ -13,7 +13,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use signals::{Pending, Signals};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,20 +31,20 @@ const FIRST_LOAD: Duration = Duration::from_secs(3);
 /// How soon a folder that went away is looked for again, at first.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 
-/// Watches `root` until the receiver of batches is gone. Each change of the report, even without changed objects, goes to
+/// Watches a folder, and the file of settings it was given, until the receiver of batches is gone. Each change of the report, even without changed objects, goes to
 /// `reports` before the batch goes to `batches`.
 ///
 /// # Errors
-/// If the folder is not there, or can't be watched, at the start. What happens to it later is a finding.
+/// If the folder or that file is not there, or can't be watched, at the start. What happens to it later is a finding.
 pub async fn run(
-    root: PathBuf,
+    directory: Directory,
     batches: mpsc::Sender<Batch>,
     reports: watch::Sender<Arc<Report>>,
 ) -> Result<(), DirectoryError> {
     let signals = Arc::new(Signals::default());
     let _stop = signals::StopOnDrop(signals.clone());
     let (done, ended) = oneshot::channel();
-    let worker = Worker::new(root, signals, batches.clone(), reports);
+    let worker = Worker::new(directory, signals, batches.clone(), reports);
     let thread = std::thread::Builder::new().name("directory".to_owned());
     thread.spawn(move || done.send(worker.run())).expect("the system has room for one thread more at the start");
     tokio::select! {
@@ -72,6 +72,8 @@ struct Worker {
     reports: watch::Sender<Arc<Report>>,
     /// The running watch and the directory it is on; none while that is away.
     watch: Option<(RecommendedWatcher, Identity)>,
+    /// The watch on the folder of a file of settings; none without such a file.
+    beside: Option<RecommendedWatcher>,
     /// Files that are away, and when that counts as deleted.
     away: BTreeMap<Arc<Path>, Instant>,
     retry: Duration,
@@ -88,22 +90,34 @@ struct Abandoned;
 
 impl Worker {
     fn new(
-        root: PathBuf,
+        directory: Directory,
         signals: Arc<Signals>,
         batches: mpsc::Sender<Batch>,
         reports: watch::Sender<Arc<Report>>,
     ) -> Self {
-        let directory = Directory::new(root);
         let (away, report) = (BTreeMap::new(), (Arc::default(), 0));
         let settled = Instant::now();
         let first = Some((Vec::new(), settled + FIRST_LOAD));
-        Self { directory, signals, batches, reports, watch: None, away, retry: FIRST_RETRY, settled, report, first }
+        Self {
+            directory,
+            signals,
+            batches,
+            reports,
+            watch: None,
+            beside: None,
+            away,
+            retry: FIRST_RETRY,
+            settled,
+            report,
+            first,
+        }
     }
 
     fn run(mut self) -> Result<(), DirectoryError> {
         let at = Instant::now();
         // The watch begins before the reading, so that no change falls between.
         self.rewatch()?;
+        self.watch_settings()?;
         let files = self.directory.files()?;
         let (changes, _) = self.directory.read(files);
         let mut sent = self.send(changes, at);
@@ -197,6 +211,21 @@ impl Worker {
         let mut watcher = notify::recommended_watcher(move |event| signals.event(&place, event)).map_err(unwatched)?;
         watcher.watch(&root, RecursiveMode::NonRecursive).map_err(unwatched)?;
         self.watch = Some((watcher, here));
+        Ok(())
+    }
+
+    /// Watches the folder of the file of settings. What happens to the file makes everything be looked at again, which
+    /// costs little where nothing changed.
+    fn watch_settings(&mut self) -> Result<(), DirectoryError> {
+        let Some(path) = self.directory.settings().cloned() else { return Ok(()) };
+        let missing = |source| DirectoryError::Settings { path: path.to_path_buf(), source };
+        std::fs::metadata(&path).map_err(missing)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let unwatched = |source| DirectoryError::Unwatched { path: folder.to_path_buf(), source };
+        let (signals, file) = (self.signals.clone(), path.clone());
+        let mut watcher = notify::recommended_watcher(move |event| signals.beside(&file, event)).map_err(unwatched)?;
+        watcher.watch(folder, RecursiveMode::NonRecursive).map_err(unwatched)?;
+        self.beside = Some(watcher);
         Ok(())
     }
 

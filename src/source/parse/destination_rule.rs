@@ -1,8 +1,8 @@
-//! DestinationRules: host, policy, subsets.
+//! DestinationRules: host, policy, subsets, exports.
 
 use super::notes::Notes;
 use super::traffic_policy::TrafficPolicySpec;
-use super::{policy, syntax};
+use super::{exports, policy, syntax};
 use crate::model::destination::{DestinationRule, Subset};
 use crate::model::name::Namespace;
 use crate::model::provenance::{ObjectKey, ObjectKind};
@@ -18,6 +18,7 @@ struct Spec {
     host: String,
     traffic_policy: TrafficPolicySpec,
     subsets: Vec<SubsetSpec>,
+    export_to: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -34,7 +35,8 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Destin
     let host = host(&spec.host, &key.namespace, notes);
     let policy = spec.traffic_policy.parse("spec.trafficPolicy", notes);
     let subsets = subsets(spec.subsets, notes);
-    Some(DestinationRule { host: host?, policy, subsets })
+    let exports = notes.check("spec.exportTo", exports::parse(&spec.export_to));
+    Some(DestinationRule { host: host?, policy, subsets, exports: exports? })
 }
 
 fn host(written: &str, namespace: &Namespace, notes: &mut Notes) -> Option<crate::model::name::Host> {

@@ -86,10 +86,19 @@ fn endpoints(written: Vec<k8s::Endpoint>, kind: &str, notes: &mut Notes) -> Vec<
             ready: conditions.ready.unwrap_or(true),
             terminating: conditions.terminating.unwrap_or(false),
             pod: pod.map(Name::from),
+            node: endpoint.node_name.filter(|name| !name.is_empty()).map(Name::from),
             zone: endpoint.zone.filter(|zone| !zone.is_empty()).map(Into::into),
+            for_zones: for_zones(endpoint.hints.unwrap_or_default()),
         })
     };
     written.into_iter().enumerate().filter_map(endpoint).collect()
+}
+
+fn for_zones(hints: k8s::EndpointHints) -> Vec<Arc<str>> {
+    let mut zones: Vec<Arc<str>> = hints.for_zones.into_iter().flatten().map(|zone| zone.name.into()).collect();
+    zones.sort();
+    zones.dedup();
+    zones
 }
 
 /// The first address. Loopback is allowed: in a folder it is how several workloads share one machine.

@@ -1,9 +1,10 @@
-//! Every field Istio documents for the policy kinds, as data: what it is, and what becomes of it here.
+//! Every field Istio documents for the policy kinds and the mesh, as data: what it is, and what becomes of it here.
 //!
 //! The check of manifests, a test and the reference page all read these tables. A field that isn't in them is unknown, which
 //! is an error: nothing a policy says is ignored silently.
 
 mod destination_rule;
+mod mesh;
 mod sidecar;
 mod traffic_policy;
 mod virtual_service;
@@ -42,6 +43,8 @@ pub enum Shape {
     List(&'static Shape),
     /// A map from any string to these.
     Map(&'static Shape),
+    /// Anything: what it holds is not looked at.
+    Any,
 }
 
 /// One field of a policy kind.
@@ -80,13 +83,18 @@ impl Field {
 const TEXTS: Shape = Shape::List(&Shape::Text);
 const TEXT_MAP: Shape = Shape::Map(&Shape::Text);
 
-/// The fields of `spec` of a policy kind; none for core kinds, whose fields are those of Kubernetes.
+/// The fields of `spec` of a policy kind, and those of MeshConfig; none for core kinds, whose fields are those of Kubernetes.
 pub fn fields(kind: ObjectKind) -> &'static [Field] {
     match kind {
         ObjectKind::DestinationRule => destination_rule::FIELDS,
         ObjectKind::VirtualService => virtual_service::FIELDS,
         ObjectKind::Sidecar => sidecar::FIELDS,
-        ObjectKind::Namespace | ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::Pod => &[],
+        ObjectKind::MeshConfig => mesh::FIELDS,
+        ObjectKind::Namespace
+        | ObjectKind::Service
+        | ObjectKind::EndpointSlice
+        | ObjectKind::Pod
+        | ObjectKind::Node => &[],
     }
 }
 
@@ -101,17 +109,22 @@ pub struct Row {
     pub field: &'static Field,
 }
 
-/// All fields of a policy kind, each container before what it holds.
+/// All fields of a kind that has a table, each container before what it holds.
 pub fn rows(kind: ObjectKind) -> Vec<Row> {
     let mut rows = Vec::new();
-    collect("spec", fields(kind), State::Done, &mut rows);
+    collect(root(kind), fields(kind), State::Done, &mut rows);
     rows
+}
+
+/// Where the fields of a kind stand: MeshConfig has no `spec`.
+fn root(kind: ObjectKind) -> &'static str {
+    if kind == ObjectKind::MeshConfig { "" } else { "spec" }
 }
 
 fn collect(path: &str, fields: &'static [Field], around: State, rows: &mut Vec<Row>) {
     for field in fields {
         let state = worse(around, field.state);
-        let mut path = format!("{path}.{}", field.name);
+        let mut path = if path.is_empty() { field.name.to_owned() } else { format!("{path}.{}", field.name) };
         rows.push(Row { path: path.clone(), state, field });
         let mut shape = &field.shape;
         loop {

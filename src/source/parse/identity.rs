@@ -14,14 +14,15 @@ use serde_json::Value;
 /// The namespace of an object that names none.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// The API group and versions under which a kind is read.
-fn api(kind: ObjectKind) -> (&'static str, &'static [&'static str]) {
+/// The API group and versions under which a kind is read; none for what no manifest declares.
+fn api(kind: ObjectKind) -> Option<(&'static str, &'static [&'static str])> {
     match kind {
-        ObjectKind::Namespace | ObjectKind::Service | ObjectKind::Pod => ("", &["v1"]),
-        ObjectKind::EndpointSlice => ("discovery.k8s.io", &["v1"]),
+        ObjectKind::Namespace | ObjectKind::Service | ObjectKind::Pod | ObjectKind::Node => Some(("", &["v1"])),
+        ObjectKind::EndpointSlice => Some(("discovery.k8s.io", &["v1"])),
         ObjectKind::DestinationRule | ObjectKind::VirtualService | ObjectKind::Sidecar => {
-            ("networking.istio.io", &["v1", "v1beta1", "v1alpha3"])
+            Some(("networking.istio.io", &["v1", "v1beta1", "v1alpha3"]))
         }
+        ObjectKind::MeshConfig => None,
     }
 }
 
@@ -73,7 +74,7 @@ impl Identity {
         };
         let namespace_field = metadata.and_then(|metadata| metadata.get("namespace"));
         subject.namespace = match (kind, namespace_field) {
-            (ObjectKind::Namespace, _) => String::new(),
+            (kind, _) if !kind.is_namespaced() => String::new(),
             (_, None | Some(Value::Null)) => DEFAULT_NAMESPACE.to_owned(),
             (_, Some(Value::String(namespace))) => namespace.clone(),
             (_, Some(_)) => return Err(unidentified(subject, "metadata.namespace", "must be a string")),
@@ -100,11 +101,13 @@ impl Identity {
 
 fn kind_of(api_version: &str, kind: &str) -> Option<ObjectKind> {
     let (group, _) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-    ObjectKind::ALL.into_iter().find(|known| known.as_str() == kind && api(*known).0 == group)
+    ObjectKind::ALL
+        .into_iter()
+        .find(|known| known.as_str() == kind && api(*known).is_some_and(|(known, _)| known == group))
 }
 
 fn check_version(kind: ObjectKind, api_version: &str, notes: &mut Notes) {
-    let (group, versions) = api(kind);
+    let Some((group, versions)) = api(kind) else { return };
     let version = api_version.rsplit_once('/').map_or(api_version, |(_, version)| version);
     if !versions.contains(&version) {
         let prefix = if group.is_empty() { String::new() } else { format!("{group}/") };
@@ -121,7 +124,7 @@ fn check_names(kind: ObjectKind, subject: Subject) -> Result<Identity, Box<Parse
     if let Err(text) = name {
         return Err(unidentified(subject, "metadata.name", &text));
     }
-    if kind != ObjectKind::Namespace
+    if kind.is_namespaced()
         && let Err(text) = syntax::label(&subject.namespace)
     {
         return Err(unidentified(subject, "metadata.namespace", &text));

@@ -21,15 +21,33 @@ pub fn spec<T: DeserializeOwned>(value: &Value, kind: ObjectKind, notes: &mut No
         notes.error("spec", "is missing or not a map");
         return None;
     };
-    let mut walk = Walk { notes, path: "spec".to_owned(), mistyped: false };
-    walk.object(fields(kind), spec, State::Done);
+    read(spec, (kind, "spec"), notes)
+}
+
+/// Checks settings of the mesh against their table and reads them as a `T`, like [`spec`].
+pub fn settings<T: DeserializeOwned>(value: &Value, notes: &mut Notes) -> Option<T> {
+    let Value::Object(members) = value else {
+        notes.error("", "settings of the mesh are a map, such as connectTimeout: 5s");
+        return None;
+    };
+    read(members, (ObjectKind::MeshConfig, ""), notes)
+}
+
+fn read<T: DeserializeOwned>(
+    members: &Map<String, Value>,
+    (kind, path): (ObjectKind, &str),
+    notes: &mut Notes,
+) -> Option<T> {
+    let mut walk = Walk { notes, path: path.to_owned(), mistyped: false };
+    walk.object(fields(kind), members, State::Done);
     let mistyped = walk.mistyped;
-    let spec = without_nulls(&Value::Object(spec.clone()));
-    let read = serde_path_to_error::deserialize(&spec);
+    let members = without_nulls(&Value::Object(members.clone()));
+    let read = serde_path_to_error::deserialize(&members);
     // A mistyped field was noted by the walk already, in words for people.
     read.map_err(|error| {
         if !mistyped {
-            notes.error(format!("spec.{}", error.path()), error.inner().to_string())
+            let field = error.path().to_string();
+            notes.error(if path.is_empty() { field } else { format!("{path}.{field}") }, error.inner().to_string())
         }
     })
     .ok()
@@ -74,7 +92,7 @@ impl Walk<'_> {
     fn value(&mut self, shape: &'static Shape, value: &Value, state: State) {
         match (shape, value) {
             (Shape::Text | Shape::Duration, Value::String(_)) | (Shape::Flag, Value::Bool(_)) => {}
-            (Shape::Number, Value::Number(_)) => {}
+            (Shape::Number, Value::Number(_)) | (Shape::Any, _) => {}
             (Shape::Whole, Value::Number(number)) if !number.is_f64() => {}
             (Shape::Choice(choices), Value::String(text)) if choices.contains(&&**text) => {}
             (Shape::Object(fields), Value::Object(members)) => self.object(fields, members, state),
@@ -133,6 +151,7 @@ fn mistyped(shape: &Shape, value: &Value) -> String {
         Shape::Number => "a number",
         Shape::Object(_) | Shape::Map(_) => "a map",
         Shape::List(_) => "a list",
+        Shape::Any => "anything",
         Shape::Choice(choices) => return format!("is {}; it must be one of {}", shown(value), choices.join(", ")),
     };
     format!("is {}; {expected} is expected", shown(value))

@@ -3,14 +3,17 @@
 use super::core::typed;
 use super::notes::Notes;
 use super::syntax;
+use crate::model::exports::Exports;
 use crate::model::labels::Labels;
 use crate::model::name::ServiceKey;
 use crate::model::problem::Severity;
 use crate::model::provenance::ObjectKey;
-use crate::model::service::{Protocol, Service, ServicePort};
+use crate::model::service::{Protocol, Service, ServicePort, TargetPort};
 use crate::source::yaml::marks;
 use k8s_openapi::api::core::v1 as k8s;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Parses a Service. One of type ExternalName is an alias of a name outside and has no effect yet.
@@ -21,18 +24,45 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
         notes.warning("spec.type", "not supported yet: a Service of type ExternalName has no effect");
         return None;
     }
+    without_effect(&spec, notes);
     let selector: Option<Labels> =
         notes.check("spec.selector", syntax::labels(&spec.selector.clone().unwrap_or_default()));
     let addresses = addresses(&spec, notes);
+    let headless = spec.cluster_ip.as_deref() == Some("None");
     let written = spec.ports.unwrap_or_default();
-    if written.is_empty() && spec.cluster_ip.as_deref() != Some("None") {
+    if written.is_empty() && !headless {
         notes.error("spec.ports", "a Service needs a port, unless it is headless");
     }
     let ports = ports(written, notes);
     let key = ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() };
     let host = key.host();
+    let exports = exports(service.metadata.annotations.unwrap_or_default(), notes);
     let publish_not_ready = spec.publish_not_ready_addresses.unwrap_or(false);
-    Some(Service { key, host, addresses, ports, selector: selector?, publish_not_ready })
+    Some(Service { key, host, addresses, ports, selector: selector?, publish_not_ready, headless, exports })
+}
+
+/// The annotation by which a Service says for whom it is there.
+const EXPORT_TO: &str = "networking.istio.io/exportTo";
+
+fn exports(annotations: BTreeMap<String, String>, notes: &mut Notes) -> Option<Exports> {
+    let written = annotations.get(EXPORT_TO)?;
+    let entries: Vec<_> = written.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    notes.check(&marks::key("metadata.annotations", EXPORT_TO), super::exports::parse(&entries)).flatten()
+}
+
+/// Says what of a Service has no effect although it would change where requests go.
+fn without_effect(spec: &k8s::ServiceSpec, notes: &mut Notes) {
+    let none = |field: &str, asks: bool, text: &str, notes: &mut Notes| {
+        if asks {
+            notes.warning(format!("spec.{field}"), format!("not supported yet, so it has no effect: {text}"));
+        }
+    };
+    let sticky = spec.session_affinity.as_deref().is_some_and(|affinity| affinity != "None");
+    none("sessionAffinity", sticky, "a DestinationRule's consistentHash keeps a client at an endpoint", notes);
+    let local = spec.internal_traffic_policy.as_deref() == Some("Local");
+    none("internalTrafficPolicy", local, "endpoints of all nodes are used", notes);
+    let near = spec.traffic_distribution.is_some();
+    none("trafficDistribution", near, "endpoints of all zones and nodes are treated alike", notes);
 }
 
 fn addresses(spec: &k8s::ServiceSpec, notes: &mut Notes) -> Vec<IpAddr> {
@@ -78,10 +108,20 @@ fn ports(written: Vec<k8s::ServicePort>, notes: &mut Notes) -> Vec<ServicePort> 
         if several && ports.iter().any(|other| *other.name == *name) {
             notes.error(format!("{path}.name"), format!("the port name {} is there twice", syntax::quoted(&name)));
         }
-        ports.push(ServicePort { name: name.into(), number, protocol });
+        let target = notes.check(&format!("{path}.targetPort"), target(port.target_port, number));
+        let target = target.unwrap_or(TargetPort::Number(number));
+        ports.push(ServicePort { name: name.into(), number, protocol, target });
     }
     ports.sort_by(|a, b| (a.number, &a.name).cmp(&(b.number, &b.name)));
     ports
+}
+
+fn target(written: Option<IntOrString>, number: u16) -> Result<TargetPort, String> {
+    match written {
+        None | Some(IntOrString::Int(0)) => Ok(TargetPort::Number(number)),
+        Some(IntOrString::Int(target)) => syntax::port(i64::from(target)).map(TargetPort::Number),
+        Some(IntOrString::String(name)) => syntax::label(&name).map(|()| TargetPort::Name(name.into())),
+    }
 }
 
 /// Ports whose protocol speaks server-first, so that sniffing would wait for ever: SMTP, DNS, MySQL, MongoDB.

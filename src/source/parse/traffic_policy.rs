@@ -1,8 +1,9 @@
 //! Traffic policies: load balancer, limits, outlier detection. Bounds are Istio's, or Envoy's where Istio has none.
 
+use super::load_balancer::LoadBalancerSpec;
 use super::notes::Notes;
 use super::syntax;
-use crate::model::destination::{ConnectionPool, LoadBalancer, OutlierDetection, TcpKeepalive, TrafficPolicy};
+use crate::model::destination::{ConnectionPool, OutlierDetection, TcpKeepalive, TrafficPolicy};
 use serde::Deserialize;
 use serde_json::Number;
 use std::time::Duration;
@@ -14,12 +15,6 @@ pub struct TrafficPolicySpec {
     load_balancer: Option<LoadBalancerSpec>,
     connection_pool: Option<ConnectionPoolSpec>,
     outlier_detection: Option<OutlierDetectionSpec>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct LoadBalancerSpec {
-    simple: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -81,24 +76,6 @@ impl TrafficPolicySpec {
             outlier_detection: self
                 .outlier_detection
                 .map(|spec| spec.parse(&format!("{path}.outlierDetection"), notes)),
-        }
-    }
-}
-
-impl LoadBalancerSpec {
-    fn parse(self, path: &str, notes: &mut Notes) -> Option<LoadBalancer> {
-        match self.simple?.as_str() {
-            "ROUND_ROBIN" => Some(LoadBalancer::RoundRobin),
-            "RANDOM" => Some(LoadBalancer::Random),
-            "LEAST_REQUEST" | "LEAST_CONN" | "UNSPECIFIED" => Some(LoadBalancer::LeastRequest),
-            // Another name was noted by the walk along the field table.
-            "PASSTHROUGH" => {
-                let text =
-                    "not supported yet, so the object is not applied: requests would not go where the caller sent them";
-                notes.error(format!("{path}.simple"), format!("PASSTHROUGH is {text}"));
-                None
-            }
-            _ => None,
         }
     }
 }

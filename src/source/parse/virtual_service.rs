@@ -3,7 +3,7 @@
 mod conditions;
 
 use super::notes::Notes;
-use super::{policy, syntax};
+use super::{exports, policy, syntax};
 use crate::model::name::{Host, Namespace};
 use crate::model::provenance::{ObjectKey, ObjectKind};
 use crate::model::route::{Destination, HttpRoute, VirtualService, WeightedDestination};
@@ -15,11 +15,12 @@ use serde_json::{Number, Value};
 use std::time::Duration;
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct Spec {
     hosts: Vec<String>,
     gateways: Vec<String>,
     http: Vec<RouteSpec>,
+    export_to: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -73,6 +74,7 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Virtua
     if http.is_empty() && value.pointer("/spec/tcp").is_none() && value.pointer("/spec/tls").is_none() {
         notes.error("spec.http", "a VirtualService needs at least one rule");
     }
+    let exports = notes.check("spec.exportTo", exports::parse(&spec.export_to));
     if !spec.gateways.is_empty() && !spec.gateways.iter().any(|gateway| gateway == MESH) {
         notes.warning(
             "spec.gateways",
@@ -80,7 +82,7 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Virtua
         );
         return None;
     }
-    Some(VirtualService { hosts, http })
+    Some(VirtualService { hosts, http, exports: exports? })
 }
 
 fn hosts(written: &[String], namespace: &Namespace, notes: &mut Notes) -> Vec<Host> {

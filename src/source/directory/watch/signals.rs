@@ -67,6 +67,18 @@ impl Signals {
         }
     }
 
+    /// Takes an event in from the folder of `file`, of which nothing else matters.
+    pub fn beside(&self, file: &Path, event: notify::Result<notify::Event>) {
+        let named = |path: &Path| path.file_name() == file.file_name() || path.ends_with(SWAPPED);
+        // An error or an overflow means that events were lost.
+        let concerns = event.map_or(true, |event| {
+            event.need_rescan() || event.paths.iter().any(|path| named(path) && matters(event.kind, path))
+        });
+        if concerns {
+            self.note(|pending| pending.rescan = true);
+        }
+    }
+
     fn file(&self, root: &Path, name: &Path) {
         if name == Path::new(SWAPPED) {
             self.note(|pending| pending.rescan = true);

@@ -13,7 +13,11 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::done("trafficPolicy", Object(POLICY), "how clients treat the host's endpoints"),
     Field::done("subsets", List(&Object(SUBSET)), "named parts of the host's endpoints, a cluster each"),
-    Field::refused("exportTo", TEXTS, "it would act for namespaces that were not meant").except(&["[\"*\"]"]),
+    Field::done(
+        "exportTo",
+        TEXTS,
+        "the namespaces whose proxies it acts for: names, . for its own, * for all, ~ for none",
+    ),
     Field::refused("workloadSelector", Object(SELECTOR), "it would act for workloads that were not meant"),
 ];
 

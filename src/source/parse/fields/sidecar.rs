@@ -12,15 +12,14 @@ pub const FIELDS: &[Field] = &[
         "the workloads it is for; none is every workload of the namespace",
     ),
     Field::done("ingress", List(&Object(INGRESS)), "what the workload listens on"),
-    Field::without(
-        "egress",
-        List(&Object(EGRESS)),
-        "the workload sees every service, which is more than was asked for",
-    )
-    .except(&[r#"[{"hosts":["*/*"]}]"#]),
+    Field::done("egress", List(&Object(EGRESS)), "what the workload sees; none is every service"),
     Field::without("inboundConnectionPool", Object(CONNECTION_POOL), "incoming connections have no limits"),
-    Field::without("outboundTrafficPolicy", Object(OUTBOUND), "requests to unknown hosts are answered with 502")
-        .except(&[r#"{"mode":"REGISTRY_ONLY"}"#]),
+    Field::without(
+        "outboundTrafficPolicy",
+        Object(OUTBOUND),
+        "without interception requests to unknown hosts are answered with 502",
+    )
+    .except(&[r#"{"mode":"REGISTRY_ONLY"}"#]),
 ];
 
 const CAPTURE: Shape = Choice(&["DEFAULT", "IPTABLES", "NONE"]);
@@ -36,10 +35,14 @@ const INGRESS: &[Field] = &[
 ];
 
 const EGRESS: &[Field] = &[
-    Field::done("port", Object(PORT), "the port of the hosts"),
-    Field::done("bind", Text, "the address listened on"),
-    Field::done("captureMode", CAPTURE, "how traffic is captured"),
-    Field::done("hosts", TEXTS, "the hosts seen, as namespace/host"),
+    Field::refused("port", Object(PORT), "the hosts would be seen on every port"),
+    Field::refused("bind", Text, "the hosts would be at other addresses").except(&["\"\""]),
+    Field::refused("captureMode", CAPTURE, "traffic would be captured otherwise").except(&["\"DEFAULT\""]),
+    Field::done(
+        "hosts",
+        TEXTS,
+        "the services seen, as namespace/host: * is any, . the workload's own namespace, ~/* none",
+    ),
 ];
 
 const PORT: &[Field] = &[

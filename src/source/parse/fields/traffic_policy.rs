@@ -45,9 +45,9 @@ const LOAD_BALANCER: &[Field] = &[
     Field::done(
         "simple",
         Choice(&["UNSPECIFIED", "LEAST_CONN", "RANDOM", "PASSTHROUGH", "ROUND_ROBIN", "LEAST_REQUEST"]),
-        "ROUND_ROBIN, RANDOM or LEAST_REQUEST, which LEAST_CONN and UNSPECIFIED stand for as well; PASSTHROUGH is refused",
+        "ROUND_ROBIN, RANDOM, LEAST_REQUEST, which LEAST_CONN and UNSPECIFIED stand for as well, or PASSTHROUGH, the address asked for",
     ),
-    Field::refused("consistentHash", Object(CONSISTENT_HASH), "requests of one key would go to many endpoints"),
+    Field::done("consistentHash", Object(CONSISTENT_HASH), "requests of one key go to one endpoint"),
     Field::without("localityLbSetting", Object(LOCALITY), "endpoints of all localities are treated alike"),
     Field::without("zoneAwareLbSetting", Object(ZONE_AWARE), "endpoints of all zones are treated alike"),
     Field::without("warmupDurationSecs", Duration, "new endpoints get their full share at once"),
@@ -59,8 +59,16 @@ const CONSISTENT_HASH: &[Field] = &[
     Field::done("httpCookie", Object(COOKIE), "the cookie that is hashed"),
     Field::done("useSourceIp", Flag, "whether the client's address is hashed"),
     Field::done("httpQueryParameterName", Text, "the query parameter that is hashed"),
-    Field::done("ringHash", Object(&[Field::done("minimumRingSize", Whole, "the ring's least size")]), "ring hash"),
-    Field::done("maglev", Object(&[Field::done("tableSize", Whole, "the table's size")]), "Maglev"),
+    Field::done(
+        "ringHash",
+        Object(&[Field::done("minimumRingSize", Whole, "the ring's least size, 1024 if none")]),
+        "ring hash, the default",
+    ),
+    Field::done(
+        "maglev",
+        Object(&[Field::done("tableSize", Whole, "the table's size, a prime; 65537 if none")]),
+        "Maglev",
+    ),
     Field::done("minimumRingSize", Whole, "deprecated form of ringHash.minimumRingSize"),
 ];
 
@@ -68,7 +76,7 @@ const COOKIE: &[Field] = &[
     Field::done("name", Text, "the cookie's name"),
     Field::done("path", Text, "the cookie's path"),
     Field::done("ttl", Duration, "the cookie's life"),
-    Field::done("attributes", List(&Object(COOKIE_ATTRIBUTE)), "further attributes of the cookie"),
+    Field::without("attributes", List(&Object(COOKIE_ATTRIBUTE)), "the cookie has name, path and life only"),
 ];
 
 const COOKIE_ATTRIBUTE: &[Field] =

@@ -11,7 +11,11 @@ pub const FIELDS: &[Field] = &[
     Field::done("http", List(&Object(ROUTE)), "rules for requests, the first that matches applies"),
     Field::refused("tls", List(&Object(TLS_ROUTE)), "connections would not go where the rules send them"),
     Field::refused("tcp", List(&Object(TCP_ROUTE)), "connections would not go where the rules send them"),
-    Field::refused("exportTo", TEXTS, "it would act for namespaces that were not meant").except(&["[\"*\"]"]),
+    Field::done(
+        "exportTo",
+        TEXTS,
+        "the namespaces whose proxies it acts for: names, . for its own, * for all, ~ for none",
+    ),
 ];
 
 const ROUTE: &[Field] = &[

@@ -1,0 +1,128 @@
+//! Settings of the mesh: what they become, and how they come and go with their file.
+
+use crate::findings;
+use chancery::model::exports::Exports;
+use chancery::model::mesh::{Mesh, OutboundMode};
+use chancery::model::object::Object;
+use chancery::model::world::Change;
+use chancery::source::directory::Directory;
+use chancery::source::directory::catalog::{Catalog, Update};
+use chancery::source::parse::settings;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn read(text: &str) -> (Vec<String>, Option<Object>) {
+    let content = chancery::source::yaml::read(text.as_bytes());
+    findings(settings(&content.documents[0].value))
+}
+
+fn mesh(object: Option<Object>) -> Mesh {
+    let Some(Object::MeshConfig(mesh)) = object else { panic!("{object:?}") };
+    (*mesh).clone()
+}
+
+#[test]
+fn nothing_said_is_istios_default() {
+    let (found, object) = read("{}");
+    assert_eq!(found, [""; 0]);
+    assert_eq!(mesh(object), Mesh::default());
+    assert_eq!(Mesh::default().connect_timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn every_setting_that_is_read() {
+    let (found, object) = read(
+        "{connectTimeout: 3s, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, trustDomain: cluster.local, rootNamespace: infra,
+          proxyListenPort: 15001, proxyInboundListenPort: 15006, protocolDetectionTimeout: 0s, accessLogFile: '',
+          defaultServiceExportTo: ['.', bank], defaultVirtualServiceExportTo: ['~'], defaultDestinationRuleExportTo: ['*']}",
+    );
+    assert_eq!(found, [""; 0]);
+    let mesh = mesh(object);
+    assert_eq!((mesh.connect_timeout, mesh.outbound), (Duration::from_secs(3), OutboundMode::RegistryOnly));
+    assert_eq!((mesh.root_namespace.as_str(), &*mesh.trust_domain), ("infra", "cluster.local"));
+    assert_eq!((mesh.outbound_port, mesh.inbound_port, mesh.detection_timeout), (15001, 15006, None));
+    let own_and_bank = Exports::Some { own: true, namespaces: ["bank".into()].into() };
+    assert_eq!((mesh.service_exports, mesh.virtual_service_exports), (own_and_bank, Exports::NOBODY));
+    assert_eq!((mesh.destination_rule_exports, mesh.access_log), (Exports::Everyone, None));
+}
+
+#[test]
+fn settings_of_other_values_are_kept_for_those_who_use_them() {
+    let (found, object) = read(
+        "{proxyListenPort: 16001, protocolDetectionTimeout: 1s, accessLogFile: /dev/stdout, accessLogFormat: x,
+          accessLogEncoding: JSON, trustDomain: example.org, outboundTrafficPolicy: {mode: ALLOW_ANY}}",
+    );
+    assert!(found.iter().all(|line| line.starts_with("warning: ")), "{found:?}");
+    let mesh = mesh(object);
+    assert_eq!((mesh.outbound_port, mesh.detection_timeout), (16001, Some(Duration::from_secs(1))));
+    assert_eq!((&*mesh.trust_domain, mesh.outbound), ("example.org", OutboundMode::AllowAny));
+    let log = mesh.access_log.expect("a log");
+    assert_eq!((&*log.file, log.format.as_deref(), log.json), ("/dev/stdout", Some("x"), true));
+}
+
+#[test]
+fn settings_that_make_no_sense() {
+    for (text, field, reason) in [
+        ("[1]", "", "settings of the mesh are a map"),
+        ("{connectTimeout: 0s}", "connectTimeout", "at least 1ms"),
+        ("{connectTimeout: 5}", "connectTimeout", "a duration such as"),
+        ("{connecttimeout: 5s}", "connecttimeout", "did you mean connectTimeout?"),
+        ("{proxyInboundListenPort: 0}", "proxyInboundListenPort", "not a port"),
+        ("{rootNamespace: A}", "rootNamespace", "not a name"),
+        ("{trustDomain: 'a b'}", "trustDomain", "not a name"),
+        ("{defaultServiceExportTo: ['*', x]}", "defaultServiceExportTo", "must stand alone"),
+        ("{defaultServiceExportTo: [A_b]}", "defaultServiceExportTo", "have meanings of their own"),
+        ("{outboundTrafficPolicy: {mode: SOME}}", "outboundTrafficPolicy.mode", "REGISTRY_ONLY, ALLOW_ANY"),
+        ("{mixerAddress: x}", "mixerAddress", "unknown field"),
+    ] {
+        let (found, object) = read(text);
+        let says = |line: &String| line.starts_with(&format!("error: {field}: ")) && line.contains(reason);
+        assert!(found.iter().any(says), "{text}: {found:?}");
+        assert!(object.is_none());
+    }
+    let (found, object) = read("{defaultConfig: {concurrency: 2, anything: [1]}, enableTracing: false}");
+    assert!(found.len() == 1 && found[0].starts_with("warning: defaultConfig: "), "{found:?}");
+    assert!(object.is_some());
+}
+
+fn put(catalog: &mut Catalog, path: &str, text: &str) -> Vec<Change> {
+    catalog.apply([(Path::new(path).into(), Update::Settings(text.into()))])
+}
+
+#[test]
+fn the_last_good_settings_stay_until_their_file_is_gone() {
+    let mut catalog = Catalog::default();
+    let timeout = |changes: &[Change]| changes.first().map(|(_, object)| mesh(object.clone()).connect_timeout);
+    assert_eq!(timeout(&put(&mut catalog, "mesh.yaml", "connectTimeout: 3s")), Some(Duration::from_secs(3)));
+    assert_eq!(put(&mut catalog, "mesh.yaml", "connectTimeout: x"), []);
+    assert_eq!(put(&mut catalog, "mesh.yaml", ""), [], "an empty file is being written");
+    assert_eq!(timeout(&put(&mut catalog, "mesh.yaml", "{}")), Some(Duration::from_secs(10)));
+    let gone = catalog.apply([(Path::new("mesh.yaml").into(), Update::Gone)]);
+    assert_eq!(gone, [(Mesh::key(), None)]);
+}
+
+#[test]
+fn no_manifest_declares_settings() {
+    let text = "{apiVersion: v1, kind: MeshConfig, metadata: {name: mesh}}";
+    assert!(matches!(crate::parse(text), chancery::source::parse::Parsed::Foreign { .. }));
+}
+
+#[test]
+fn a_file_of_settings_may_be_anywhere() {
+    let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let path = other.path().join("settings.txt");
+    std::fs::write(&path, "connectTimeout: 4s").expect("a file");
+    let mut directory = Directory::new(folder.path()).with_settings(Some(&path));
+    let files = directory.files().expect("the folder is there");
+    let (changes, gone) = directory.read(files);
+    assert_eq!(changes.len(), 1);
+    assert_eq!((mesh(changes[0].1.clone()).connect_timeout, gone.len()), (Duration::from_secs(4), 0));
+    let inside: Arc<Path> = folder.path().join("own.yaml").into();
+    std::fs::write(&inside, "connectTimeout: 5s").expect("a file");
+    let around = folder.path().join("../").join(folder.path().file_name().expect("a name")).join("own.yaml");
+    let mut directory = Directory::new(folder.path()).with_settings(Some(&around));
+    let files = directory.files().expect("the folder is there");
+    assert_eq!(files.iter().collect::<Vec<_>>(), [&inside], "one file, however it is named");
+    assert_eq!(directory.read(files).0.len(), 1);
+}

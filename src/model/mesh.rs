@@ -1,0 +1,80 @@
+//! Settings of the mesh as a whole: Istio's MeshConfig, as far as it is understood.
+
+use super::exports::Exports;
+use super::name::{Name, Namespace};
+use super::provenance::{ObjectKey, ObjectKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// MeshConfig. Absent fields have Istio's defaults, which [`Mesh::default`] holds.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Mesh {
+    /// `connectTimeout`: 10 s (Envoy: 5 s).
+    pub connect_timeout: Duration,
+    /// `outboundTrafficPolicy.mode`.
+    pub outbound: OutboundMode,
+    /// `trustDomain`: `cluster.local`.
+    pub trust_domain: Arc<str>,
+    /// `rootNamespace`: `istio-system`.
+    pub root_namespace: Namespace,
+    /// `proxyListenPort`: 15001.
+    pub outbound_port: u16,
+    /// `proxyInboundListenPort`: 15006.
+    pub inbound_port: u16,
+    /// `protocolDetectionTimeout`; absent means that detection waits for ever.
+    pub detection_timeout: Option<Duration>,
+    /// `defaultServiceExportTo`.
+    pub service_exports: Exports,
+    /// `defaultVirtualServiceExportTo`.
+    pub virtual_service_exports: Exports,
+    /// `defaultDestinationRuleExportTo`.
+    pub destination_rule_exports: Exports,
+    /// `accessLogFile`, `accessLogFormat` and `accessLogEncoding`; none without a file.
+    pub access_log: Option<AccessLog>,
+}
+
+/// What becomes of requests to hosts nobody has.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum OutboundMode {
+    /// They go where they were sent.
+    #[default]
+    AllowAny,
+    /// They are refused.
+    RegistryOnly,
+}
+
+/// Where and how requests are logged.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct AccessLog {
+    /// The file, in the proxy's file system.
+    pub file: Arc<str>,
+    /// The format: a line, or with `json` the text of an object; absent is Istio's own.
+    pub format: Option<Arc<str>>,
+    /// Whether each entry is an object of JSON.
+    pub json: bool,
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            outbound: OutboundMode::default(),
+            trust_domain: "cluster.local".into(),
+            root_namespace: "istio-system".into(),
+            outbound_port: 15001,
+            inbound_port: 15006,
+            detection_timeout: None,
+            service_exports: Exports::Everyone,
+            virtual_service_exports: Exports::Everyone,
+            destination_rule_exports: Exports::Everyone,
+            access_log: None,
+        }
+    }
+}
+
+impl Mesh {
+    /// The key of the one object that holds the settings.
+    pub fn key() -> ObjectKey {
+        ObjectKey { kind: ObjectKind::MeshConfig, namespace: Namespace::from(""), name: Name::from("mesh") }
+    }
+}

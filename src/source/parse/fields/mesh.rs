@@ -1,0 +1,78 @@
+//! The fields of MeshConfig, as documented by Istio. What is not done is not looked into.
+
+use super::{Field, Shape, TEXTS};
+use Shape::{Any, Choice, Duration, Object, Text, Whole};
+
+/// The fields.
+pub const FIELDS: &[Field] = &[
+    Field::without("proxyListenPort", Whole, "outgoing traffic is not captured").except(&["15001"]),
+    Field::without("proxyInboundListenPort", Whole, "incoming traffic is not captured").except(&["15006"]),
+    Field::without("proxyHttpPort", Any, "proxies are no explicit HTTP proxy").except(&["0"]),
+    Field::done("connectTimeout", Duration, "how long connecting may take where no DestinationRule says; 10s if none"),
+    Field::without("hboneIdleTimeout", Any, "there are no HBONE tunnels"),
+    Field::without("protocolDetectionTimeout", Duration, "protocols are not detected").except(&["\"0s\""]),
+    Field::without("tcpKeepalive", Any, "keepalive is set by DestinationRules only"),
+    Field::without("ingressClass", Any, INGRESS),
+    Field::without("ingressService", Any, INGRESS),
+    Field::without("ingressControllerMode", Any, INGRESS),
+    Field::without("ingressSelector", Any, INGRESS),
+    Field::without("enableTracing", Any, "there are no traces").except(&["false"]),
+    Field::without("accessLogFile", Text, "requests are not logged").except(&["\"\""]),
+    Field::without("accessLogFormat", Text, "requests are not logged").except(&["\"\""]),
+    Field::without("accessLogEncoding", Choice(&["TEXT", "JSON"]), "requests are not logged").except(&["\"TEXT\""]),
+    Field::without("enableEnvoyAccessLogService", Any, "requests are not logged").except(&["false"]),
+    Field::without("disableEnvoyListenerLog", Any, "listeners log nothing"),
+    Field::without("defaultConfig", Any, "chancery bootstrap has options of its own"),
+    Field::without(
+        "outboundTrafficPolicy",
+        Object(&[Field::done("mode", Choice(&["REGISTRY_ONLY", "ALLOW_ANY"]), "whether unknown hosts can be reached")]),
+        "without interception requests to unknown hosts are answered with 502",
+    )
+    .except(&[r#"{"mode":"REGISTRY_ONLY"}"#]),
+    Field::without("inboundTrafficPolicy", Any, "Sidecar.ingress says where applications listen"),
+    Field::without("configSources", Any, "objects come from the folder"),
+    Field::without("enableAutoMtls", Any, "connections are made without TLS").except(&["false"]),
+    Field::without("trustDomain", Text, "proxies have no identity yet").except(&["\"cluster.local\""]),
+    Field::without("trustDomainAliases", Any, "proxies have no identity yet"),
+    Field::without("caCertificates", Any, "proxies have no identity yet"),
+    Field::done("defaultServiceExportTo", TEXTS, "for whom Services are that don't say; everyone if none"),
+    Field::done(
+        "defaultVirtualServiceExportTo",
+        TEXTS,
+        "for whom VirtualServices are that don't say; everyone if none",
+    ),
+    Field::done(
+        "defaultDestinationRuleExportTo",
+        TEXTS,
+        "for whom DestinationRules are that don't say; everyone if none",
+    ),
+    Field::done(
+        "rootNamespace",
+        Text,
+        "the namespace whose DestinationRules and default Sidecar stand behind all others; istio-system if none",
+    ),
+    Field::without("localityLbSetting", Any, "endpoints of all localities are treated alike"),
+    Field::without("zoneAwareLbSetting", Any, "endpoints of all zones are treated alike"),
+    Field::without("dnsRefreshRate", Any, "no endpoints are found by DNS"),
+    Field::without("h2UpgradePolicy", Any, "ports named http stay HTTP/1.1").except(&["\"DO_NOT_UPGRADE\""]),
+    Field::without("inboundClusterStatName", Any, "statistics carry the cluster's name"),
+    Field::without("outboundClusterStatName", Any, "statistics carry the cluster's name"),
+    Field::without("certificates", Any, "deprecated in Istio"),
+    Field::without("serviceSettings", Any, "there is one cluster of Kubernetes"),
+    Field::without("serviceScopeConfigs", Any, "there is one cluster of Kubernetes"),
+    Field::without("enablePrometheusMerge", Any, "proxies serve their own metrics only").except(&["false"]),
+    Field::without("verifyCertificateAtClient", Any, "deprecated in Istio"),
+    Field::without("ca", Any, "proxies have no identity yet"),
+    Field::without("extensionProviders", Any, "nothing refers to providers yet"),
+    Field::without("defaultProviders", Any, "nothing refers to providers yet"),
+    Field::without("discoverySelectors", Any, "every namespace is read"),
+    Field::without("pathNormalization", Any, "paths are normalized as with BASE")
+        .except(&[r#"{"normalization":"BASE"}"#]),
+    Field::without("defaultHttpRetryPolicy", Any, "2 retries of what was not processed"),
+    Field::without("meshMTLS", Any, "connections are made without TLS"),
+    Field::without("tlsDefaults", Any, "connections are made without TLS"),
+    Field::without("defaultTrafficPolicy", Any, "limits are set by DestinationRules only"),
+    Field::without("serviceEntryVisibility", Any, "ServiceEntries are not read"),
+];
+
+const INGRESS: &str = "Ingress objects are not read";

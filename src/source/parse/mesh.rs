@@ -1,0 +1,90 @@
+//! Settings of the mesh. What is absent has Istio's default.
+
+use super::notes::Notes;
+use super::{exports, policy, syntax};
+use crate::model::exports::Exports;
+use crate::model::mesh::{AccessLog, Mesh, OutboundMode};
+use serde::Deserialize;
+use serde_json::{Number, Value};
+use std::time::Duration;
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    proxy_listen_port: Option<Number>,
+    proxy_inbound_listen_port: Option<Number>,
+    connect_timeout: Option<String>,
+    protocol_detection_timeout: Option<String>,
+    access_log_file: String,
+    access_log_format: String,
+    access_log_encoding: String,
+    outbound_traffic_policy: OutboundSpec,
+    trust_domain: String,
+    root_namespace: String,
+    default_service_export_to: Vec<String>,
+    default_virtual_service_export_to: Vec<String>,
+    default_destination_rule_export_to: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct OutboundSpec {
+    mode: String,
+}
+
+/// Parses MeshConfig, as it stands in a file of its own.
+pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
+    let spec: Spec = policy::settings(value, notes)?;
+    let access_log = access_log(&spec);
+    let default = Mesh::default();
+    let connect = spec.connect_timeout.map(|text| notes.check("connectTimeout", syntax::positive(&text)));
+    let detection = spec.protocol_detection_timeout;
+    let detection = detection.and_then(|text| notes.check("protocolDetectionTimeout", syntax::duration(&text)));
+    let domain = named("trustDomain", spec.trust_domain, notes, syntax::subdomain);
+    let root = named("rootNamespace", spec.root_namespace, notes, syntax::label);
+    let mut export = |field: &str, written: Vec<String>| {
+        let exports = notes.check(field, exports::parse(&written)).flatten();
+        exports.unwrap_or(Exports::Everyone)
+    };
+    let service_exports = export("defaultServiceExportTo", spec.default_service_export_to);
+    let virtual_service_exports = export("defaultVirtualServiceExportTo", spec.default_virtual_service_export_to);
+    let destination_rule_exports = export("defaultDestinationRuleExportTo", spec.default_destination_rule_export_to);
+    let outbound_port = port("proxyListenPort", spec.proxy_listen_port, notes);
+    let inbound_port = port("proxyInboundListenPort", spec.proxy_inbound_listen_port, notes);
+    Some(Mesh {
+        connect_timeout: connect.flatten().unwrap_or(default.connect_timeout),
+        outbound: match &*spec.outbound_traffic_policy.mode {
+            "REGISTRY_ONLY" => OutboundMode::RegistryOnly,
+            // Another word was noted by the walk along the field table.
+            _ => OutboundMode::AllowAny,
+        },
+        trust_domain: domain.map_or(default.trust_domain, Into::into),
+        root_namespace: root.map_or(default.root_namespace, Into::into),
+        outbound_port: outbound_port.unwrap_or(default.outbound_port),
+        inbound_port: inbound_port.unwrap_or(default.inbound_port),
+        detection_timeout: detection.filter(|timeout| *timeout > Duration::ZERO),
+        service_exports,
+        virtual_service_exports,
+        destination_rule_exports,
+        access_log,
+    })
+}
+
+fn access_log(spec: &Spec) -> Option<AccessLog> {
+    let format = (!spec.access_log_format.is_empty()).then(|| spec.access_log_format.as_str().into());
+    let json = spec.access_log_encoding == "JSON";
+    (!spec.access_log_file.is_empty()).then(|| AccessLog { file: spec.access_log_file.as_str().into(), format, json })
+}
+
+/// A name, where one is given.
+fn named(field: &str, written: String, notes: &mut Notes, check: fn(&str) -> Result<(), String>) -> Option<String> {
+    if written.is_empty() {
+        return None;
+    }
+    notes.check(field, check(&written)).map(|()| written)
+}
+
+fn port(field: &str, written: Option<Number>, notes: &mut Notes) -> Option<u16> {
+    let number = written?.as_i64().unwrap_or(0);
+    notes.check(field, syntax::port(number))
+}
