@@ -21,6 +21,8 @@ pub enum Key {
     NamesOnPort(u16),
     /// The set of numbers of service ports; touched when any service gains or loses a port.
     Ports,
+    /// Services that say themselves for whom they are.
+    Exporting,
     /// EndpointSlices of a service.
     SlicesOf(ServiceKey),
     /// DestinationRules that name a host.
@@ -43,7 +45,10 @@ pub fn keys(object: &Object) -> Vec<Key> {
     let mut keys = vec![Key::Object(object.key().clone()), Key::Names(object.key().kind)];
     match object {
         Object::Namespace(_) | Object::Pod(_) | Object::Node(_) | Object::MeshConfig(_) => {}
-        Object::Service(service) => keys.extend(service.ports.iter().map(|port| Key::NamesOnPort(port.number))),
+        Object::Service(service) => {
+            keys.extend(service.ports.iter().map(|port| Key::NamesOnPort(port.number)));
+            keys.extend(service.exports.is_some().then_some(Key::Exporting));
+        }
         Object::EndpointSlice(slice) => keys.push(Key::SlicesOf(slice.service.clone())),
         Object::DestinationRule(rule) => keys.push(Key::RulesFor(rule.host.clone())),
         Object::VirtualService(service) => keys.extend(service.hosts.iter().cloned().map(Key::RoutesFor)),

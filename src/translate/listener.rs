@@ -6,7 +6,7 @@
 use super::filter::{Http, RouteSource, http_chain, tcp_chain};
 use super::proto::{address, u32_value};
 use super::unit::{Inputs, Lifetime, ListenerInputs, Selection, Unit};
-use super::{destination, names};
+use super::{destination, names, visible};
 use crate::model::audience::{Audience, Interception};
 use crate::model::object::Stored;
 use crate::model::problem::{Problem, Severity};
@@ -33,9 +33,10 @@ pub fn is_http(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Http | Protocol::Http2)
 }
 
-/// The services that have a port of that number, oldest first; UDP is not proxied.
-pub fn claims(world: &Tracked, port: u16) -> Vec<Claim> {
+/// The services the audience sees that have a port of that number, oldest first; UDP is not proxied.
+pub fn claims(world: &Tracked, audience: &Audience, port: u16) -> Vec<Claim> {
     let services = world.services_on_port(port).into_iter().filter_map(|key| world.service(&key));
+    let services = services.filter(|service| visible::exported(world, audience, service));
     let mut claims: Vec<_> = services
         .filter_map(|service| {
             let protocol = service.ports.iter().find(|p| p.number == port && p.protocol != Protocol::Udp)?.protocol;
@@ -49,7 +50,7 @@ pub fn claims(world: &Tracked, port: u16) -> Vec<Claim> {
 /// Selects the listener of a port.
 pub fn select(world: &Tracked, audience: &Audience, port: u16) -> Selection {
     let Interception::None { bind } = audience.interception;
-    let claims = claims(world, port);
+    let claims = claims(world, audience, port);
     let Some(winner) = claims.first() else { return Selection::default() };
     if audience.taken.contains(&port) {
         return Selection { problems: vec![taken(winner, bind, port)], ..Selection::default() };

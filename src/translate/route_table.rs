@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub fn select(world: &Tracked, audience: &Audience, port: u16) -> Selection {
     let mut claimed: BTreeSet<Arc<str>> = BTreeSet::new();
     let mut hosts = Vec::new();
-    for claim in claims(world, port).into_iter().filter(|claim| is_http(claim.protocol)) {
+    for claim in claims(world, audience, port).into_iter().filter(|claim| is_http(claim.protocol)) {
         let wanted = domains(&claim.service, audience);
         let domains: Arc<[_]> = wanted.into_iter().filter(|domain| claimed.insert(domain.clone())).collect();
         if !domains.is_empty() {
