@@ -43,6 +43,12 @@ fn hosts() -> impl Strategy<Value = Host> {
     })
 }
 
+/// What a rule may name: a host, or a wildcard for several.
+fn named() -> impl Strategy<Value = Host> {
+    let wildcards = prop_oneof![Just("*.shop.svc.cluster.local"), Just("*.local")];
+    prop_oneof![3 => hosts(), 1 => wildcards.prop_map(Host::from)]
+}
+
 fn services() -> impl Strategy<Value = Change> {
     let protocol =
         prop_oneof![Just(Protocol::Http), Just(Protocol::Http2), Just(Protocol::Tcp), Just(Protocol::Unnamed)];
@@ -64,13 +70,13 @@ fn slices() -> impl Strategy<Value = Change> {
 
 fn policies() -> impl Strategy<Value = Change> {
     let subsets = || proptest::sample::subsequence(vec!["v1", "v2"], 0..=2);
-    let rules = (0..2usize, 0..2usize, hosts(), subsets(), 0..40i64).prop_map(
+    let rules = (0..2usize, 0..2usize, named(), subsets(), 0..40i64).prop_map(
         |(namespace, name, host, subsets, generation)| {
             present(rule(NAMESPACES[namespace], ["a", "b"][name], &host, &subsets, generation))
         },
     );
     let target = (hosts(), proptest::option::of(Just("v1")), 0..3u32);
-    let routes = (0..2usize, 0..2usize, hosts(), vec(target, 1..3), 0..8i64).prop_map(
+    let routes = (0..2usize, 0..2usize, named(), vec(target, 1..3), 0..8i64).prop_map(
         |(namespace, name, host, to, generation)| {
             let to: Vec<_> = to.iter().map(|(host, subset, weight)| (host, *subset, weight + 1)).collect();
             present(routes(NAMESPACES[namespace], ["a", "b"][name], &host, &to, generation))

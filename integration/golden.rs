@@ -1,6 +1,6 @@
 //! Golden cases: manifests and a question in, resources and problems out, as text that people read.
 //!
-//! `<case>.in.yaml` starts with the question (`proxy`, `show`, optionally `only`: prefixes of resource names), followed
+//! `<case>.in.yaml` starts with the question (`proxy`, `show`, optionally `mesh`: its settings, and `only`: prefixes of resource names), followed
 //! by the manifests; `<case>.out.yaml` is the answer. `CHANCERY_REWRITE=1` rewrites the answers.
 
 use chancery::cli::translate::{answer, print};
@@ -8,7 +8,7 @@ use chancery::model::audience::{Interception, ProxyFacts};
 use chancery::model::world::World;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::print::{Format, text};
-use chancery::source::parse::{Parsed, object};
+use chancery::source::parse::{Parsed, object, settings};
 use chancery::source::yaml;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -26,6 +26,8 @@ struct Question {
     captured: bool,
     /// Short names of kinds.
     show: Vec<String>,
+    /// Settings of the mesh.
+    mesh: Option<Value>,
     /// Where given, only resources whose name starts with one of these.
     only: Option<Vec<String>>,
 }
@@ -46,10 +48,10 @@ fn facts(question: &Question) -> ProxyFacts {
 }
 
 /// Reads manifests as a source would; returns what it says about them.
-fn read(documents: &[yaml::Document], world: &mut World) -> Vec<String> {
+fn read(documents: impl Iterator<Item = Parsed>, world: &mut World) -> Vec<String> {
     let mut said = Vec::new();
-    for document in documents {
-        match object(&document.value) {
+    for parsed in documents {
+        match parsed {
             Parsed::Known { object, problems, .. } => {
                 said.extend(problems.iter().map(ToString::to_string));
                 world.apply(object.into_iter().map(|object| (object.key().clone(), Some(object))));
@@ -66,7 +68,9 @@ fn ask(input: &str) -> String {
     let (question, manifests) = content.documents.split_first().expect("a question comes first");
     let question: Question = serde_json::from_value(question.value.clone()).expect("a valid question");
     let mut world = World::default();
-    let mut problems = read(manifests, &mut world);
+    let settings = question.mesh.iter().map(settings);
+    let objects = manifests.iter().map(|document| object(&document.value));
+    let mut problems = read(settings.chain(objects), &mut world);
     let answer = answer(&world, facts(&question)).expect("the proxy's Pod is there");
     problems.extend(answer.problems.iter().map(ToString::to_string));
     let kind = |short: &String| Kind::ALL.into_iter().find(|kind| kind.short() == short).expect("a known kind");

@@ -18,10 +18,10 @@ mod route;
 mod route_match;
 mod route_table;
 pub mod unit;
+mod visible;
 
 use crate::model::audience::{Audience, Subject};
-use crate::model::name::ServiceKey;
-use crate::model::provenance::{ObjectKind, Provenance};
+use crate::model::provenance::Provenance;
 use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Fragment, Resource};
@@ -31,17 +31,17 @@ use unit::{Built, Inputs, Selection, Table, Unit};
 /// Selects what `unit` of `subject` is built from.
 pub fn select(world: &Tracked, subject: &Subject, unit: &Unit) -> Selection {
     match (subject, unit) {
-        (Subject::Audience(_), Unit::Roots) => outbound_roots(world),
+        (Subject::Audience(audience), Unit::Roots) => outbound_roots(world, audience),
         (Subject::Audience(audience), _) => outbound(world, audience, unit),
         (Subject::Workload(_), Unit::Roots) => Selection::of_children([Unit::Inbound]),
         (Subject::Workload(workload), _) => inbound::select(world, workload),
     }
 }
 
-fn outbound_roots(world: &Tracked) -> Selection {
-    let services = world.names_of(ObjectKind::Service);
-    let keys = services.into_iter().map(|key| ServiceKey { namespace: key.namespace, name: key.name });
-    let per_service = keys.flat_map(|key| [Unit::Clusters(key.clone()), Unit::Endpoints(key)]);
+fn outbound_roots(world: &Tracked, audience: &Audience) -> Selection {
+    let per_service = visible::services(world, audience)
+        .into_iter()
+        .flat_map(|key| [Unit::Clusters(key.clone()), Unit::Endpoints(key)]);
     let per_port = world.ports().into_iter().map(Unit::Port);
     Selection::of_children([Unit::Fixed].into_iter().chain(per_port).chain(per_service))
 }

@@ -71,6 +71,25 @@ impl Host {
         }
     }
 
+    /// The wildcards that cover this host, which is none itself: the longest first, `*` last.
+    pub fn wildcards(&self) -> impl Iterator<Item = Host> {
+        let dots = self.0.match_indices('.').map(|(at, _)| Host::from(format!("*{}", &self.0[at..])));
+        dots.chain([Host::from("*")])
+    }
+
+    /// Whether `host` is this one, or this is a wildcard for it. `*.a.com` doesn't cover `a.com` (Istio's rule).
+    pub fn covers(&self, host: &Host) -> bool {
+        match self.0.strip_prefix('*') {
+            Some(suffix) => host.0.len() > suffix.len() && host.0.ends_with(suffix),
+            None => self == host,
+        }
+    }
+
+    /// Sorts hosts that cover the same one: exact, then the longest wildcard, is the greatest.
+    pub fn specificity(&self) -> (bool, usize) {
+        (!self.is_wildcard(), self.0.len())
+    }
+
     /// Whether the host is a wildcard (`*` or `*.example.com`).
     pub fn is_wildcard(&self) -> bool {
         self.0.starts_with('*')

@@ -136,6 +136,20 @@ impl<'w> Tracked<'w> {
             .collect()
     }
 
+    /// Every Service, sorted.
+    pub fn services(&self) -> Vec<ServiceKey> {
+        let keys = self.names(Key::Names(ObjectKind::Service));
+        keys.map(|key| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }).collect()
+    }
+
+    /// The Services that say themselves for whom they are.
+    pub fn services_exporting(&self) -> Vec<Stored<Service>> {
+        let found = self.read(Key::Exporting);
+        found
+            .filter_map(|object| if let Object::Service(service) = object { Some(service.clone()) } else { None })
+            .collect()
+    }
+
     /// The numbers of the ports that services have, ascending.
     pub fn ports(&self) -> Vec<u16> {
         self.reads.borrow_mut().insert(Key::Ports);
@@ -150,16 +164,28 @@ impl<'w> Tracked<'w> {
             .collect()
     }
 
-    /// The DestinationRules that name a host, in every namespace.
+    /// The DestinationRules that name a host or a wildcard for it, in every namespace.
     pub fn rules_for(&self, host: &Host) -> Vec<Stored<DestinationRule>> {
+        let hosts = std::iter::once(host.clone()).chain(host.wildcards());
+        hosts.flat_map(|host| self.rules_naming(&host)).collect()
+    }
+
+    /// The DestinationRules that name just this host, in every namespace.
+    pub fn rules_naming(&self, host: &Host) -> Vec<Stored<DestinationRule>> {
         let found = self.read(Key::RulesFor(host.clone()));
         found
             .filter_map(|object| if let Object::DestinationRule(rule) = object { Some(rule.clone()) } else { None })
             .collect()
     }
 
-    /// The VirtualServices that name a host, in every namespace.
+    /// The VirtualServices that name a host or a wildcard for it, in every namespace.
     pub fn routes_for(&self, host: &Host) -> Vec<Stored<VirtualService>> {
+        let hosts = std::iter::once(host.clone()).chain(host.wildcards());
+        hosts.flat_map(|host| self.routes_naming(&host)).collect()
+    }
+
+    /// The VirtualServices that name just this host, in every namespace.
+    pub fn routes_naming(&self, host: &Host) -> Vec<Stored<VirtualService>> {
         let found = self.read(Key::RoutesFor(host.clone()));
         found
             .filter_map(|object| if let Object::VirtualService(route) = object { Some(route.clone()) } else { None })

@@ -24,6 +24,8 @@ pub enum Key {
     Ports,
     /// Services of a namespace whose selector starts with that label.
     SelectedBy(Namespace, Arc<str>, Arc<str>),
+    /// Services that say themselves for whom they are.
+    Exporting,
     /// EndpointSlices of a service.
     SlicesOf(ServiceKey),
     /// DestinationRules that name a host.
@@ -51,6 +53,7 @@ pub fn keys(object: &Object) -> Vec<Key> {
             let first = service.selector.first_key_value();
             let namespace = &object.key().namespace;
             keys.extend(first.map(|(key, value)| Key::SelectedBy(namespace.clone(), key.clone(), value.clone())));
+            keys.extend(service.exports.is_some().then_some(Key::Exporting));
         }
         Object::EndpointSlice(slice) => keys.push(Key::SlicesOf(slice.service.clone())),
         Object::DestinationRule(rule) => keys.push(Key::RulesFor(rule.host.clone())),

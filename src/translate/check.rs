@@ -1,10 +1,10 @@
 //! What is wrong with a policy object given the rest of the World, whoever asks: unknown hosts, subsets and ports,
 //! rules that lose against older ones.
 
-use super::{destination, route};
+use super::{destination, route, visible};
 use crate::model::audience::{Audience, Families, Interception};
 use crate::model::destination::DestinationRule;
-use crate::model::name::{Host, Namespace};
+use crate::model::name::{Host, Namespace, ServiceKey};
 use crate::model::object::{Meta, Object, Stored};
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKey;
@@ -54,41 +54,54 @@ fn virtual_service(world: &Tracked, object: &Stored<VirtualService>) -> Vec<Prob
 
 fn host_problem(world: &Tracked, object: &Stored<VirtualService>, index: usize, host: &Host) -> Option<Problem> {
     let field = format!("spec.hosts[{index}]");
-    let Some(service) = world.service_of(host) else {
+    let services = services_of(world, host);
+    if services.is_empty() {
         return Some(unknown_host(object.key(), field, host));
-    };
-    let routes = world.routes_for(host).into_iter();
-    let older = routes.filter(|other| is_older(other.meta(), object.meta()));
+    }
+    let routes = world.routes_naming(host).into_iter();
+    let older = routes.filter(|other| other.exports == object.exports && is_older(other.meta(), object.meta()));
     if let Some(older) = older.min_by(|a, b| a.meta().age().cmp(&b.meta().age())) {
         let text = format!("{} is older and routes the host {host} in this namespace", older.key());
         return Some(problem(object.key(), field, Severity::Error, text));
     }
-    no_http(object, &field, &service).or_else(|| short_reach(object.key(), field, &service))
+    no_http(object, world, &field, &services).or_else(|| short_reach(object.key(), field, host, &services))
+}
+
+/// The services that a host of a rule means.
+fn services_of(world: &Tracked, host: &Host) -> Vec<ServiceKey> {
+    if host.is_wildcard() {
+        let mut services = world.services();
+        services.retain(|service| host.covers(&service.host()));
+        return services;
+    }
+    world.service_of(host).map(|service| service.key.clone()).into_iter().collect()
 }
 
 /// Routes for HTTP where nothing speaks it.
-fn no_http(object: &Stored<VirtualService>, field: &str, service: &Service) -> Option<Problem> {
+fn no_http(object: &Stored<VirtualService>, world: &Tracked, field: &str, services: &[ServiceKey]) -> Option<Problem> {
     let may_be = |protocol| matches!(protocol, Protocol::Http | Protocol::Http2 | Protocol::Unnamed);
-    let none = !object.http.is_empty() && !service.ports.iter().any(|port| may_be(port.protocol));
-    let text = format!("no port of {} speaks HTTP, so spec.http has no effect for it", service.host);
+    let speaks = |key| world.service(key).is_some_and(|service| service.ports.iter().any(|port| may_be(port.protocol)));
+    let none = !object.http.is_empty() && !services.iter().any(speaks);
+    let text = "no port of the Service speaks HTTP, so spec.http has no effect for it".to_owned();
     none.then(|| problem(object.key(), field.to_owned(), Severity::Warning, text))
 }
 
 /// A rule for a host that no Service has.
 fn unknown_host(object: &ObjectKey, field: String, host: &Host) -> Problem {
     let text = if host.is_wildcard() {
-        format!("wildcard hosts are not supported yet: \"{host}\" has no effect")
+        format!("no Service has a host that {host} covers, so this has no effect")
     } else {
         format!("no Service has the host {host}, so this has no effect")
     };
     problem(object, field, Severity::Warning, text)
 }
 
-/// A rule outside the namespace of the service acts for its own proxies only, which who comes from Istio may not expect.
-fn short_reach(object: &ObjectKey, field: String, service: &Service) -> Option<Problem> {
-    let (mine, owner) = (&object.namespace, &service.key.namespace);
-    let text = format!("{} belongs to namespace {owner}: this acts for proxies in namespace {mine} only", service.host);
-    (mine != owner).then(|| problem(object, field, Severity::Warning, text))
+/// A rule outside the namespace of the services acts for its own proxies only, which who comes from Istio may not expect.
+fn short_reach(object: &ObjectKey, field: String, host: &Host, services: &[ServiceKey]) -> Option<Problem> {
+    let mine = &object.namespace;
+    let owner = services.iter().all(|service| service.namespace != *mine).then_some(&services.first()?.namespace)?;
+    let text = format!("{host} belongs to namespace {owner}: this acts for proxies in namespace {mine} only");
+    Some(problem(object, field, Severity::Warning, text))
 }
 
 /// Whether `other` wins against `this`: same namespace, older by Istio's rule.
@@ -106,6 +119,11 @@ fn destination_problem(
     let Some(service) = world.service_of(&to.host) else {
         return error(".host", format!("no Service has the host {}; requests get 503", to.host));
     };
+    let audience = everyone_in(&object.key().namespace);
+    if !visible::exported(world, &audience, &service) {
+        let text = format!("{} is not exported to this namespace; requests from here get 503", service.key());
+        return error(".host", text);
+    }
     let served = object.hosts.iter().filter_map(|host| world.service_of(host));
     let route_ports = served.flat_map(|service| service.ports.iter().map(|port| port.number).collect::<Vec<_>>());
     let resolves = to.port.is_none() && service.ports.len() > 1;
@@ -124,7 +142,6 @@ fn destination_problem(
         );
     }
     let subset = to.subset.as_deref()?;
-    let audience = everyone_in(&object.key().namespace);
     let rules = destination::rules(world, &audience, &service.key);
     if destination::find(&rules, subset).is_none() {
         return error(
@@ -147,14 +164,19 @@ fn everyone_in(namespace: &Namespace) -> Audience {
 
 fn destination_rule(world: &Tracked, object: &Stored<DestinationRule>) -> Vec<Problem> {
     let (host, field) = (&object.host, "spec.host".to_owned());
-    let Some(service) = world.service_of(host) else {
+    let services = services_of(world, host);
+    if services.is_empty() {
         return vec![unknown_host(object.key(), field, host)];
-    };
-    let rules = world.rules_for(host);
-    let mut older: Vec<_> = rules.into_iter().filter(|other| is_older(other.meta(), object.meta())).collect();
+    }
+    let rules = world.rules_naming(host).into_iter();
+    let mut older: Vec<_> =
+        rules.filter(|other| other.exports == object.exports && is_older(other.meta(), object.meta())).collect();
     older.sort_by(|a, b| a.meta().age().cmp(&b.meta().age()));
     let mut problems = shadowed(object, &older);
-    problems.extend(short_reach(object.key(), field, &service));
+    // Those of the root namespace stand behind all others.
+    if object.key().namespace != world.mesh().root_namespace {
+        problems.extend(short_reach(object.key(), field, host, &services));
+    }
     problems
 }
 

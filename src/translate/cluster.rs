@@ -6,9 +6,13 @@ use super::names;
 use super::proto::{ads, duration, u32_value};
 use super::unit::{ClusterInputs, Inputs, Selection};
 use super::{balance, destination, proto};
-use crate::model::audience::Audience;
-use crate::model::destination::{ConnectionPool, LoadBalancer, OutlierDetection, TcpKeepalive, TrafficPolicy};
+use crate::model::audience::{Audience, Interception};
+use crate::model::destination::{
+    ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, TcpKeepalive, TrafficPolicy,
+};
 use crate::model::name::ServiceKey;
+use crate::model::object::Stored;
+use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::Provenance;
 use crate::model::service::Protocol;
 use crate::model::tracked::Tracked;
@@ -48,7 +52,26 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
             }));
         }
     }
-    Selection::of_inputs(inputs)
+    let problems = address_unknown(audience, &rules).into_iter().collect();
+    Selection { inputs, problems, ..Selection::default() }
+}
+
+/// PASSTHROUGH for proxies that don't know the address asked for.
+fn address_unknown(audience: &Audience, rules: &[Stored<DestinationRule>]) -> Option<Problem> {
+    if !matches!(audience.interception, Interception::None { .. }) {
+        return None;
+    }
+    let asks = |rule: &&Stored<DestinationRule>| {
+        balance::is_passthrough(&rule.policy)
+            || rule.subsets.iter().any(|subset| balance::is_passthrough(&subset.policy))
+    };
+    Some(Problem {
+        object: rules.iter().find(asks)?.key().clone(),
+        field: "spec.trafficPolicy.loadBalancer.simple".to_owned(),
+        severity: Severity::Warning,
+        text: "proxies without interception don't know the address asked for: with PASSTHROUGH their requests get 503"
+            .to_owned(),
+    })
 }
 
 /// Builds an outbound cluster.

@@ -8,16 +8,31 @@ use crate::model::tracked::Tracked;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The rules in effect for a service, oldest first: those of the audience's namespace, else those of the service's.
+/// The rules in effect for a service, oldest first. The audience's namespace is asked first, then the service's, then the
+/// root namespace, which stands behind all; in the first that has any, those with the most specific host count (Istio's
+/// choice). Rules that are not exported to the audience's namespace are not there.
 pub fn rules(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Vec<Stored<DestinationRule>> {
-    let all = world.rules_for(&service.host());
-    let in_namespace = |namespace: &Namespace| -> Vec<_> {
-        all.iter().filter(|rule| rule.key().namespace == *namespace).cloned().collect()
-    };
-    let mut rules = in_namespace(&audience.namespace);
-    if rules.is_empty() {
-        rules = in_namespace(&service.namespace);
+    let mut all = world.rules_for(&service.host());
+    if all.is_empty() {
+        return all;
     }
+    let mesh = world.mesh();
+    all.retain(|rule| {
+        let exports = rule.exports.as_ref().unwrap_or(&mesh.destination_rule_exports);
+        exports.reach(&rule.key().namespace, &audience.namespace)
+    });
+    let root = &mesh.root_namespace;
+    let own = Some(&audience.namespace).filter(|own| *own != root);
+    let order = own.into_iter().chain([&service.namespace, root]);
+    let chosen = order.into_iter().map(|namespace| most_specific(&all, namespace)).find(|rules| !rules.is_empty());
+    chosen.unwrap_or_default()
+}
+
+/// The rules of a namespace that name the most specific host any of them names, oldest first.
+fn most_specific(all: &[Stored<DestinationRule>], namespace: &Namespace) -> Vec<Stored<DestinationRule>> {
+    let mut rules: Vec<_> = all.iter().filter(|rule| rule.key().namespace == *namespace).cloned().collect();
+    let best = rules.iter().map(|rule| rule.host.specificity()).max();
+    rules.retain(|rule| Some(rule.host.specificity()) == best);
     rules.sort_by(|a, b| a.meta().age().cmp(&b.meta().age()));
     rules
 }

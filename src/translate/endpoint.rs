@@ -117,11 +117,14 @@ impl Choice<'_> {
     /// Where an endpoint is: the place of its Node, but the zone its slice states.
     fn locality(&self, endpoint: &Endpoint) -> place::Locality {
         let node = endpoint.node.as_ref().and_then(|name| self.world.node(name));
-        let mut locality = node.map(|node| node.locality.clone()).unwrap_or_default();
-        if let Some(zone) = &endpoint.zone {
-            locality.zone = zone.clone();
+        let locality = node.map(|node| node.locality.clone()).unwrap_or_default();
+        match &endpoint.zone {
+            // A subzone of another zone would be a lie.
+            Some(zone) if *zone != locality.zone => {
+                place::Locality { zone: zone.clone(), subzone: "".into(), ..locality }
+            }
+            _ => locality,
         }
-        locality
     }
 
     fn is_ready(&self, endpoint: &Endpoint) -> bool {

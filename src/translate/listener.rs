@@ -8,7 +8,7 @@ mod captured;
 use super::filter::{self, Http, RouteSource, http_chain, tcp_chain};
 use super::proto::{address, bool_value, u32_value};
 use super::unit::{Chains, Inputs, Lifetime, ListenerInputs, Selection, Table, Unit};
-use super::{destination, fixed, names};
+use super::{destination, fixed, names, visible};
 use crate::model::audience::{Audience, Interception};
 use crate::model::object::Stored;
 use crate::model::problem::{Problem, Severity};
@@ -37,9 +37,10 @@ pub fn is_http(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Http | Protocol::Http2)
 }
 
-/// The services that have a port of that number, oldest first; UDP is not proxied.
-pub fn claims(world: &Tracked, port: u16) -> Vec<Claim> {
+/// The services the audience sees that have a port of that number, oldest first; UDP is not proxied.
+pub fn claims(world: &Tracked, audience: &Audience, port: u16) -> Vec<Claim> {
     let services = world.services_on_port(port).into_iter().filter_map(|key| world.service(&key));
+    let services = services.filter(|service| visible::exported(world, audience, service));
     let mut claims: Vec<_> = services
         .filter_map(|service| {
             let protocol = service.ports.iter().find(|p| p.number == port && p.protocol != Protocol::Udp)?.protocol;
@@ -52,7 +53,7 @@ pub fn claims(world: &Tracked, port: u16) -> Vec<Claim> {
 
 /// Selects the listeners of a port.
 pub fn select(world: &Tracked, audience: &Audience, port: u16) -> Selection {
-    let claims = claims(world, port);
+    let claims = claims(world, audience, port);
     match audience.interception {
         Interception::None { bind } => bound(world, audience, &claims, (bind, port)),
         Interception::Redirect => captured::select(world, audience, &claims, port),

@@ -2,10 +2,10 @@
 
 use super::proto::{bool_value, duration, u32_value};
 use super::unit::{HostInputs, HostUnit, Inputs, Selection, Targets, Unknown};
-use super::{balance, destination, names, route_match};
+use super::{balance, destination, names, route_match, visible};
 use crate::model::audience::Audience;
 use crate::model::destination::{DestinationRule, HashKey, LoadBalancer};
-use crate::model::name::{Namespace, ServiceKey};
+use crate::model::name::{Host, Namespace, ServiceKey};
 use crate::model::object::Stored;
 use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::route::{Destination, HttpRoute, VirtualService};
@@ -44,15 +44,30 @@ pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selectio
     })])
 }
 
-/// The VirtualService in effect for a service: the oldest of the audience's own namespace, else the oldest of the
-/// service's. A third namespace can't route other people's traffic.
+/// The VirtualService in effect for a service: that of the audience's own namespace, else that of the service's; in each
+/// the one with the most specific host, and of several the oldest. A third namespace can't route other people's traffic,
+/// and what is not exported to the audience's namespace is not there.
 fn in_effect(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Option<Stored<VirtualService>> {
-    let all = world.routes_for(&service.host());
-    let oldest = |namespace: &Namespace| {
+    let host = service.host();
+    let mut all = world.routes_for(&host);
+    if all.is_empty() {
+        return None;
+    }
+    let mesh = world.mesh();
+    all.retain(|routes| {
+        let exports = routes.exports.as_ref().unwrap_or(&mesh.virtual_service_exports);
+        exports.reach(&routes.key().namespace, &audience.namespace)
+    });
+    let specificity =
+        |routes: &VirtualService| routes.hosts.iter().filter(|named| named.covers(&host)).map(Host::specificity).max();
+    let best = |namespace: &Namespace| {
         let mine = all.iter().filter(|routes| routes.key().namespace == *namespace);
-        mine.min_by(|a, b| a.meta().age().cmp(&b.meta().age())).cloned()
+        let order = |a: &Stored<_>, b: &Stored<_>| {
+            specificity(b).cmp(&specificity(a)).then_with(|| a.meta().age().cmp(&b.meta().age()))
+        };
+        mine.min_by(|a, b| order(a, b)).cloned()
     };
-    oldest(&audience.namespace).or_else(|| oldest(&service.namespace))
+    best(&audience.namespace).or_else(|| best(&service.namespace))
 }
 
 /// Finds the clusters that destinations stand for, and remembers the objects that decided.
@@ -84,6 +99,9 @@ impl Resolver<'_> {
     /// The cluster of a destination, and what is hashed to pick one of its endpoints.
     fn existing(&mut self, to: &Destination) -> Option<(Arc<str>, Option<HashKey>)> {
         let service = self.world.service_of(&to.host)?;
+        if !visible::exported(self.world, self.audience, &service) {
+            return None;
+        }
         let port = target_port(to, &service, self.port)?;
         let rules = destination::rules(self.world, self.audience, &service.key);
         if let Some(subset) = &to.subset {

@@ -23,7 +23,7 @@ pub fn select(world: &Tracked, audience: &Audience, table: &Table) -> Selection 
     }
     let mut claimed: BTreeSet<Arc<str>> = BTreeSet::new();
     let mut hosts = Vec::new();
-    for claim in claims(world, table.port).into_iter().filter(|claim| is_http(claim.protocol)) {
+    for claim in claims(world, audience, table.port).into_iter().filter(|claim| is_http(claim.protocol)) {
         let wanted = domains(&claim.service, audience);
         let domains: Arc<[_]> = wanted.into_iter().filter(|domain| claimed.insert(domain.clone())).collect();
         if !domains.is_empty() {
