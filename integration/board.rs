@@ -2,6 +2,7 @@
 //! were too slow to see.
 
 use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
+use chancery::model::scope::Scope;
 use chancery::snapshot::board::{Board, Posted, Seat, Seats};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
@@ -16,7 +17,12 @@ fn facts() -> ProxyFacts {
 }
 
 fn placement(sidecar: Option<&str>) -> Placement {
-    let audience = Audience { namespace: "shop".into(), interception: Interception::default(), taken: vec![] };
+    let audience = Audience {
+        namespace: "shop".into(),
+        interception: Interception::default(),
+        scope: Scope::everything(),
+        taken: vec![],
+    };
     Placement { audience, workload: Workload { namespace: "shop".into(), sidecar: sidecar.map(Into::into) } }
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::name::{Name, Namespace};
+use chancery::model::scope::Scope;
 use chancery::snapshot::board::{Board, Posted};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
@@ -113,7 +114,12 @@ pub fn facts() -> ProxyFacts {
 fn placement() -> Placement {
     let namespace = Namespace::from("shop");
     Placement {
-        audience: Audience { namespace: namespace.clone(), interception: Interception::default(), taken: Vec::new() },
+        audience: Audience {
+            namespace: namespace.clone(),
+            interception: Interception::default(),
+            scope: Scope::everything(),
+            taken: Vec::new(),
+        },
         workload: Workload { namespace, sidecar: None },
     }
 }

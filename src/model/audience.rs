@@ -7,6 +7,7 @@ use super::labels::{Labels, selects};
 use super::name::{Name, Namespace};
 use super::object::Stored;
 use super::provenance::{ObjectKey, ObjectKind};
+use super::scope::Scope;
 use super::sidecar::Sidecar;
 use super::tracked::Tracked;
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,6 +46,8 @@ pub struct Audience {
     pub namespace: Namespace,
     /// How its traffic is captured.
     pub interception: Interception,
+    /// The services its Sidecar lets it see.
+    pub scope: Scope,
     /// Ports at the address of outbound listeners where the workload itself listens, ascending; empty for nearly all.
     pub taken: Vec<u16>,
 }
@@ -82,11 +85,28 @@ impl Placement {
         let pod = world.pod(&facts.namespace, &facts.pod)?;
         let sidecar = Self::sidecar(world.sidecars_in(&facts.namespace), &pod.labels);
         let taken = sidecar.as_ref().map(|sidecar| Self::taken(sidecar, facts.interception)).unwrap_or_default();
+        let scope = Self::scope(world, &facts.namespace, sidecar.as_deref());
         let namespace = facts.namespace.clone();
         Some(Placement {
-            audience: Audience { namespace: namespace.clone(), interception: facts.interception, taken },
+            audience: Audience { namespace: namespace.clone(), interception: facts.interception, scope, taken },
             workload: Workload { namespace, sidecar: sidecar.map(|sidecar| sidecar.key().name.clone()) },
         })
+    }
+
+    /// What a workload sees: what its own Sidecar says, else the oldest of the root namespace without a selector. A Sidecar
+    /// that says nothing means everything (Istio's rule).
+    fn scope(world: &Tracked, namespace: &Namespace, own: Option<&Sidecar>) -> Scope {
+        let hosts = match own {
+            Some(own) => own.egress.clone(),
+            None => {
+                let root = &world.mesh().root_namespace;
+                let mut defaults = world.sidecars_in(root);
+                defaults.retain(|sidecar| sidecar.selector.is_empty());
+                let oldest = defaults.into_iter().min_by(|a, b| a.meta().age().cmp(&b.meta().age()));
+                oldest.and_then(|sidecar| sidecar.egress.clone())
+            }
+        };
+        hosts.map_or_else(Scope::everything, |hosts| Scope::of(&hosts, namespace))
     }
 
     fn taken(sidecar: &Sidecar, interception: Interception) -> Vec<u16> {
