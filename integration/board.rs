@@ -2,6 +2,7 @@
 //! were too slow to see.
 
 use chancery::model::audience::{Audience, Families, Interception, Placement, ProxyFacts, Subject, Workload};
+use chancery::model::scope::Scope;
 use chancery::snapshot::board::{Board, Posted, Seat, Seats};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
@@ -19,6 +20,7 @@ fn placement(sidecar: Option<&str>) -> Placement {
     let audience = Audience {
         namespace: "shop".into(),
         interception: Interception::default(),
+        scope: Scope::everything(),
         families: Families::of(&[]),
         taken: vec![],
     };

@@ -9,6 +9,7 @@ use chancery::model::mesh::Mesh;
 use chancery::model::name::Host;
 use chancery::model::provenance::ObjectKind;
 use chancery::model::service::Protocol;
+use chancery::model::sidecar::{EgressHost, EgressNamespace};
 use chancery::model::world::{Change, Key, World};
 use chancery::publish::{Computation, Engine, Outcome};
 use chancery::snapshot::board::Seats;
@@ -68,6 +69,18 @@ fn slices() -> impl Strategy<Value = Change> {
     )
 }
 
+/// Everything, mostly; else a few patterns, or nothing.
+fn egress() -> impl Strategy<Value = Option<Vec<EgressHost>>> {
+    let namespace = prop_oneof![
+        Just(EgressNamespace::Any),
+        Just(EgressNamespace::Own),
+        Just(EgressNamespace::Named("bank".into())),
+    ];
+    let host = prop_oneof![Just(Host::from("*")), named()];
+    let pattern = (namespace, host).prop_map(|(namespace, host)| EgressHost { namespace, host });
+    proptest::option::of(vec(pattern, 0..3))
+}
+
 fn policies() -> impl Strategy<Value = Change> {
     let subsets = || proptest::sample::subsequence(vec!["v1", "v2"], 0..=2);
     let rules = (0..2usize, 0..2usize, named(), subsets(), 0..40i64).prop_map(
@@ -84,10 +97,11 @@ fn policies() -> impl Strategy<Value = Change> {
     );
     // 9000 is bound to the very address of outbound listeners.
     let ports = proptest::sample::subsequence(vec![80u16, 8080, 9000], 0..=2);
-    let sidecars = (0..2usize, 0..2usize, any::<bool>(), ports).prop_map(|(namespace, name, all, ports)| {
-        let selector: &[_] = if all { &[] } else { &[("version", "v1")] };
-        present(sidecar(NAMESPACES[namespace], ["a", "b"][name], selector, &ports))
-    });
+    let sidecars =
+        (0..2usize, 0..2usize, any::<bool>(), ports, egress()).prop_map(|(namespace, name, all, ports, egress)| {
+            let selector: &[_] = if all { &[] } else { &[("version", "v1")] };
+            present(sidecar(NAMESPACES[namespace], ["a", "b"][name], selector, &ports, egress))
+        });
     prop_oneof![rules, routes, sidecars]
 }
 

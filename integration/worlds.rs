@@ -13,7 +13,7 @@ use chancery::model::pod::Pod;
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use chancery::model::route::{Destination, HttpMatch, HttpRoute, VirtualService, WeightedDestination};
 use chancery::model::service::{Protocol, Service, ServicePort, TargetPort};
-use chancery::model::sidecar::{Ingress, Sidecar};
+use chancery::model::sidecar::{EgressHost, Ingress, Sidecar};
 use chancery::model::text::StringMatch;
 use chancery::model::world::Change;
 use std::net::{IpAddr, Ipv4Addr};
@@ -169,7 +169,13 @@ pub fn routes(namespace: &str, name: &str, host: &Host, to: &[(&Host, Option<&st
     Object::VirtualService(Stored::new(meta, value))
 }
 
-pub fn sidecar(namespace: &str, name: &str, selector: &[(&str, &str)], ports: &[u16]) -> Object {
+pub fn sidecar(
+    namespace: &str,
+    name: &str,
+    selector: &[(&str, &str)],
+    ports: &[u16],
+    egress: Option<Vec<EgressHost>>,
+) -> Object {
     let ingress = |port: &u16| Ingress {
         port: *port,
         protocol: Protocol::Http,
@@ -177,6 +183,6 @@ pub fn sidecar(namespace: &str, name: &str, selector: &[(&str, &str)], ports: &[
         endpoint: (Ipv4Addr::LOCALHOST, port + 10000).into(),
     };
     let ingress = ports.iter().map(ingress).collect();
-    let value = Sidecar { selector: labels(selector), ingress, egress: None, outbound: None };
+    let value = Sidecar { selector: labels(selector), ingress, egress, outbound: None };
     Object::Sidecar(Stored::new(meta(ObjectKind::Sidecar, namespace, name, Some(1), 0), value))
 }

@@ -15,6 +15,7 @@ pub mod pod;
 pub mod problem;
 pub mod provenance;
 pub mod route;
+pub mod scope;
 pub mod service;
 pub mod sidecar;
 pub mod text;

@@ -39,7 +39,7 @@ pub fn select(world: &Tracked, subject: &Subject, unit: &Unit) -> Selection {
 }
 
 fn outbound_roots(world: &Tracked, audience: &Audience) -> Selection {
-    let per_service = visible::services(world, audience)
+    let per_service = visible::needed(world, audience)
         .into_iter()
         .flat_map(|key| [Unit::Clusters(key.clone()), Unit::Endpoints(key)]);
     let per_port = world.ports().into_iter().map(Unit::Port);

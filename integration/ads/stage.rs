@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chancery::model::audience::{Audience, Families, Interception, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::name::{Name, Namespace};
+use chancery::model::scope::Scope;
 use chancery::snapshot::board::{Board, Posted};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
@@ -116,6 +117,7 @@ fn placement() -> Placement {
         audience: Audience {
             namespace: namespace.clone(),
             interception: Interception::default(),
+            scope: Scope::everything(),
             families: Families::of(&[]),
             taken: Vec::new(),
         },

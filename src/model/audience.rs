@@ -8,6 +8,7 @@ use super::name::{Name, Namespace, ServiceKey};
 use super::object::Stored;
 use super::pod::Pod;
 use super::provenance::{ObjectKey, ObjectKind};
+use super::scope::Scope;
 use super::service::Protocol;
 use super::sidecar::Sidecar;
 use super::tracked::Tracked;
@@ -83,6 +84,8 @@ pub struct Audience {
     pub interception: Interception,
     /// The IP families of its Pod.
     pub families: Families,
+    /// The services its Sidecar lets it see.
+    pub scope: Scope,
     /// Ports at the address of outbound listeners where the workload itself listens, ascending; empty for nearly all.
     pub taken: Vec<u16>,
 }
@@ -148,9 +151,16 @@ impl Placement {
             Interception::None { bind } => Families::of(&[bind]),
             Interception::Redirect => Families::of(&pod.addresses),
         };
+        let scope = Self::scope(world, &facts.namespace, sidecar.as_deref());
         let namespace = facts.namespace.clone();
         Some(Placement {
-            audience: Audience { namespace: namespace.clone(), interception: facts.interception, families, taken },
+            audience: Audience {
+                namespace: namespace.clone(),
+                interception: facts.interception,
+                families,
+                scope,
+                taken,
+            },
             workload: Workload {
                 captured: Self::captured(world, facts, &pod, sidecar.as_deref(), families),
                 namespace,
@@ -190,6 +200,22 @@ impl Placement {
     }
 
     /// Where the workload listens itself, or its application does, no outbound listener may be.
+    /// What a workload sees: what its own Sidecar says, else the oldest of the root namespace without a selector. A Sidecar
+    /// that says nothing means everything (Istio's rule).
+    fn scope(world: &Tracked, namespace: &Namespace, own: Option<&Sidecar>) -> Scope {
+        let hosts = match own {
+            Some(own) => own.egress.clone(),
+            None => {
+                let root = &world.mesh().root_namespace;
+                let mut defaults = world.sidecars_in(root);
+                defaults.retain(|sidecar| sidecar.selector.is_empty());
+                let oldest = defaults.into_iter().min_by(|a, b| a.meta().age().cmp(&b.meta().age()));
+                oldest.and_then(|sidecar| sidecar.egress.clone())
+            }
+        };
+        hosts.map_or_else(Scope::everything, |hosts| Scope::of(&hosts, namespace))
+    }
+
     fn taken(sidecar: &Sidecar, interception: Interception) -> Vec<u16> {
         let Interception::None { bind } = interception else { return Vec::new() };
         let own = sidecar.ingress.iter().filter(|ingress| ingress.address() == bind).map(|ingress| ingress.port);

@@ -40,7 +40,7 @@ pub fn is_http(protocol: Protocol) -> bool {
 /// The services the audience sees that have a port of that number, oldest first; UDP is not proxied.
 pub fn claims(world: &Tracked, audience: &Audience, port: u16) -> Vec<Claim> {
     let services = world.services_on_port(port).into_iter().filter_map(|key| world.service(&key));
-    let services = services.filter(|service| visible::exported(world, audience, service));
+    let services = services.filter(|service| visible::sees(world, audience, service));
     let mut claims: Vec<_> = services
         .filter_map(|service| {
             let protocol = service.ports.iter().find(|p| p.number == port && p.protocol != Protocol::Udp)?.protocol;

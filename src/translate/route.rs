@@ -15,6 +15,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Fragment, Ref, any};
 use envoy_types::pb::envoy::config::route::v3 as envoy;
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +69,14 @@ fn in_effect(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Opti
         mine.min_by(|a, b| order(a, b)).cloned()
     };
     best(&audience.namespace).or_else(|| best(&service.namespace))
+}
+
+/// The services that the routes in effect for a service lead to.
+pub fn destinations(world: &Tracked, audience: &Audience, service: &ServiceKey) -> BTreeSet<ServiceKey> {
+    let routes = in_effect(world, audience, service);
+    let all = routes.iter().flat_map(|routes| &routes.http).flat_map(|http| &http.destinations);
+    let services = all.filter_map(|to| world.service_of(&to.destination.host));
+    services.filter(|to| visible::exported(world, audience, to)).map(|to| to.key.clone()).collect()
 }
 
 /// Finds the clusters that destinations stand for, and remembers the objects that decided.
