@@ -140,33 +140,48 @@ fn envoy_accepts_every_form_of_address() {
     let addresses = ["127.0.0.1:15010", "[::1]:15010", "chancery.chancery-system.svc:15010", "localhost:15010"];
     for (index, address) in addresses.into_iter().enumerate() {
         let format = if index % 2 == 0 { "yaml" } else { "json" };
-        let text = parse(&["--xds-address", address, "--service-node", NODE, "-o", format]).expect("good flags").text();
-        let said = validate(&text.expect("good together"), format);
-        assert!(said.contains("configuration '") && said.contains("' OK"), "{address}: {said}");
-        assert!(!said.contains("[warning]") && !said.contains("deprecated"), "{address}: {said}");
+        accepted(&["--xds-address", address, "--service-node", NODE, "-o", format], format);
     }
-    let said = validate("dynamic_resources: {ads_config: {api_type: WRONG}}", "yaml");
-    assert!(said.contains("unknown enum value"), "the control: {said}");
+    for release in RELEASES {
+        let said = validate(release, "dynamic_resources: {ads_config: {api_type: WRONG}}", "yaml");
+        assert!(said.contains("unknown enum value"), "the control: {said}");
+    }
 }
 
-/// What Envoy says of a bootstrap.
-fn validate(text: &str, format: &str) -> String {
+/// Fails unless every Envoy takes the bootstrap of these flags, without a warning.
+fn accepted(flags: &[&str], format: &str) {
+    let text = parse(flags).expect("good flags").text().expect("good together");
+    for release in RELEASES {
+        let said = validate(release, &text, format);
+        assert!(said.contains("configuration '") && said.contains("' OK"), "{flags:?}: {said}");
+        assert!(!said.contains("[warning]") && !said.contains("deprecated"), "{flags:?}: {said}");
+    }
+}
+
+/// What an Envoy says of a bootstrap.
+fn validate(release: Release, text: &str, format: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(format!("bootstrap.{format}"));
     std::fs::write(&path, text).expect("a file");
-    let output = Command::new(envoy()).args(["--mode", "validate", "-c"]).arg(&path).output().expect("envoy runs");
+    let output =
+        Command::new(envoy(release)).args(["--mode", "validate", "-c"]).arg(&path).output().expect("envoy runs");
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// The binary that CHANCERY_ENVOY names, else the pinned one.
-fn envoy() -> PathBuf {
-    if let Some(path) = std::env::var_os("CHANCERY_ENVOY") {
+/// A pinned tool, and the variable that names another binary.
+type Release = (&'static str, &'static str);
+
+/// The newest and the oldest Envoy.
+const RELEASES: [Release; 2] = [("envoy", "CHANCERY_ENVOY"), ("envoy-oldest", "CHANCERY_ENVOY_OLDEST")];
+
+/// The binary that the variable names, else the pinned one.
+fn envoy((name, variable): Release) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
         return path.into();
     }
     let fetch = concat!(env!("CARGO_MANIFEST_DIR"), "/integration/tools/fetch");
-    let output =
-        Command::new(fetch).arg("envoy").stderr(Stdio::inherit()).output().expect("integration/tools/fetch runs");
-    assert!(output.status.success(), "no Envoy; run: make tools (or name one in CHANCERY_ENVOY)");
+    let output = Command::new(fetch).arg(name).stderr(Stdio::inherit()).output().expect("integration/tools/fetch runs");
+    assert!(output.status.success(), "no Envoy; run: make tools (or name one in {variable})");
     String::from_utf8(output.stdout).expect("a path").lines().last().expect("a path").into()
 }
 
@@ -192,7 +207,7 @@ impl Envoy {
         }
         let config = config.to_string();
         drop(held);
-        let mut command = Command::new(envoy());
+        let mut command = Command::new(envoy(RELEASES[0]));
         command.args(["--disable-hot-restart", "--log-level", "warn", "--concurrency", "1", "--config-yaml", &config]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("envoy runs");
         Envoy { child, stats: ([127, 0, 0, 1], ports[2]).into() }

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::spawner::{self, Process};
+use super::tools::Release;
 use super::{Failure, Outcome, chancery, deadline, tools};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,22 @@ pub enum Wire {
     Delta,
     /// State of the world.
     Sotw,
+}
+
+/// Which Envoys a scene has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Setup {
+    /// The variant of the protocol they speak.
+    pub wire: Wire,
+    /// Their release.
+    pub release: Release,
+}
+
+/// The newest release.
+impl From<Wire> for Setup {
+    fn from(wire: Wire) -> Self {
+        Self { wire, release: Release::Newest }
+    }
 }
 
 /// The pod an Envoy belongs to.
@@ -54,9 +71,9 @@ pub struct Envoy {
 
 impl Envoy {
     /// Starts one against the xDS server at `xds` and waits until it is live with its own identity.
-    pub async fn start(seat: &Seat, xds: SocketAddr, wire: Wire, folder: &Path) -> Outcome<Self> {
+    pub async fn start(seat: &Seat, xds: SocketAddr, setup: Setup, folder: &Path) -> Outcome<Self> {
         let mut config = bootstrap(seat, xds)?;
-        if wire == Wire::Sotw {
+        if setup.wire == Wire::Sotw {
             *api_type(&mut config)? = Value::from("GRPC");
         }
         let admin = admin(&config)?;
@@ -66,7 +83,8 @@ impl Envoy {
         // No hot restart: it would need shared memory named apart for every Envoy on the machine.
         let arguments = ["-c", &path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "info"];
         let log = folder.join(format!("{}.log", seat.pod));
-        let process = spawner::start(&format!("Envoy of {}", seat.pod), &tools::envoy()?, &arguments, &log)?;
+        let process =
+            spawner::start(&format!("Envoy of {}", seat.pod), &tools::envoy(setup.release)?, &arguments, &log)?;
         let mut envoy = Self { node: seat.node(), admin, process, client: Client::default() };
         match envoy.live().await {
             Ok(()) => Ok(envoy),

@@ -1,7 +1,7 @@
 //! A changed cluster must not stay warming: Envoy keeps the old one in service until it gets the endpoints again, and
 //! does not ask for them by itself. The control shows that the test can fail: a relay holds the endpoints back.
 
-use crate::harness::envoy::{Envoy, Wire};
+use crate::harness::envoy::{Envoy, Setup};
 use crate::harness::scene::{SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
@@ -17,8 +17,8 @@ const OLD: (&str, &str) = ("connectTimeout: 2s", "2s");
 const NEW: (&str, &str) = ("connectTimeout: 3s", "3s");
 
 /// An edit of a cluster is in service at once, nothing is left warming, and no request fails.
-pub async fn a_changed_cluster_is_active_at_once(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn a_changed_cluster_is_active_at_once(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let load = scene.traffic().start();
         scene.folder.edit(TRAFFIC, OLD.0, NEW.0)?;
         for envoy in &scene.envoys {
@@ -31,8 +31,8 @@ pub async fn a_changed_cluster_is_active_at_once(wire: Wire) -> Outcome<()> {
 }
 
 /// The control: without the endpoints the same edit leaves the clusters warming and the old ones in service.
-pub async fn without_endpoints_a_changed_cluster_stays_warming(wire: Wire) -> Outcome<()> {
-    on(Scene::relayed(wire).await?, async |scene| {
+pub async fn without_endpoints_a_changed_cluster_stays_warming(setup: Setup) -> Outcome<()> {
+    on(Scene::relayed(setup).await?, async |scene| {
         let relay = scene.relay.as_ref().ok_or_else(|| Failure::new("the scene has no relay"))?;
         relay.withhold_endpoints();
         scene.folder.edit(TRAFFIC, OLD.0, NEW.0)?;
