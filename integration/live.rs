@@ -6,6 +6,8 @@ mod endpoints;
 mod harness;
 #[path = "live/mistakes.rs"]
 mod mistakes;
+#[path = "live/readiness.rs"]
+mod readiness;
 #[path = "live/restarts.rs"]
 mod restarts;
 #[path = "live/routing.rs"]
@@ -55,7 +57,8 @@ releases!(
         endpoints::an_endpoint_comes_and_goes_without_an_error,
         endpoints::an_endpoint_that_is_not_ready_gets_nothing,
         warming::a_changed_cluster_is_active_at_once,
-        restarts::a_crash_and_restart_are_not_noticed;
+        restarts::a_crash_and_restart_are_not_noticed,
+        readiness::a_proxy_is_ready_when_its_first_listeners_are;
     newest:
         routing::an_error_of_the_application_is_seen,
         warming::without_endpoints_a_changed_cluster_stays_warming,

@@ -1,6 +1,7 @@
 //! Real Envoys: a bootstrap printed by chancery, the process, and questions to its admin port.
 
 use super::client::Client;
+use super::metrics::Metrics;
 use super::spawner::{self, Process};
 use super::tools::Release;
 use super::{Failure, Outcome, chancery, deadline, tools};
@@ -48,8 +49,8 @@ pub struct Seat {
     pub ip: IpAddr,
     /// The address its outbound listeners bind: the pod's own loopback, as it were.
     pub outbound: IpAddr,
-    /// Two ports of `ip` for the admin and the stats listener.
-    pub ports: (u16, u16),
+    /// Three ports of `ip`: admin, metrics, readiness.
+    pub ports: [u16; 3],
 }
 
 impl Seat {
@@ -65,6 +66,10 @@ pub struct Envoy {
     pub node: String,
     /// Its admin port.
     pub admin: SocketAddr,
+    /// Where it serves its metrics.
+    pub metrics: SocketAddr,
+    /// Where it says whether it is ready.
+    pub ready: SocketAddr,
     process: Process,
     client: Client,
 }
@@ -72,6 +77,15 @@ pub struct Envoy {
 impl Envoy {
     /// Starts one against the xDS server at `xds` and waits until it is live with its own identity.
     pub async fn start(seat: &Seat, xds: SocketAddr, setup: Setup, folder: &Path) -> Outcome<Self> {
+        let mut envoy = Self::launch(seat, xds, setup, folder)?;
+        match envoy.live().await {
+            Ok(()) => Ok(envoy),
+            Err(failure) => Err(failure.with(&envoy.process.tail())),
+        }
+    }
+
+    /// Starts one and doesn't wait.
+    pub fn launch(seat: &Seat, xds: SocketAddr, setup: Setup, folder: &Path) -> Outcome<Self> {
         let mut config = bootstrap(seat, xds)?;
         if setup.wire == Wire::Sotw {
             *api_type(&mut config)? = Value::from("GRPC");
@@ -85,11 +99,8 @@ impl Envoy {
         let log = folder.join(format!("{}.log", seat.pod));
         let process =
             spawner::start(&format!("Envoy of {}", seat.pod), &tools::envoy(setup.release)?, &arguments, &log)?;
-        let mut envoy = Self { node: seat.node(), admin, process, client: Client::default() };
-        match envoy.live().await {
-            Ok(()) => Ok(envoy),
-            Err(failure) => Err(failure.with(&envoy.process.tail())),
-        }
+        let [_, metrics, ready] = seat.ports.map(|port| SocketAddr::new(seat.ip, port));
+        Ok(Self { node: seat.node(), admin, metrics, ready, process, client: Client::default() })
     }
 
     async fn live(&mut self) -> Outcome<()> {
@@ -118,6 +129,22 @@ impl Envoy {
         Ok(value.and_then(|(_, value)| value.trim().parse().ok()))
     }
 
+    /// A scrape of its metrics, as Prometheus would make it.
+    pub async fn scrape(&self) -> Outcome<Metrics> {
+        Ok(Metrics::parse(&self.client.text(self.metrics, "/stats/prometheus").await?))
+    }
+
+    /// Whether its readiness port says it is ready; none where that port isn't open.
+    pub async fn is_ready(&self) -> Option<bool> {
+        let answer = self.client.get(self.ready, "/healthz/ready", &[]).await.ok()?;
+        Some(answer.status.is_success())
+    }
+
+    /// Tells its admin port to do something.
+    pub async fn tell(&self, path: &str) -> Outcome<()> {
+        self.client.post(self.admin, path).await
+    }
+
     /// The answer of `/config_dump` for one resource field, such as `dynamic_active_clusters`.
     pub async fn dump(&self, resource: &str) -> Outcome<Vec<Value>> {
         let dump: Value = self.client.json(self.admin, &format!("/config_dump?resource={resource}")).await?;
@@ -140,7 +167,7 @@ impl Envoy {
 }
 
 fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
-    let (admin, stats) = seat.ports;
+    let [admin, stats, ready] = seat.ports;
     let pairs = [
         ("--xds-address", xds.to_string()),
         ("--service-node", seat.node()),
@@ -148,6 +175,7 @@ fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
         ("--bind-address", seat.ip.to_string()),
         ("--admin-port", admin.to_string()),
         ("--stats-port", stats.to_string()),
+        ("--ready-port", ready.to_string()),
     ];
     let arguments: Vec<String> = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
     chancery::bootstrap(&arguments)

@@ -96,9 +96,15 @@ impl Scene {
         Ok(self)
     }
 
+    /// An Envoy of the client's pod, started and not waited for.
+    pub fn launched(&self, setup: impl Into<Setup>) -> Outcome<Envoy> {
+        let (pod, host) = PODS[0];
+        Envoy::launch(&self.seat(pod, host)?, self.chancery.xds, setup.into(), self.files.path())
+    }
+
     fn seat(&self, pod: &str, host: u8) -> Outcome<Seat> {
         let ip = self.subnet.ip(host);
-        let ports = (addresses::free(ip)?.port(), addresses::free(ip)?.port());
+        let ports = [addresses::free(ip)?.port(), addresses::free(ip)?.port(), addresses::free(ip)?.port()];
         let outbound = self.subnet.ip(host + OUTBOUND);
         Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, outbound, ports })
     }
