@@ -4,6 +4,8 @@
 #[path = "live/endpoints.rs"]
 mod endpoints;
 mod harness;
+#[path = "live/limits.rs"]
+mod limits;
 #[path = "live/mistakes.rs"]
 mod mistakes;
 #[path = "live/readiness.rs"]
@@ -58,9 +60,13 @@ releases!(
         endpoints::an_endpoint_that_is_not_ready_gets_nothing,
         warming::a_changed_cluster_is_active_at_once,
         restarts::a_crash_and_restart_are_not_noticed,
-        readiness::a_proxy_is_ready_when_its_first_listeners_are;
+        readiness::a_proxy_is_ready_when_its_first_listeners_are,
+        limits::a_breaker_opens_and_closes,
+        limits::an_endpoint_that_fails_is_ejected_and_returns;
     newest:
         routing::an_error_of_the_application_is_seen,
+        limits::without_limits_no_breaker_opens,
+        limits::without_the_rule_nothing_is_ejected,
         warming::without_endpoints_a_changed_cluster_stays_warming,
         mistakes::a_broken_manifest_changes_nothing_and_is_reported,
         restarts::a_polite_end_is_clean;
