@@ -59,6 +59,7 @@ releases!(
         endpoints::an_endpoint_comes_and_goes_without_an_error,
         endpoints::an_endpoint_that_is_not_ready_gets_nothing,
         warming::a_changed_cluster_is_active_at_once,
+        warming::a_crash_between_clusters_and_endpoints_is_healed,
         restarts::a_crash_and_restart_are_not_noticed,
         readiness::a_proxy_is_ready_when_its_first_listeners_are,
         limits::a_breaker_opens_and_closes,
