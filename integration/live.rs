@@ -10,6 +10,8 @@ mod limits;
 mod mistakes;
 #[path = "live/readiness.rs"]
 mod readiness;
+#[path = "live/replicas.rs"]
+mod replicas;
 #[path = "live/restarts.rs"]
 mod restarts;
 #[path = "live/routing.rs"]

@@ -22,6 +22,18 @@ impl Release {
             Release::Oldest => ("envoy-oldest", "CHANCERY_ENVOY_OLDEST"),
         }
     }
+
+    /// The version that is pinned; none where a variable names another binary.
+    pub fn version(self) -> Outcome<Option<String>> {
+        let (name, variable) = self.source();
+        if std::env::var_os(variable).is_some() {
+            return Ok(None);
+        }
+        let table = std::fs::read_to_string(root().join("integration/tools/tools.toml"))?;
+        let section = table.split("\n[").find_map(|section| section.strip_prefix(&format!("{name}]\n")));
+        let version = section.and_then(|section| section.split("\nversion = \"").nth(1)?.split('"').next());
+        version.map(|version| Some(version.to_owned())).ok_or_else(|| Failure::new(format!("no version of {name}")))
+    }
 }
 
 /// The Envoy to run: the one its variable names, else the pinned one, fetched if need be.

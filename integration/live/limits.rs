@@ -54,7 +54,7 @@ pub async fn a_breaker_opens_and_closes(setup: Setup) -> Outcome<()> {
     .await
 }
 
-/// The control: without limits everything that comes at once waits and is answered.
+/// The control: without limits everything that comes at once waits and is answered, and both proxies count it.
 pub async fn without_limits_no_breaker_opens(setup: Setup) -> Outcome<()> {
     on(Scene::open(setup).await?, async |scene| {
         first_only(scene, POOL).await?;
@@ -65,7 +65,10 @@ pub async fn without_limits_no_breaker_opens(setup: Setup) -> Outcome<()> {
         shows(scene.client(), &[("upstream_rq_pending_overflow", 0.0)], SUBSET).await?;
         breakers(scene.client(), &[("cx_open", 0.0), ("rq_pending_open", 0.0)]).await?;
         scene.echoes[0].hold(false);
-        load.finished().await?.clean()
+        load.finished().await?.clean()?;
+        let served = [("upstream_rq_xx", AT_ONCE as f64)];
+        shows(scene.client(), &served, &with_class(SUBSET, "2")).await?;
+        shows(&scene.envoys[1], &served, &with_class(&[("direction", "inbound"), ("service_port", "8080")], "2")).await
     })
     .await
 }

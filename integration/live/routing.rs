@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 /// The weights of the example are what an application sees.
 pub async fn weights_split_requests(setup: Setup) -> Outcome<()> {
     on(Scene::open(setup).await?, async |scene| {
-        spoken(scene, setup.wire).await?;
+        spoken(scene, setup).await?;
         let tally = scene.requests(1000).run().await?;
         tally.clean()?;
         split::check(&tally, &[("v1", 0.9), ("v2", 0.1)])
@@ -19,15 +19,20 @@ pub async fn weights_split_requests(setup: Setup) -> Outcome<()> {
     .await
 }
 
-/// Fails unless every Envoy really speaks the variant that the test is about.
-async fn spoken(scene: &Scene, wire: Wire) -> Outcome<()> {
-    let expected = match wire {
+/// Fails unless every Envoy is of the release and speaks the variant that the test is about.
+async fn spoken(scene: &Scene, setup: Setup) -> Outcome<()> {
+    let version = setup.release.version()?;
+    let expected = match setup.wire {
         Wire::Delta => "delta",
         Wire::Sotw => "sotw",
     };
     let proxies = scene.chancery.api().proxies().await?;
-    let all = proxies.len() == scene.envoys.len() && proxies.iter().all(|proxy| proxy.wire == expected);
-    if all { Ok(()) } else { Err(Failure::new(format!("{expected} expected of every proxy: {proxies:#?}"))) }
+    let fits = |agent: &str| version.as_ref().is_none_or(|version| agent.ends_with(&format!(" {version}")));
+    let mut all = proxies.iter();
+    if proxies.len() == scene.envoys.len() && all.all(|proxy| proxy.wire == expected && fits(&proxy.user_agent)) {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{expected} and {version:?} expected of every proxy: {proxies:#?}")))
 }
 
 /// The control of every test that expects no error: the application's own errors reach the client and are counted.
