@@ -1,5 +1,6 @@
 # The commands of this project; `make` lists them. CARGO_TARGET_DIR is honoured; CHANCERY_TOOLS moves the cache of
-# fetched tools; CHANCERY_ENVOY names an Envoy to use instead of the fetched one.
+# fetched tools; CHANCERY_ENVOY names an Envoy to use instead of the newest fetched one, CHANCERY_ENVOY_OLDEST instead of
+# the oldest.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,7 +15,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 .PHONY: demo
-demo: need-cargo tools ## Real Envoys, real requests, a change seen live (ONCE=1: exits by itself)
+demo: need-cargo need-python ## Real Envoys, real requests, a change seen live (ONCE=1: exits by itself)
 	@$(CALM) "build" cargo build --bins --examples
 	@CHANCERY_ENVOY="$${CHANCERY_ENVOY:-$$($(FETCH) envoy)}"; export CHANCERY_ENVOY; $(if $(ONCE),ONCE='$(ONCE)') exec '$(TARGET)/debug/examples/demo'
 
@@ -48,6 +49,11 @@ descriptors: need-cargo ## Rebuild proto/envoy.fds and proto/maps.txt, byte for 
 .PHONY: tools
 tools: need-python ## Fetch the pinned tools the demo and the tests use
 	@[ -n "$${CHANCERY_ENVOY:-}" ] || $(FETCH) envoy >/dev/null
+	@[ -n "$${CHANCERY_ENVOY_OLDEST:-}" ] || $(FETCH) envoy-oldest >/dev/null
+
+.PHONY: audit
+audit: need-cargo need-python ## Licences, sources and bans of all dependencies (builds cargo-deny once: minutes)
+	@deny="$$($(FETCH) cargo-deny)"; $(CALM) "audit" "$$deny" check bans licenses sources
 
 .PHONY: clean-tools
 clean-tools: need-python ## Remove the cache of fetched tools

@@ -1,15 +1,13 @@
-//! `chancery bootstrap`: its flags, what it prints, and that a real Envoy takes it.
+//! `chancery bootstrap`: its flags, what it prints, and that real Envoys take it and do what it says.
+
+#[path = "bootstrap/running.rs"]
+mod running;
 
 use chancery::cli::bootstrap::config::bootstrap;
 use chancery::cli::bootstrap::{BootstrapArgs, BootstrapError};
 use chancery::snapshot::print;
 use clap::{Args, Command as Cli, FromArgMatches};
 use serde_json::{Value, json};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 const NODE: &str = "sidecar~10.244.1.5~client-7d9f.v2.shop~shop.svc.cluster.local";
 
@@ -31,8 +29,10 @@ fn the_default_needs_no_flags() {
     print::parse_message("envoy.config.bootstrap.v3.Bootstrap", &value).expect("a bootstrap");
     assert_eq!(value["node"], json!({"metadata": {"INTERCEPTION_MODE": "NONE"}}));
     assert_eq!(value["admin"]["address"], json!({"socket_address": {"address": "127.0.0.1", "port_value": 15000}}));
-    let [listener] = &value["static_resources"]["listeners"].as_array().expect("a list")[..] else { panic!("{value}") };
-    assert_eq!(listener["address"], json!({"socket_address": {"address": "127.0.0.1", "port_value": 15090}}));
+    let listeners = value["static_resources"]["listeners"].as_array().expect("a list");
+    let addresses: Vec<&Value> = listeners.iter().map(|listener| &listener["address"]["socket_address"]).collect();
+    let on = |port: u16| json!({"address": "127.0.0.1", "port_value": port});
+    assert_eq!(addresses, [&on(15090), &on(15021)]);
     let xds = &value["static_resources"]["clusters"][0];
     assert_eq!(xds["type"], "STATIC");
     let endpoint = &xds["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
@@ -73,7 +73,9 @@ fn the_admin_port_stays_on_loopback() {
     {
         let value = made(&["--bind-address", bind]);
         let held = |address: &Value| address["socket_address"]["address"].clone();
-        assert_eq!(held(&value["static_resources"]["listeners"][0]["address"]), bind);
+        for listener in value["static_resources"]["listeners"].as_array().expect("a list") {
+            assert_eq!(held(&listener["address"]), bind);
+        }
         assert_eq!(held(&value["admin"]["address"]), admin);
         let cluster = &value["static_resources"]["clusters"][1];
         let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
@@ -108,6 +110,9 @@ fn bad_values_are_refused_with_flag_and_reason() {
         ("--xds-address", "a b:15010", "neither an IP address nor a DNS name"),
         ("--admin-port", "0", "0 is not in 1..=65535"),
         ("--stats-port", "65536", "65536 is not in 1..=65535"),
+        ("--ready-port", "0", "0 is not in 1..=65535"),
+        ("--max-heap-mib", "1.5", "invalid digit"),
+        ("--max-heap-mib", "99999999999", "is not in"),
         ("--bind-address", "localhost", "invalid IP address"),
         ("--service-node", "client.shop", "1 parts"),
         ("--service-node", "sidecar~10.0.0.1~client.shop~d~e", "5 parts"),
@@ -129,116 +134,40 @@ fn bad_values_are_refused_with_flag_and_reason() {
 
 #[test]
 fn flags_that_do_not_go_together_are_refused() {
-    let same = parse(&["--admin-port", "9000", "--stats-port", "9000"]).expect("good alone").options();
-    assert_eq!(same, Err(BootstrapError::SamePort(9000)));
+    for (one, other) in [("admin", "stats"), ("admin", "ready"), ("stats", "ready")] {
+        let flags = [&format!("--{one}-port"), "9000", &format!("--{other}-port"), "9000"];
+        let text = parse(&flags).expect("good alone").options().expect_err("one port for two").to_string();
+        assert_eq!(text, format!("--{one}-port and --{other}-port are both 9000; they need a port each"));
+    }
     let twice = parse(&["--node-metadata", "A=1", "--node-metadata", "A=2"]).expect("good alone").options();
     assert_eq!(twice, Err(BootstrapError::GivenTwice("A".into())));
 }
 
 #[test]
-fn envoy_accepts_every_form_of_address() {
-    let addresses = ["127.0.0.1:15010", "[::1]:15010", "chancery.chancery-system.svc:15010", "localhost:15010"];
-    for (index, address) in addresses.into_iter().enumerate() {
-        let format = if index % 2 == 0 { "yaml" } else { "json" };
-        let text = parse(&["--xds-address", address, "--service-node", NODE, "-o", format]).expect("good flags").text();
-        let said = validate(&text.expect("good together"), format);
-        assert!(said.contains("configuration '") && said.contains("' OK"), "{address}: {said}");
-        assert!(!said.contains("[warning]") && !said.contains("deprecated"), "{address}: {said}");
-    }
-    let said = validate("dynamic_resources: {ads_config: {api_type: WRONG}}", "yaml");
-    assert!(said.contains("unknown enum value"), "the control: {said}");
-}
-
-/// What Envoy says of a bootstrap.
-fn validate(text: &str, format: &str) -> String {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join(format!("bootstrap.{format}"));
-    std::fs::write(&path, text).expect("a file");
-    let output = Command::new(envoy()).args(["--mode", "validate", "-c"]).arg(&path).output().expect("envoy runs");
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-/// The binary that CHANCERY_ENVOY names, else the pinned one.
-fn envoy() -> PathBuf {
-    if let Some(path) = std::env::var_os("CHANCERY_ENVOY") {
-        return path.into();
-    }
-    let fetch = concat!(env!("CARGO_MANIFEST_DIR"), "/integration/tools/fetch");
-    let output =
-        Command::new(fetch).arg("envoy").stderr(Stdio::inherit()).output().expect("integration/tools/fetch runs");
-    assert!(output.status.success(), "no Envoy; run: make tools (or name one in CHANCERY_ENVOY)");
-    String::from_utf8(output.stdout).expect("a path").lines().last().expect("a path").into()
-}
-
-/// A running Envoy; ends when dropped. It also ends with the thread that started it, so a test keeps it in its own.
-struct Envoy {
-    child: Child,
-    stats: SocketAddr,
-}
-
-impl Envoy {
-    /// Starts Envoy with ports that are free; nothing answers for xDS.
-    fn start() -> Envoy {
-        let held: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-        let ports: Vec<u16> = held.iter().map(|held| held.local_addr().expect("bound").port()).collect();
-        let flags = ["--xds-address", "--admin-port", "--stats-port"].into_iter();
-        let values = [format!("127.0.0.1:{}", ports[0]), ports[1].to_string(), ports[2].to_string()];
-        let flags: Vec<String> = flags.map(str::to_owned).zip(values).flat_map(|(flag, value)| [flag, value]).collect();
-        let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--service-node", NODE]).collect();
-        let mut config = made(&flags);
-        for source in ["cds_config", "lds_config"] {
-            // Envoy opens no listener, static ones included, before clusters and listeners are answered or given up.
-            config["dynamic_resources"][source]["initial_fetch_timeout"] = "0.1s".into();
-        }
-        let config = config.to_string();
-        drop(held);
-        let mut command = Command::new(envoy());
-        command.args(["--disable-hot-restart", "--log-level", "warn", "--concurrency", "1", "--config-yaml", &config]);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("envoy runs");
-        Envoy { child, stats: ([127, 0, 0, 1], ports[2]).into() }
-    }
-
-    /// Status line and body for a path on the stats port; none while it is not open.
-    fn get(&self, method: &str, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(self.stats).ok()?;
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
-    }
-}
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        // It may have ended already; then there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn the_heap_limit_can_be_moved_and_taken_away() {
+    let limit = |flags: &[&str]| {
+        let manager = made(flags)["overload_manager"].clone();
+        let heap = manager["resource_monitors"].as_array().expect("a list").iter().find_map(|monitor| {
+            monitor["typed_config"]["max_heap_size_bytes"].as_str().map(|bytes| bytes.parse::<u64>().expect("a number"))
+        });
+        (heap, manager["actions"].as_array().map_or(0, Vec::len))
+    };
+    assert_eq!(limit(&[]), (Some(1 << 30), 2));
+    assert_eq!(limit(&["--max-heap-mib", "200"]), (Some(200 << 20), 2));
+    assert_eq!(limit(&["--max-heap-mib", "0"]), (None, 0));
 }
 
 #[test]
-fn the_stats_port_serves_metrics_and_nothing_else() {
-    let envoy = Envoy::start();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let metrics = loop {
-        match envoy.get("GET", "/stats/prometheus") {
-            Some(answer) if answer.contains("envoy_cluster_upstream_cx_total{cluster_name=\"xds\"}") => break answer,
-            answer => assert!(Instant::now() < deadline, "no metrics of the xds cluster: {answer:?}"),
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    assert!(metrics.starts_with("HTTP/1.1 200 "), "{metrics}");
-    for (method, path) in [
-        ("POST", "/quitquitquit"),
-        ("GET", "/config_dump"),
-        ("GET", "/stats/prometheus/"),
-        ("GET", "/stats"),
-        ("POST", "/stats/prometheus/../../quitquitquit"),
-        ("POST", "/stats/prometheus%2f..%2f..%2fquitquitquit"),
-    ] {
-        let answer = envoy.get(method, path).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 404 ") || answer.starts_with("HTTP/1.1 400 "), "{path}: {answer}");
+fn the_reference_shows_every_line() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/bootstrap.md"));
+    let page = page.expect("the page");
+    let shown = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let xds = "chancery.chancery-system.svc:15010";
+    let node = "sidecar~10.244.1.5~client-7d9f.shop~shop.svc.cluster.local";
+    let made = made(&["--xds-address", xds, "--bind-address", "0.0.0.0", "--service-node", node]);
+    let shown: Value = serde_yaml_ng::from_str(shown).expect("YAML");
+    for (field, value) in made.as_object().expect("a map") {
+        assert_eq!(&shown[field], value, "{field}");
     }
-    assert!(envoy.get("GET", "/stats/prometheus").is_some_and(|answer| answer.starts_with("HTTP/1.1 200 ")));
+    assert_eq!(shown, made);
 }

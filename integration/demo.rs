@@ -12,6 +12,7 @@ use harness::manifests::reweighted;
 use harness::scene::{HOST, Scene, TRAFFIC};
 use harness::split::{self, Share};
 use harness::timing::{Spread, readable};
+use harness::tools::Release;
 use harness::{Failure, Outcome, tools};
 use std::io::Write;
 use std::process::ExitCode;
@@ -58,7 +59,7 @@ async fn interrupted() -> Outcome<()> {
 async fn run(once: bool) -> Outcome<()> {
     println!("chancery: from a folder of Kubernetes YAML to real Envoys\n");
     let began = Instant::now();
-    step("looking for Envoy", async { tokio::task::spawn_blocking(tools::envoy).await? }).await?;
+    step("looking for Envoy", async { tokio::task::spawn_blocking(|| tools::envoy(Release::Newest)).await? }).await?;
     let scene = step("starting chancery", Scene::prepared()).await?;
     let scene = step("starting three Envoys", scene.with_envoys(Wire::Delta, false)).await?;
     introduce(&scene, began.elapsed());

@@ -6,6 +6,8 @@ mod broken;
 mod catalog;
 #[path = "folder/fields.rs"]
 mod fields;
+#[path = "folder/hostile.rs"]
+mod hostile;
 #[path = "folder/mesh.rs"]
 mod mesh;
 #[path = "folder/parsing.rs"]

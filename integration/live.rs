@@ -4,8 +4,14 @@
 #[path = "live/endpoints.rs"]
 mod endpoints;
 mod harness;
+#[path = "live/limits.rs"]
+mod limits;
 #[path = "live/mistakes.rs"]
 mod mistakes;
+#[path = "live/readiness.rs"]
+mod readiness;
+#[path = "live/replicas.rs"]
+mod replicas;
 #[path = "live/restarts.rs"]
 mod restarts;
 #[path = "live/routing.rs"]
@@ -16,41 +22,59 @@ mod tutorial;
 mod warming;
 
 use harness::Outcome;
-use harness::envoy::Wire;
 use harness::scene::Scene;
 
 /// One test for each variant of the protocol.
-macro_rules! both {
-    ($($module:ident::$name:ident),* $(,)?) => {
-        mod delta {
+macro_rules! wires {
+    ($release:ident: $($module:ident::$name:ident),*) => {
+        wires!(delta, Delta, $release: $($module::$name),*);
+        wires!(sotw, Sotw, $release: $($module::$name),*);
+    };
+    ($folder:ident, $wire:ident, $release:ident: $($module:ident::$name:ident),*) => {
+        mod $folder {
+            use crate::harness::{Outcome, envoy::{Setup, Wire}, tools::Release};
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() -> super::Outcome<()> {
-                super::$module::$name(super::Wire::Delta).await
-            })*
-        }
-        mod sotw {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() -> super::Outcome<()> {
-                super::$module::$name(super::Wire::Sotw).await
+            async fn $name() -> Outcome<()> {
+                crate::$module::$name(Setup { wire: Wire::$wire, release: Release::$release }).await
             })*
         }
     };
 }
 
-both!(
-    routing::weights_split_requests,
-    routing::an_edit_moves_the_split,
-    routing::a_header_chooses_the_subset,
-    routing::a_large_expression_is_accepted,
-    routing::a_tcp_port_connects,
-    routing::an_error_of_the_application_is_seen,
-    endpoints::an_endpoint_comes_and_goes_without_an_error,
-    endpoints::an_endpoint_that_is_not_ready_gets_nothing,
-    warming::a_changed_cluster_is_active_at_once,
-    warming::without_endpoints_a_changed_cluster_stays_warming,
-    mistakes::a_broken_manifest_changes_nothing_and_is_reported,
-    restarts::a_crash_and_restart_are_not_noticed,
-    restarts::a_polite_end_is_clean,
+/// The first list is for every release, the second for the newest only.
+macro_rules! releases {
+    (every: $($module:ident::$name:ident),*; newest: $($slow:ident::$case:ident),* $(;)?) => {
+        mod newest {
+            wires!(Newest: $($module::$name,)* $($slow::$case),*);
+        }
+        mod oldest {
+            wires!(Oldest: $($module::$name),*);
+        }
+    };
+}
+
+releases!(
+    every:
+        routing::weights_split_requests,
+        routing::an_edit_moves_the_split,
+        routing::a_header_chooses_the_subset,
+        routing::a_large_expression_is_accepted,
+        routing::a_tcp_port_connects,
+        endpoints::an_endpoint_comes_and_goes_without_an_error,
+        endpoints::an_endpoint_that_is_not_ready_gets_nothing,
+        warming::a_changed_cluster_is_active_at_once,
+        warming::a_crash_between_clusters_and_endpoints_is_healed,
+        restarts::a_crash_and_restart_are_not_noticed,
+        readiness::a_proxy_is_ready_when_its_first_listeners_are,
+        limits::a_breaker_opens_and_closes,
+        limits::an_endpoint_that_fails_is_ejected_and_returns;
+    newest:
+        routing::an_error_of_the_application_is_seen,
+        limits::without_limits_no_breaker_opens,
+        limits::without_the_rule_nothing_is_ejected,
+        warming::without_endpoints_a_changed_cluster_stays_warming,
+        mistakes::a_broken_manifest_changes_nothing_and_is_reported,
+        restarts::a_polite_end_is_clean;
 );
 
 /// Runs a test on an open scene; a failure gets the logs that explain it.

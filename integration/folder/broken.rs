@@ -1,6 +1,8 @@
 //! Each file of `manifests/examples/broken` has one fault, and exactly that is said, with its line.
 
+use crate::{names, put, rule};
 use chancery::cli::analyze::{Analysis, analyze, read};
+use chancery::source::directory::catalog::{Catalog, Update};
 use std::path::{Path, PathBuf};
 
 fn folder() -> PathBuf {
@@ -12,11 +14,22 @@ fn analysis(name: &str) -> Analysis {
 }
 
 /// File, what is printed after its name, and how many objects are in effect all the same.
-const EXPECTED: [(&str, &str, usize); 20] = [
+const EXPECTED: [(&str, &str, usize); 32] = [
+    ("a-bare-list.yaml", ":2: error: not a Kubernetes object: a map with apiVersion and kind is expected", 0),
     ("alias-bomb.yaml", ":11: error: aliases copy more than 100000 values", 0),
+    (
+        "bad-address.yaml",
+        ":11: error: EndpointSlice shop/bad-address: endpoints[0].addresses: \"10.0.0.300\" is not an IP address",
+        0,
+    ),
     (
         "bad-duration.yaml",
         ":10: error: VirtualService shop/bad-duration: spec.http[0].timeout: \"5\" is not a duration; write it like 1.5s, 100ms or 1h2m",
+        0,
+    ),
+    (
+        "bad-header.yaml",
+        ":11: error: VirtualService shop/bad-header: spec.http[0].match[0].headers[\"x user:\"]: \"x user:\" is not the name of an HTTP header",
         0,
     ),
     (
@@ -37,6 +50,16 @@ const EXPECTED: [(&str, &str, usize); 20] = [
         0,
     ),
     (
+        "huge-number.yaml",
+        ":10: error: Service shop/huge-number: spec.ports[0].port: invalid type: floating point `1e+26`, expected i32",
+        0,
+    ),
+    (
+        "long-name.yaml",
+        ":5: error: DestinationRule shop/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: metadata.name: \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"… is longer than 253 characters",
+        0,
+    ),
+    (
         "negative-weights.yaml",
         ":14: error: VirtualService shop/negative-weights: spec.http[0].route[1].weight: is -10; it must be between 0 and 2147483647",
         0,
@@ -44,6 +67,22 @@ const EXPECTED: [(&str, &str, usize); 20] = [
     ("no-kind.yaml", ":2: error: no-kind: kind: is missing", 0),
     ("no-object.yaml", ": warning: there is no object in this file", 0),
     ("not-utf8.yaml", ":7: error: the file is not UTF-8 from here on", 0),
+    (
+        "odd-host.yaml",
+        ":8: error: DestinationRule shop/odd-host: spec.host: \"echo|v1|;\" is not a host: a DNS name is expected, possibly with a leading '*.'",
+        0,
+    ),
+    (
+        "odd-name.yaml",
+        ":5: error: DestinationRule shop/a\\n\"b\"|../\\u{0}\\u{202e}%s: metadata.name: \"a\\n\\\"b\\\"|\" is not a name: lower-case letters, digits and '-' are allowed, '-' not at the ends",
+        0,
+    ),
+    ("recursive-alias.yaml", ":7: error: an alias must name something that is complete and in the same document", 0),
+    (
+        "regex-bomb.yaml",
+        ":11: error: VirtualService shop/regex-bomb: spec.http[0].match[0].uri.regex: \"/((((a{70}){70}){70}){70})\" is too large when compiled",
+        0,
+    ),
     (
         "same-object-twice.yaml",
         ":10: error: DestinationRule shop/same-object-twice: the same object is in line 2 already; this one is not in effect",
@@ -54,7 +93,9 @@ const EXPECTED: [(&str, &str, usize); 20] = [
         ":4: error: EndpointSlice shop/slice-without-service: metadata.labels: the label kubernetes.io/service-name is missing: no Service has these endpoints",
         0,
     ),
+    ("tab-indent.yaml", ":5: error: not YAML: tabs disallowed within this context (block indentation)", 0),
     ("truncated.yaml", ":20: error: not YAML: while parsing a flow sequence, expected ',' or ']'", 1),
+    ("unknown-alias.yaml", ":6: error: not YAML: while parsing node, found unknown anchor", 0),
     (
         "unknown-fields.yaml",
         ":10: error: DestinationRule shop/unknown-fields: spec.trafficPolicy.load_balancer: unknown field; did you mean loadBalancer?",
@@ -66,6 +107,7 @@ const EXPECTED: [(&str, &str, usize); 20] = [
         ":13: error: VirtualService shop/unsupported: spec.http[0].redirect: not supported yet, so the object is not applied: requests would be forwarded instead of redirected",
         0,
     ),
+    ("utf-16.yaml", ":1: error: the file is not UTF-8 from here on", 0),
     (
         "wrong-types.yaml",
         ":12: error: VirtualService shop/wrong-types: spec.http[0].route[0].weight: is \"ninety\"; a whole number is expected",
@@ -100,6 +142,21 @@ fn each_file_has_its_fault() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What is beside a broken file, or came before it, is as it was.
+#[test]
+fn nothing_else_is_affected() {
+    for (name, ..) in EXPECTED {
+        let mut catalog = Catalog::default();
+        put(&mut catalog, "aaa.yaml", &rule("before", "one"));
+        let bytes = std::fs::read(folder().join(name)).expect("a file");
+        catalog.apply([(Path::new(name).into(), Update::Bytes(bytes))]);
+        assert_eq!(names(&put(&mut catalog, "zzz.yaml", &rule("after", "two"))), ["after"], "{name}");
+        let kept = catalog.objects().filter(|object| ["before", "after"].contains(&&*object.key().name.to_string()));
+        assert_eq!(kept.count(), 2, "{name}");
+        assert!(catalog.report().findings().iter().all(|finding| finding.position.file.ends_with(name)), "{name}");
+    }
+}
+
 #[test]
 fn no_file_is_forgotten() {
     let mut there: Vec<_> =
@@ -112,7 +169,7 @@ fn no_file_is_forgotten() {
 fn a_whole_folder_is_sorted_and_counted() {
     let analysis = analyze(read(&[folder(), folder().join("bad-port.yaml")]));
     let text = analysis.to_string();
-    assert!(text.ends_with("\n20 files, 3 objects, 18 errors, 1 warning\n"), "{text}");
+    assert!(text.ends_with("\n32 files, 3 objects, 30 errors, 1 warning\n"), "{text}");
     let findings = analysis.findings();
     assert!(findings.is_sorted());
     use chancery::model::problem::Severity;

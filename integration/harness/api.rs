@@ -23,6 +23,9 @@ pub struct Proxy {
     pub node: String,
     /// `delta` or `sotw`.
     pub wire: String,
+    /// The program and its version, such as `envoy 1.40.0`.
+    #[serde(rename = "userAgent")]
+    pub user_agent: String,
     /// By the short name of the type: `cds`, `eds`, `lds`, `rds`.
     pub types: BTreeMap<String, Progress>,
 }

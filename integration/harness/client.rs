@@ -41,17 +41,26 @@ impl Default for Client {
 impl Client {
     /// Sends a GET; `headers` may name a `host` other than the address.
     pub async fn get(&self, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Outcome<Answer> {
-        let mut request = Request::get(format!("http://{address}{path}"));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Empty::new())?;
+        let request = Request::get(format!("http://{address}{path}"));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        self.send(request.body(Empty::new())?).await
+    }
+
+    /// Sends a POST without a body that must succeed.
+    pub async fn post(&self, address: SocketAddr, path: &str) -> Outcome<()> {
+        let request = Request::post(format!("http://{address}{path}")).body(Empty::new())?;
+        let status = self.send(request).await?.status;
+        if status.is_success() { Ok(()) } else { Err(Failure::new(format!("{address}{path}: {status}"))) }
+    }
+
+    async fn send(&self, request: Request<Empty<Bytes>>) -> Outcome<Answer> {
+        let target = request.uri().to_string();
         let exchange = async {
             let (head, body) = self.0.request(request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
             Ok(Answer { status: head.status, headers: head.headers, body })
         };
-        let late = |_| Failure::new(format!("no answer of {address}{path} within {LIMIT:?}"));
+        let late = |_| Failure::new(format!("no answer of {target} within {LIMIT:?}"));
         timeout(LIMIT, exchange).await.map_err(late)?
     }
 

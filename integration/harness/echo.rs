@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The header that names the version that answered.
@@ -32,13 +32,19 @@ pub struct Echo {
 struct Service {
     version: String,
     failing: AtomicBool,
+    held: watch::Sender<bool>,
     requests: AtomicU64,
 }
 
 impl Echo {
     /// Starts a version of the service on `ip`; port 0 picks a free one.
     pub async fn start(version: &str, ip: IpAddr, http: u16, tcp: u16) -> Outcome<Self> {
-        let state = Arc::new(Service { version: version.into(), failing: false.into(), requests: 0.into() });
+        let state = Arc::new(Service {
+            version: version.into(),
+            failing: false.into(),
+            held: watch::Sender::new(false),
+            requests: 0.into(),
+        });
         let listener = TcpListener::bind((ip, http)).await?;
         let http = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -51,7 +57,7 @@ impl Echo {
         Ok(Self { http, tcp, state, stop: Some(stop), serving, lines })
     }
 
-    /// How many HTTP requests it has answered.
+    /// How many HTTP requests have reached it.
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
     }
@@ -59,6 +65,11 @@ impl Echo {
     /// From now on answers 503, or no longer does.
     pub fn fail(&self, failing: bool) {
         self.state.failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// From now on answers no request until it no longer holds them.
+    pub fn hold(&self, held: bool) {
+        self.state.held.send_replace(held);
     }
 
     /// Goes away as a good pod does: takes no new connection, finishes requests, closes.
@@ -80,6 +91,7 @@ impl Drop for Echo {
 
 async fn answer(State(service): State<Arc<Service>>, uri: Uri, headers: HeaderMap) -> impl IntoResponse {
     service.requests.fetch_add(1, Ordering::Relaxed);
+    service.held.subscribe().wait_for(|held| !held).await.ok();
     let status = if service.failing.load(Ordering::Relaxed) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let host = headers.get("host").map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
     let body = json!({ "version": service.version, "path": uri.path(), "host": host });

@@ -1,7 +1,9 @@
 //! Real Envoys: a bootstrap printed by chancery, the process, and questions to its admin port.
 
 use super::client::Client;
+use super::metrics::Metrics;
 use super::spawner::{self, Process};
+use super::tools::Release;
 use super::{Failure, Outcome, chancery, deadline, tools};
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +22,22 @@ pub enum Wire {
     Sotw,
 }
 
+/// Which Envoys a scene has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Setup {
+    /// The variant of the protocol they speak.
+    pub wire: Wire,
+    /// Their release.
+    pub release: Release,
+}
+
+/// The newest release.
+impl From<Wire> for Setup {
+    fn from(wire: Wire) -> Self {
+        Self { wire, release: Release::Newest }
+    }
+}
+
 /// The pod an Envoy belongs to.
 #[derive(Clone, Debug)]
 pub struct Seat {
@@ -31,8 +49,8 @@ pub struct Seat {
     pub ip: IpAddr,
     /// The address its outbound listeners bind: the pod's own loopback, as it were.
     pub outbound: IpAddr,
-    /// Two ports of `ip` for the admin and the stats listener.
-    pub ports: (u16, u16),
+    /// Three ports of `ip`: admin, metrics, readiness.
+    pub ports: [u16; 3],
 }
 
 impl Seat {
@@ -48,15 +66,28 @@ pub struct Envoy {
     pub node: String,
     /// Its admin port.
     pub admin: SocketAddr,
+    /// Where it serves its metrics.
+    pub metrics: SocketAddr,
+    /// Where it says whether it is ready.
+    pub ready: SocketAddr,
     process: Process,
     client: Client,
 }
 
 impl Envoy {
     /// Starts one against the xDS server at `xds` and waits until it is live with its own identity.
-    pub async fn start(seat: &Seat, xds: SocketAddr, wire: Wire, folder: &Path) -> Outcome<Self> {
+    pub async fn start(seat: &Seat, xds: SocketAddr, setup: Setup, folder: &Path) -> Outcome<Self> {
+        let mut envoy = Self::launch(seat, xds, setup, folder)?;
+        match envoy.live().await {
+            Ok(()) => Ok(envoy),
+            Err(failure) => Err(failure.with(&envoy.process.tail())),
+        }
+    }
+
+    /// Starts one and doesn't wait.
+    pub fn launch(seat: &Seat, xds: SocketAddr, setup: Setup, folder: &Path) -> Outcome<Self> {
         let mut config = bootstrap(seat, xds)?;
-        if wire == Wire::Sotw {
+        if setup.wire == Wire::Sotw {
             *api_type(&mut config)? = Value::from("GRPC");
         }
         let admin = admin(&config)?;
@@ -66,12 +97,10 @@ impl Envoy {
         // No hot restart: it would need shared memory named apart for every Envoy on the machine.
         let arguments = ["-c", &path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "info"];
         let log = folder.join(format!("{}.log", seat.pod));
-        let process = spawner::start(&format!("Envoy of {}", seat.pod), &tools::envoy()?, &arguments, &log)?;
-        let mut envoy = Self { node: seat.node(), admin, process, client: Client::default() };
-        match envoy.live().await {
-            Ok(()) => Ok(envoy),
-            Err(failure) => Err(failure.with(&envoy.process.tail())),
-        }
+        let process =
+            spawner::start(&format!("Envoy of {}", seat.pod), &tools::envoy(setup.release)?, &arguments, &log)?;
+        let [_, metrics, ready] = seat.ports.map(|port| SocketAddr::new(seat.ip, port));
+        Ok(Self { node: seat.node(), admin, metrics, ready, process, client: Client::default() })
     }
 
     async fn live(&mut self) -> Outcome<()> {
@@ -100,6 +129,22 @@ impl Envoy {
         Ok(value.and_then(|(_, value)| value.trim().parse().ok()))
     }
 
+    /// A scrape of its metrics, as Prometheus would make it.
+    pub async fn scrape(&self) -> Outcome<Metrics> {
+        Ok(Metrics::parse(&self.client.text(self.metrics, "/stats/prometheus").await?))
+    }
+
+    /// Whether its readiness port says it is ready; none where that port isn't open.
+    pub async fn is_ready(&self) -> Option<bool> {
+        let answer = self.client.get(self.ready, "/healthz/ready", &[]).await.ok()?;
+        Some(answer.status.is_success())
+    }
+
+    /// Tells its admin port to do something.
+    pub async fn tell(&self, path: &str) -> Outcome<()> {
+        self.client.post(self.admin, path).await
+    }
+
     /// The answer of `/config_dump` for one resource field, such as `dynamic_active_clusters`.
     pub async fn dump(&self, resource: &str) -> Outcome<Vec<Value>> {
         let dump: Value = self.client.json(self.admin, &format!("/config_dump?resource={resource}")).await?;
@@ -122,7 +167,7 @@ impl Envoy {
 }
 
 fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
-    let (admin, stats) = seat.ports;
+    let [admin, stats, ready] = seat.ports;
     let pairs = [
         ("--xds-address", xds.to_string()),
         ("--service-node", seat.node()),
@@ -130,6 +175,7 @@ fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
         ("--bind-address", seat.ip.to_string()),
         ("--admin-port", admin.to_string()),
         ("--stats-port", stats.to_string()),
+        ("--ready-port", ready.to_string()),
     ];
     let arguments: Vec<String> = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
     chancery::bootstrap(&arguments)

@@ -1,7 +1,7 @@
 //! A relay between Envoys and chancery that can hold back endpoints: the control of the warming test.
 //!
-//! Every message passes unchanged, both ways and in both variants of the protocol, until [`Relay::withhold_endpoints`];
-//! from then on EDS responses are swallowed. So the product needs no switch that breaks it.
+//! Every message passes unchanged, both ways and in both variants of the protocol. Between [`Relay::withhold_endpoints`]
+//! and [`Relay::pass_endpoints`] EDS responses are swallowed. So the product needs no switch that breaks it.
 
 use super::Outcome;
 use chancery::snapshot::kind::Kind;
@@ -10,8 +10,8 @@ use discovery::aggregated_discovery_service_server::{AggregatedDiscoveryService,
 use envoy_types::pb::envoy::service::discovery::v3 as discovery;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -32,6 +32,7 @@ pub struct Relay {
 struct Switch {
     withheld: AtomicBool,
     swallowed: AtomicU64,
+    first_asked: Mutex<Vec<String>>,
 }
 
 impl Relay {
@@ -48,6 +49,16 @@ impl Relay {
     /// From now on Envoys get no endpoints.
     pub fn withhold_endpoints(&self) {
         self.switch.withheld.store(true, Ordering::SeqCst);
+    }
+
+    /// Envoys get endpoints again. What was swallowed stays so.
+    pub fn pass_endpoints(&self) {
+        self.switch.withheld.store(false, Ordering::SeqCst);
+    }
+
+    /// What each stream asked for first, as type URLs, in the order in which the streams opened.
+    pub fn first_asked(&self) -> Vec<String> {
+        self.switch.first_asked.lock().expect("nobody panics with the lock").clone()
     }
 
     /// How many responses were swallowed.
@@ -82,9 +93,19 @@ impl Forward {
     }
 }
 
-/// The requests of a stream, up to its end or its first error.
-fn requests<T: Send + 'static>(request: Request<Streaming<T>>) -> impl Stream<Item = T> + Send + 'static {
-    request.into_inner().map_while(Result::ok)
+/// The requests of a stream, up to its end or its first error; the type of the first is noted.
+fn requests<T: Send + 'static>(
+    request: Request<Streaming<T>>,
+    switch: Arc<Switch>,
+    type_url: fn(&T) -> &str,
+) -> impl Stream<Item = T> + Send + 'static {
+    let mut first = true;
+    request.into_inner().map_while(Result::ok).map(move |request| {
+        if std::mem::take(&mut first) {
+            switch.first_asked.lock().expect("nobody panics with the lock").push(type_url(&request).to_owned());
+        }
+        request
+    })
 }
 
 #[tonic::async_trait]
@@ -96,7 +117,8 @@ impl AggregatedDiscoveryService for Forward {
         &self,
         request: Request<Streaming<discovery::DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        let answers = self.client().await?.stream_aggregated_resources(requests(request)).await?.into_inner();
+        let asked = requests(request, self.switch.clone(), |request| &request.type_url);
+        let answers = self.client().await?.stream_aggregated_resources(asked).await?.into_inner();
         let switch = self.switch.clone();
         let passing =
             answers.filter(move |answer| answer.as_ref().map_or(true, |answer| switch.passes(&answer.type_url)));
@@ -107,7 +129,8 @@ impl AggregatedDiscoveryService for Forward {
         &self,
         request: Request<Streaming<discovery::DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let answers = self.client().await?.delta_aggregated_resources(requests(request)).await?.into_inner();
+        let asked = requests(request, self.switch.clone(), |request| &request.type_url);
+        let answers = self.client().await?.delta_aggregated_resources(asked).await?.into_inner();
         let switch = self.switch.clone();
         let passing =
             answers.filter(move |answer| answer.as_ref().map_or(true, |answer| switch.passes(&answer.type_url)));

@@ -5,7 +5,7 @@ use super::addresses::{self, Subnet};
 use super::chancery::Chancery;
 use super::client::{self, Answer, Client};
 use super::echo::Echo;
-use super::envoy::{Envoy, Seat, Wire};
+use super::envoy::{Envoy, Seat, Setup};
 use super::load::Load;
 use super::manifests::Folder;
 use super::relay::Relay;
@@ -53,18 +53,17 @@ pub struct Scene {
 
 impl Scene {
     /// Starts everything and waits until every Envoy has accepted its configuration.
-    pub async fn open(wire: Wire) -> Outcome<Self> {
-        Self::prepared().await?.with_envoys(wire, false).await
+    pub async fn open(setup: impl Into<Setup>) -> Outcome<Self> {
+        Self::prepared().await?.with_envoys(setup, false).await
     }
 
     /// The same with a [`Relay`] between the Envoys and chancery.
-    pub async fn relayed(wire: Wire) -> Outcome<Self> {
-        Self::prepared().await?.with_envoys(wire, true).await
+    pub async fn relayed(setup: impl Into<Setup>) -> Outcome<Self> {
+        Self::prepared().await?.with_envoys(setup, true).await
     }
 
     /// Everything but the Envoys.
     pub async fn prepared() -> Outcome<Self> {
-        tools::envoy()?;
         let subnet = Subnet::take()?;
         let files = tempfile::Builder::new().prefix("chancery-").tempdir()?;
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -77,7 +76,9 @@ impl Scene {
     }
 
     /// Adds the Envoys.
-    pub async fn with_envoys(mut self, wire: Wire, relayed: bool) -> Outcome<Self> {
+    pub async fn with_envoys(mut self, setup: impl Into<Setup>, relayed: bool) -> Outcome<Self> {
+        let setup = setup.into();
+        tools::envoy(setup.release)?;
         let mut xds = self.chancery.xds;
         if relayed {
             let relay = Relay::start(self.subnet.free(CONTROL)?, xds).await?;
@@ -87,7 +88,7 @@ impl Scene {
         let seats = PODS.iter().map(|(pod, host)| self.seat(pod, *host)).collect::<Outcome<Vec<_>>>()?;
         let [client, first, second] = &seats[..] else { unreachable!("the example has three pods") };
         let folder = self.files.path();
-        let start = |seat| Envoy::start(seat, xds, wire, folder);
+        let start = |seat| Envoy::start(seat, xds, setup, folder);
         let (client, first, second) = tokio::try_join!(start(client), start(first), start(second))
             .map_err(|failure| failure.with(&self.chancery.tail()))?;
         self.envoys = vec![client, first, second];
@@ -95,9 +96,15 @@ impl Scene {
         Ok(self)
     }
 
+    /// An Envoy of the client's pod, started and not waited for.
+    pub fn launched(&self, setup: impl Into<Setup>) -> Outcome<Envoy> {
+        let (pod, host) = PODS[0];
+        Envoy::launch(&self.seat(pod, host)?, self.chancery.xds, setup.into(), self.files.path())
+    }
+
     fn seat(&self, pod: &str, host: u8) -> Outcome<Seat> {
         let ip = self.subnet.ip(host);
-        let ports = (addresses::free(ip)?.port(), addresses::free(ip)?.port());
+        let ports = [addresses::free(ip)?.port(), addresses::free(ip)?.port(), addresses::free(ip)?.port()];
         let outbound = self.subnet.ip(host + OUTBOUND);
         Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, outbound, ports })
     }

@@ -1,28 +1,58 @@
-//! Where the programs are: Envoy from the tools cache, chancery from the same build.
+//! Where the programs are: Envoys from the tools cache, chancery from the same build.
 
 use super::spawner;
 use super::{Failure, Outcome};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Names another Envoy than the fetched one.
-const ENVOY: &str = "CHANCERY_ENVOY";
-
-/// The Envoy to run: `$CHANCERY_ENVOY`, else the pinned one, fetched if need be.
-pub fn envoy() -> Outcome<PathBuf> {
-    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    FOUND.get_or_init(|| find_envoy().map_err(|failure| failure.0)).clone().map_err(Failure)
+/// Which Envoy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Release {
+    /// The newest that chancery is tested with.
+    Newest,
+    /// The oldest that it serves.
+    Oldest,
 }
 
-fn find_envoy() -> Outcome<PathBuf> {
-    if let Some(path) = std::env::var_os(ENVOY) {
+impl Release {
+    /// Its name in the table of tools, and the variable that names another binary than the fetched one.
+    fn source(self) -> (&'static str, &'static str) {
+        match self {
+            Release::Newest => ("envoy", "CHANCERY_ENVOY"),
+            Release::Oldest => ("envoy-oldest", "CHANCERY_ENVOY_OLDEST"),
+        }
+    }
+
+    /// The version that is pinned; none where a variable names another binary.
+    pub fn version(self) -> Outcome<Option<String>> {
+        let (name, variable) = self.source();
+        if std::env::var_os(variable).is_some() {
+            return Ok(None);
+        }
+        let table = std::fs::read_to_string(root().join("integration/tools/tools.toml"))?;
+        let section = table.split("\n[").find_map(|section| section.strip_prefix(&format!("{name}]\n")));
+        let version = section.and_then(|section| section.split("\nversion = \"").nth(1)?.split('"').next());
+        version.map(|version| Some(version.to_owned())).ok_or_else(|| Failure::new(format!("no version of {name}")))
+    }
+}
+
+/// The Envoy to run: the one its variable names, else the pinned one, fetched if need be.
+pub fn envoy(release: Release) -> Outcome<PathBuf> {
+    static FOUND: [OnceLock<Result<PathBuf, String>>; 2] = [const { OnceLock::new() }; 2];
+    let found = &FOUND[release as usize];
+    found.get_or_init(|| find_envoy(release).map_err(|failure| failure.0)).clone().map_err(Failure)
+}
+
+fn find_envoy(release: Release) -> Outcome<PathBuf> {
+    let (name, variable) = release.source();
+    if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }
     let fetch = root().join("integration/tools/fetch");
     let hint = |error: Failure| {
-        Failure::new(format!("no Envoy: `{} envoy` failed; or set {ENVOY}", fetch.display())).with(&error.0)
+        Failure::new(format!("no Envoy: `{} {name}` failed; or set {variable}", fetch.display())).with(&error.0)
     };
-    let printed = spawner::output(&fetch, &["envoy"]).map_err(hint)?;
+    let printed = spawner::output(&fetch, &[name]).map_err(hint)?;
     let path = printed.lines().last().map(PathBuf::from).filter(|path| path.is_file());
     path.ok_or_else(|| hint(Failure::new(format!("its last line names no file:\n{printed}"))))
 }

@@ -1,7 +1,7 @@
 //! Endpoints that come, go and are not ready, under load.
 
 use crate::harness::echo::Echo;
-use crate::harness::envoy::Wire;
+use crate::harness::envoy::Setup;
 use crate::harness::manifests::reweighted;
 use crate::harness::scene::{SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline};
@@ -14,8 +14,8 @@ const CLUSTER: &str = "outbound|8080|v1|echo.first-light.svc.cluster.local";
 const THIRD: u8 = 4;
 
 /// A pod is added and taken away again while requests flow: it gets its share, and nobody sees an error.
-pub async fn an_endpoint_comes_and_goes_without_an_error(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn an_endpoint_comes_and_goes_without_an_error(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let third = Echo::start("third", scene.subnet.ip(THIRD), 8080, 9000).await?;
         let address = scene.pod(THIRD);
         let load = scene.traffic().start();
@@ -34,8 +34,8 @@ pub async fn an_endpoint_comes_and_goes_without_an_error(wire: Wire) -> Outcome<
 }
 
 /// A pod that says it is not ready gets no request, although its address is known; ready again, it does.
-pub async fn an_endpoint_that_is_not_ready_gets_nothing(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn an_endpoint_that_is_not_ready_gets_nothing(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let third = Echo::start("third", scene.subnet.ip(THIRD), 8080, 9000).await?;
         let unready = manifest(scene.pod(THIRD)).replace("ready: true", "ready: false");
         scene.reroute(&reweighted(&scene.folder.read(TRAFFIC)?, &[("v1", 100), ("v2", 0)])).await?;

@@ -1,15 +1,15 @@
 //! A user's mistake: reported, and without effect on traffic.
 
 use crate::harness::api::Problem;
-use crate::harness::envoy::Wire;
+use crate::harness::envoy::Setup;
 use crate::harness::manifests::reweighted;
 use crate::harness::scene::{SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline, split};
 use crate::on;
 
 /// Three ways to break the file that routes requests: cut off, a wrong value, not text at all.
-pub async fn a_broken_manifest_changes_nothing_and_is_reported(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn a_broken_manifest_changes_nothing_and_is_reported(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let good = scene.folder.read(TRAFFIC)?;
         // Cut inside braces: a file that is cut between two lines is often whole YAML, only with another meaning.
         let cut =

@@ -1,6 +1,6 @@
 //! The control plane dies, comes back, or ends politely; applications notice nothing.
 
-use crate::harness::envoy::Wire;
+use crate::harness::envoy::Setup;
 use crate::harness::manifests::reweighted;
 use crate::harness::scene::{SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline, split};
@@ -11,8 +11,8 @@ use std::time::Duration;
 const RECONNECT: Duration = Duration::from_secs(12);
 
 /// Killed and started again under load: no error, everything accepted afterwards, also what changed meanwhile.
-pub async fn a_crash_and_restart_are_not_noticed(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn a_crash_and_restart_are_not_noticed(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let load = scene.traffic().start();
         scene.chancery.kill()?;
         disconnected(scene).await?;
@@ -30,8 +30,8 @@ pub async fn a_crash_and_restart_are_not_noticed(wire: Wire) -> Outcome<()> {
 }
 
 /// Asked to end, it ends with status 0, and its Envoys go on with what they have.
-pub async fn a_polite_end_is_clean(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn a_polite_end_is_clean(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let load = scene.traffic().start();
         let status = scene.chancery.terminate(Duration::from_secs(10)).await?;
         if !status.success() {

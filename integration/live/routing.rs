@@ -1,7 +1,7 @@
 //! Where requests go: weights, headers, subsets, TCP.
 
 use crate::harness::echo::VERSION;
-use crate::harness::envoy::Wire;
+use crate::harness::envoy::{Setup, Wire};
 use crate::harness::manifests::reweighted;
 use crate::harness::scene::{Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, split};
@@ -9,9 +9,9 @@ use crate::on;
 use std::collections::BTreeSet;
 
 /// The weights of the example are what an application sees.
-pub async fn weights_split_requests(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
-        spoken(scene, wire).await?;
+pub async fn weights_split_requests(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
+        spoken(scene, setup).await?;
         let tally = scene.requests(1000).run().await?;
         tally.clean()?;
         split::check(&tally, &[("v1", 0.9), ("v2", 0.1)])
@@ -19,20 +19,25 @@ pub async fn weights_split_requests(wire: Wire) -> Outcome<()> {
     .await
 }
 
-/// Fails unless every Envoy really speaks the variant that the test is about.
-async fn spoken(scene: &Scene, wire: Wire) -> Outcome<()> {
-    let expected = match wire {
+/// Fails unless every Envoy is of the release and speaks the variant that the test is about.
+async fn spoken(scene: &Scene, setup: Setup) -> Outcome<()> {
+    let version = setup.release.version()?;
+    let expected = match setup.wire {
         Wire::Delta => "delta",
         Wire::Sotw => "sotw",
     };
     let proxies = scene.chancery.api().proxies().await?;
-    let all = proxies.len() == scene.envoys.len() && proxies.iter().all(|proxy| proxy.wire == expected);
-    if all { Ok(()) } else { Err(Failure::new(format!("{expected} expected of every proxy: {proxies:#?}"))) }
+    let fits = |agent: &str| version.as_ref().is_none_or(|version| agent.ends_with(&format!(" {version}")));
+    let mut all = proxies.iter();
+    if proxies.len() == scene.envoys.len() && all.all(|proxy| proxy.wire == expected && fits(&proxy.user_agent)) {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{expected} and {version:?} expected of every proxy: {proxies:#?}")))
 }
 
 /// The control of every test that expects no error: the application's own errors reach the client and are counted.
-pub async fn an_error_of_the_application_is_seen(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn an_error_of_the_application_is_seen(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         scene.echoes[1].fail(true);
         let tally = scene.requests(300).run().await?;
         let errors = tally.statuses.get(&503).copied().unwrap_or(0);
@@ -45,8 +50,8 @@ pub async fn an_error_of_the_application_is_seen(wire: Wire) -> Outcome<()> {
 }
 
 /// Other weights are in effect once they are accepted, and no request fails meanwhile.
-pub async fn an_edit_moves_the_split(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn an_edit_moves_the_split(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let original = scene.folder.read(TRAFFIC)?;
         let load = scene.traffic().start();
         for (weights, shares) in [([50, 50], [0.5, 0.5]), ([0, 100], [0.0, 1.0]), ([25, 75], [0.25, 0.75])] {
@@ -62,8 +67,8 @@ pub async fn an_edit_moves_the_split(wire: Wire) -> Outcome<()> {
 }
 
 /// An expression that we accept is one that Envoy accepts: it compiles far larger than Envoy allows by default.
-pub async fn a_large_expression_is_accepted(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn a_large_expression_is_accepted(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let expression = "(tester|auditor|operator)-[a-z0-9-]{1,40}-[0-9a-f]{8}-[0-9a-f]{4}";
         let rules = scene.folder.read(TRAFFIC)?.replace("{exact: tester}", &format!("{{regex: \"{expression}\"}}"));
         scene.reroute(&rules).await?;
@@ -75,8 +80,8 @@ pub async fn a_large_expression_is_accepted(wire: Wire) -> Outcome<()> {
 }
 
 /// A header decides before the weights do; other values of it do not.
-pub async fn a_header_chooses_the_subset(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn a_header_chooses_the_subset(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let testers = scene.requests(200).header("x-user", "tester").run().await?;
         testers.clean()?;
         split::check(&testers, &[("v2", 1.0)])?;
@@ -92,8 +97,8 @@ pub async fn a_header_chooses_the_subset(wire: Wire) -> Outcome<()> {
 }
 
 /// A plain TCP port carries bytes both ways, and both versions get connections.
-pub async fn a_tcp_port_connects(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn a_tcp_port_connects(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let mut seen = BTreeSet::new();
         for _ in 0..20 {
             seen.insert(scene.say("hello").await?);

@@ -1,24 +1,29 @@
 //! A changed cluster must not stay warming: Envoy keeps the old one in service until it gets the endpoints again, and
 //! does not ask for them by itself. The control shows that the test can fail: a relay holds the endpoints back.
 
-use crate::harness::envoy::{Envoy, Wire};
+use crate::harness::envoy::{Envoy, Setup};
 use crate::harness::scene::{SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
-use std::time::Duration;
+use chancery::snapshot::kind::Kind;
+use std::time::{Duration, Instant};
 
 /// The time a change may take to be in service.
 const AT_ONCE: Duration = Duration::from_secs(2);
 /// How long the control watches; well above [`AT_ONCE`], below Envoy's own way out after 15 s.
 const STUCK: Duration = Duration::from_secs(4);
 
+/// When Envoy gives up waiting for endpoints by itself, and how much earlier chancery has to have sent them.
+const OWN_WAY_OUT: Duration = Duration::from_secs(15);
+const MARGIN: Duration = Duration::from_secs(2);
+
 /// The timeout in the example, and the edited one, as in the manifest and as Envoy prints it.
 const OLD: (&str, &str) = ("connectTimeout: 2s", "2s");
 const NEW: (&str, &str) = ("connectTimeout: 3s", "3s");
 
 /// An edit of a cluster is in service at once, nothing is left warming, and no request fails.
-pub async fn a_changed_cluster_is_active_at_once(wire: Wire) -> Outcome<()> {
-    on(Scene::open(wire).await?, async |scene| {
+pub async fn a_changed_cluster_is_active_at_once(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
         let load = scene.traffic().start();
         scene.folder.edit(TRAFFIC, OLD.0, NEW.0)?;
         for envoy in &scene.envoys {
@@ -31,8 +36,8 @@ pub async fn a_changed_cluster_is_active_at_once(wire: Wire) -> Outcome<()> {
 }
 
 /// The control: without the endpoints the same edit leaves the clusters warming and the old ones in service.
-pub async fn without_endpoints_a_changed_cluster_stays_warming(wire: Wire) -> Outcome<()> {
-    on(Scene::relayed(wire).await?, async |scene| {
+pub async fn without_endpoints_a_changed_cluster_stays_warming(setup: Setup) -> Outcome<()> {
+    on(Scene::relayed(setup).await?, async |scene| {
         let relay = scene.relay.as_ref().ok_or_else(|| Failure::new("the scene has no relay"))?;
         relay.withhold_endpoints();
         scene.folder.edit(TRAFFIC, OLD.0, NEW.0)?;
@@ -48,6 +53,43 @@ pub async fn without_endpoints_a_changed_cluster_stays_warming(wire: Wire) -> Ou
         } else {
             Err(Failure::new("chancery sent no endpoints that could be held back"))
         }
+    })
+    .await
+}
+
+/// chancery dies after it has sent clusters and before their endpoints. Envoy, still warming, asks a new chancery for
+/// endpoints and not for clusters, and states the versions of endpoints it holds from before; it must get them all the
+/// same, well before its own way out.
+pub async fn a_crash_between_clusters_and_endpoints_is_healed(setup: Setup) -> Outcome<()> {
+    on(Scene::relayed(setup).await?, async |scene| {
+        let relay = scene.relay.as_ref().ok_or_else(|| Failure::new("the scene has no relay"))?;
+        relay.withhold_endpoints();
+        let began = Instant::now();
+        scene.folder.edit(TRAFFIC, OLD.0, NEW.0)?;
+        for envoy in &scene.envoys {
+            deadline::until("clusters are warming", SOON, async || (warming(envoy).await? > 0).then_some(())).await?;
+        }
+        scene.chancery.kill()?;
+        for envoy in &scene.envoys {
+            let gone = async || (envoy.stat("control_plane.connected_state").await.ok()? == Some(0)).then_some(());
+            deadline::until("Envoy has noticed", SOON, gone).await?;
+        }
+        relay.pass_endpoints();
+        let before = relay.first_asked().len();
+        scene.chancery.restart().await?;
+        for envoy in &scene.envoys {
+            let left = (OWN_WAY_OUT - MARGIN).saturating_sub(began.elapsed());
+            let healed = async || (warming(envoy).await? == 0).then_some(());
+            deadline::until("the clusters leave warming", left, healed).await?;
+            in_service(envoy, NEW.1).await?;
+        }
+        let relay = scene.relay.as_ref().ok_or_else(|| Failure::new("the scene has no relay"))?;
+        let asked = relay.first_asked().split_off(before);
+        if asked.iter().filter(|asked| **asked == Kind::Endpoint.type_url()).count() < scene.envoys.len() {
+            return Err(Failure::new(format!("not every Envoy asked for endpoints first: {asked:?}")));
+        }
+        scene.settled().await?;
+        scene.requests(100).run().await?.clean()
     })
     .await
 }

@@ -104,14 +104,36 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.position.file.as_os_str().is_empty() {
-            write!(f, "{}: ", self.position)?;
+            write!(f, "{}: ", printable(&self.position.to_string()))?;
         }
         write!(f, "{}: ", self.note.severity)?;
         for part in [&self.subject.to_string(), &self.note.field] {
             if !part.is_empty() {
-                write!(f, "{part}: ")?;
+                write!(f, "{}: ", printable(part))?;
             }
         }
-        f.write_str(&self.note.text)
+        f.write_str(&printable(&self.note.text))
     }
+}
+
+/// The most characters of one part of a finding that are printed.
+const PRINTED: usize = 1_000;
+
+/// A text as it may stand in a line of a terminal or a log: names come from files, and nothing in them may end the line,
+/// turn its direction or fill the screen.
+fn printable(text: &str) -> String {
+    let unseen =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let mut shown = String::with_capacity(text.len().min(PRINTED));
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at == PRINTED => {
+                shown.push('…');
+                break;
+            }
+            c if c.is_control() || unseen(c) => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
 }

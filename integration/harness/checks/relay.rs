@@ -74,6 +74,9 @@ async fn a_relay_withholds_endpoints_and_nothing_else() -> Outcome<()> {
     relay.withhold_endpoints();
     assert_eq!(ask(both).await?, [Kind::Cluster.type_url()], "endpoints do not");
     assert_eq!(relay.swallowed(), 1);
+    relay.pass_endpoints();
+    assert_eq!(ask(both).await?, both.map(Kind::type_url), "everything passes again");
+    assert_eq!(relay.first_asked(), [Kind::Endpoint.type_url()]);
     serving.abort();
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! What an Envoy bootstrap says: a pure function from options to a value, which is an
 //! `envoy.config.bootstrap.v3.Bootstrap` in proto JSON.
 
+mod listener;
+mod overload;
+mod stats;
+
 use super::input::{Host, HostPort, ServiceNode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -15,12 +19,18 @@ pub struct Options {
     pub admin_port: u16,
     /// The port where Envoy serves its metrics.
     pub stats_port: u16,
-    /// Where the stats port is opened; where the admin port is, too, if this is a loopback address.
+    /// The port where Envoy says whether it is ready.
+    pub ready_port: u16,
+    /// Where the stats and readiness ports are opened; where the admin port is, too, if this is a loopback address.
     pub bind: IpAddr,
     /// Who the proxy is; without it Envoy must be told by its own flags.
     pub node: Option<ServiceNode>,
     /// The node's metadata, beyond what follows from `node`.
     pub metadata: BTreeMap<String, Value>,
+    /// Above this share of memory Envoy sheds load, in MiB of its heap; none without a limit.
+    pub max_heap_mib: Option<u64>,
+    /// Whether all of Envoy's statistics are kept, or those of the inclusion list only.
+    pub all_stats: bool,
 }
 
 impl Options {
@@ -36,21 +46,21 @@ impl Options {
 }
 
 /// The bootstrap. Until chancery has answered for clusters and listeners, however long that takes, Envoy is not ready
-/// and opens no port but the admin one.
+/// and opens no port but the admin one. docs/reference/bootstrap.md gives the reason for every line.
 pub fn bootstrap(options: &Options) -> Value {
     json!({
         "node": node(options),
         "admin": {"address": address(&options.admin(), options.admin_port), "profile_path": "/dev/null"},
         "dynamic_resources": dynamic_resources(),
-        "stats_config": stats_config(),
+        "stats_config": stats::config(options.all_stats),
         "stats_flush_interval": "10s",
         // Series appear at first use, which saves much memory where clusters are many.
         "deferred_stat_options": {"enable_deferred_creation_stats": true},
-        "overload_manager": overload_manager(),
+        "overload_manager": overload::manager(options.max_heap_mib),
         "layered_runtime": layered_runtime(),
         "static_resources": {
             "clusters": [xds_cluster(&options.xds), admin_cluster(options)],
-            "listeners": [stats_listener(options)],
+            "listeners": [listener::stats(options), listener::ready(options)],
         },
     })
 }
@@ -83,41 +93,10 @@ fn dynamic_resources() -> Value {
     })
 }
 
-/// Stat names end their variable part with ";", so that names with dots stay whole. A leading `^token\.` keeps a tag
-/// from being tried on every stat; a tag without a pattern is Envoy's built-in one, which is far cheaper.
-fn stats_config() -> Value {
-    let tag = |name: &str, regex: &str| json!({"tag_name": name, "regex": regex});
-    json!({
-        "use_all_default_tags": false,
-        "stats_tags": [
-            tag("cluster_name", r"^cluster\.(([^;]+);\.)"),
-            tag("http_conn_manager_prefix", r"^http\.(([^;]+);\.)"),
-            tag("http_conn_manager_prefix", r"^listener\.[^;]+;\.http\.(([^;]+);\.)"),
-            tag("tcp_prefix", r"^tcp\.(([^;]+);\.)"),
-            tag("listener_address", r"^listener\.(([^;]+);\.)"),
-            {"tag_name": "envoy.response_code"},
-            {"tag_name": "envoy.response_code_class"},
-        ],
-    })
-}
-
 /// Envoy rejects a whole route configuration for an expression whose compiled program is larger than 100 instructions,
 /// which many harmless ones are. chancery limits expressions before it sends them, to less than this (Istio's value).
 fn layered_runtime() -> Value {
     json!({"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 32768}}]})
-}
-
-fn overload_manager() -> Value {
-    let limit = extension(
-        "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        json!({"max_active_downstream_connections": 20000}),
-    );
-    json!({
-        "resource_monitors": [{
-            "name": "envoy.resource_monitors.global_downstream_max_connections",
-            "typed_config": limit,
-        }],
-    })
 }
 
 fn xds_cluster(xds: &HostPort) -> Value {
@@ -166,30 +145,6 @@ fn admin_cluster(options: &Options) -> Value {
         "type": "STATIC",
         "connect_timeout": "1s",
         "load_assignment": load_assignment("admin", address(&options.admin(), options.admin_port)),
-    })
-}
-
-/// Metrics and nothing else of the admin interface: the path is matched exactly.
-fn stats_listener(options: &Options) -> Value {
-    let route = json!({"match": {"path": "/stats/prometheus"}, "route": {"cluster": "admin"}});
-    let router = extension("envoy.extensions.filters.http.router.v3.Router", json!({}));
-    let manager = extension(
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        json!({
-            "stat_prefix": "prometheus;",
-            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
-            "route_config": {"virtual_hosts": [{"name": "prometheus", "domains": ["*"], "routes": [route]}]},
-        }),
-    );
-    let filter = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
-    json!({
-        "name": "prometheus",
-        "address": address(&options.bind, options.stats_port),
-        "stat_prefix": "prometheus;",
-        // A proxy that is full or overloaded must still be seen.
-        "ignore_global_conn_limit": true,
-        "bypass_overload_manager": true,
-        "filter_chains": [{"filters": [filter]}],
     })
 }
 

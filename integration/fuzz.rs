@@ -1,0 +1,177 @@
+//! Bytes nobody wrote: mutations of manifests and of requests, for a few seconds each, to show that no input makes us
+//! panic, hang, lose what is beside it or answer without bound.
+//!
+//! The same seed gives the same inputs in the same order. `CHANCERY_FUZZ_SEED` sets another, `CHANCERY_FUZZ_SECONDS`
+//! another time (three without it). A failure prints the seed and the input.
+
+#[path = "fuzz/mutation.rs"]
+mod mutation;
+
+use chancery::snapshot::kind::Kind;
+use chancery::snapshot::resource::{Ref, Resource};
+use chancery::snapshot::set::{Layer, Snapshot};
+use chancery::source::directory::catalog::{Catalog, Update};
+use chancery::source::{parse, yaml};
+use chancery::xds::frames::Frames;
+use chancery::xds::identity;
+use chancery::xds::request::{Request, Wire};
+use chancery::xds::session::Session;
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+use envoy_types::pb::google::rpc::Status;
+use mutation::{fuzz, survives};
+use prost::Message;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const GOOD: &str = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: beside, namespace: beside}\n\
+                    spec: {host: beside}\n";
+
+/// Every manifest of the examples, the broken ones too.
+fn manifests() -> Vec<Vec<u8>> {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/examples");
+    let folders = std::fs::read_dir(examples).expect("the examples").map(|entry| entry.expect("an entry").path());
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
+    let mut paths: Vec<_> = files.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).expect("a file")).collect()
+}
+
+#[test]
+fn manifests_of_any_bytes() {
+    fuzz("manifests", manifests(), folder);
+}
+
+/// A file with these bytes, beside a good one and after a whole one.
+fn folder(bytes: &[u8]) {
+    for document in yaml::read(bytes).documents {
+        parse::object(&document.value);
+    }
+    let mut catalog = Catalog::default();
+    let put = |catalog: &mut Catalog, name: &str, bytes: &[u8]| {
+        catalog.apply([(Path::new(name).into(), Update::Bytes(bytes.to_vec()))])
+    };
+    put(&mut catalog, "beside.yaml", GOOD.as_bytes());
+    put(&mut catalog, "any.yaml", bytes);
+    for finding in catalog.report().findings() {
+        let line = finding.to_string();
+        assert!(!line.contains(char::is_control) && line.len() < 20_000, "{line:?}");
+    }
+    assert!(catalog.objects().any(|object| &*object.key().name.to_string() == "beside"), "the good object went away");
+    let count = catalog.objects().count();
+    put(&mut catalog, "any.yaml", b"");
+    assert_eq!(catalog.objects().count(), count, "an empty file took objects away");
+}
+
+fn node() -> Node {
+    let text = |text: &str| Value { kind: Some(ValueKind::StringValue(text.into())) };
+    let fields = [("INTERCEPTION_MODE", "NONE"), ("OUTBOUND_BIND", "127.0.3.4"), ("NAMESPACE", "shop")];
+    let fields = fields.map(|(key, value)| (key.to_owned(), text(value))).into();
+    let id = "sidecar~10.0.0.1~cart-1.shop~shop.svc.cluster.local";
+    Node { id: id.into(), cluster: "cart".into(), metadata: Some(Struct { fields }), ..Node::default() }
+}
+
+/// Requests of a stream's life: first ones, ACKs, a NACK, other names, reconnects.
+fn delta_requests() -> Vec<Vec<u8>> {
+    let names = || vec!["a".to_owned(), "b".to_owned(), "*".to_owned()];
+    let rejection = || Some(Status { code: 13, message: "no such \"thing\"\nb".into(), details: Vec::new() });
+    let of = |kind: Kind| DeltaDiscoveryRequest { type_url: kind.type_url().into(), ..Default::default() };
+    let mut requests = Vec::new();
+    for kind in Kind::ALL {
+        let held = [("a".to_owned(), "1".to_owned()), ("gone".to_owned(), "2".to_owned())].into();
+        requests.push(DeltaDiscoveryRequest { node: Some(node()), ..of(kind) });
+        requests.push(DeltaDiscoveryRequest {
+            initial_resource_versions: held,
+            resource_names_subscribe: names(),
+            ..of(kind)
+        });
+        requests.push(DeltaDiscoveryRequest {
+            resource_names_unsubscribe: names(),
+            response_nonce: "1".into(),
+            ..of(kind)
+        });
+        requests.push(DeltaDiscoveryRequest { response_nonce: "1".into(), error_detail: rejection(), ..of(kind) });
+    }
+    requests.iter().map(Message::encode_to_vec).collect()
+}
+
+fn sotw_requests() -> Vec<Vec<u8>> {
+    let names = || vec!["a".to_owned(), "b".to_owned(), "*".to_owned()];
+    let rejection = || Some(Status { code: 13, message: "no such \"thing\"\nb".into(), details: Vec::new() });
+    let of = |kind: Kind| DiscoveryRequest { type_url: kind.type_url().into(), ..Default::default() };
+    let mut requests = Vec::new();
+    for kind in Kind::ALL {
+        requests.push(DiscoveryRequest { node: Some(node()), ..of(kind) });
+        requests.push(DiscoveryRequest { resource_names: names(), response_nonce: "1".into(), ..of(kind) });
+        requests.push(DiscoveryRequest { response_nonce: "1".into(), error_detail: rejection(), ..of(kind) });
+    }
+    requests.iter().map(Message::encode_to_vec).collect()
+}
+
+#[test]
+fn delta_requests_of_any_bytes() {
+    let decode = |bytes: &[u8]| DeltaDiscoveryRequest::decode(bytes).ok().map(Request::from);
+    let known: Vec<_> = delta_requests().iter().filter_map(|bytes| decode(bytes)).collect();
+    fuzz("delta requests", delta_requests(), |bytes| stream(Wire::Delta, decode(bytes), &known));
+}
+
+#[test]
+fn sotw_requests_of_any_bytes() {
+    let decode = |bytes: &[u8]| DiscoveryRequest::decode(bytes).ok().map(Request::from);
+    let known: Vec<_> = sotw_requests().iter().filter_map(|bytes| decode(bytes)).collect();
+    fuzz("sotw requests", sotw_requests(), |bytes| stream(Wire::Sotw, decode(bytes), &known));
+}
+
+/// A world of two of everything.
+fn snapshot() -> Snapshot {
+    let mut layer = Layer::default();
+    for kind in Kind::ALL {
+        for name in ["a", "b"] {
+            let owned = [Kind::Endpoint, Kind::Secret].map(|kind| Ref { kind, name: name.into() });
+            let refs = if kind == Kind::Cluster { owned.to_vec() } else { Vec::new() };
+            layer.insert(Arc::new(Resource::opaque(kind, name, b"1", refs)));
+        }
+    }
+    Snapshot { outbound: Arc::new(layer), ..Snapshot::default() }
+}
+
+/// The request as the first of a stream, and again among all that a client says.
+fn stream(wire: Wire, request: Option<Request>, known: &[Request]) {
+    let Some(request) = request else { return };
+    if let Some(Ok(facts)) = request.node.as_ref().map(identity::facts) {
+        assert!(
+            !facts.pod.to_string().is_empty() && !facts.namespace.as_str().contains(['/', '|', ';', ' ']),
+            "{facts:?}"
+        );
+    }
+    let mut session = Session::new(wire);
+    let mut now = Instant::now();
+    session.on_snapshot(snapshot(), now);
+    let mut sent = 0;
+    for request in [&request].into_iter().chain(known).chain([&request]) {
+        // A refusal ends the stream, and with it what there is to try.
+        if let Err(refusal) = session.on_request(request, now) {
+            assert!(refusal.to_string().len() < 2_000, "{refusal}");
+            return;
+        }
+        now += Duration::from_millis(1_001);
+        while let Some(response) = session.poll(now) {
+            drop(Frames::new(&response, wire));
+            sent += 1;
+            assert!(sent < 1_000, "no end of responses");
+        }
+    }
+}
+
+/// The control: a panic is caught and told with the input, and so is an input that takes too long.
+#[test]
+fn a_bad_input_is_told() {
+    let told = survives(b"no\xff", &|bytes| assert!(bytes.is_ascii(), "not ASCII")).expect_err("a panic");
+    assert!(told.contains("not ASCII") && told.contains(r#"b"no\xff""#), "{told}");
+    assert!(survives(b"no", &|bytes| assert!(bytes.is_ascii())).is_ok());
+    let slow = |_: &[u8]| std::thread::sleep(mutation::SLOW + Duration::from_millis(10));
+    assert!(survives(b"", &slow).expect_err("it is slow").contains("took"));
+}
