@@ -232,7 +232,7 @@ impl Reader {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tutorial_does_what_it_says() -> Outcome<()> {
-    tools::envoy()?;
+    tools::envoy(tools::Release::Newest)?;
     let mut reader = Reader::sits_down().await?;
     let done = tokio::time::timeout(Duration::from_secs(120), reader.reads_it_all()).await;
     let done = done.unwrap_or_else(|_| Err(Failure::new(format!("{PAGE} takes longer than two minutes"))));
