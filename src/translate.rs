@@ -49,11 +49,11 @@ fn outbound_roots(world: &Tracked, audience: &Audience) -> Selection {
 fn outbound(world: &Tracked, audience: &Audience, unit: &Unit) -> Selection {
     match unit {
         Unit::Roots | Unit::Inbound => Selection::default(),
-        Unit::Fixed => fixed::select(audience),
+        Unit::Fixed => fixed::select(world, audience),
         Unit::Port(port) => listener::select(world, audience, *port),
         Unit::RouteTable(table) => route_table::select(world, audience, table),
         Unit::VirtualHost(host) => route::select(world, audience, host),
-        Unit::CatchAll(_) => Selection::of_inputs([Inputs::CatchAll(fixed::unknown(audience))]),
+        Unit::CatchAll(_) => Selection::of_inputs([Inputs::CatchAll(fixed::unknown(world, audience))]),
         Unit::Clusters(service) => cluster::select(world, audience, service),
         Unit::Endpoints(service) => endpoint::select(world, audience, service),
     }

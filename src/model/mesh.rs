@@ -21,7 +21,8 @@ pub struct Mesh {
     pub outbound_port: u16,
     /// `proxyInboundListenPort`: 15006.
     pub inbound_port: u16,
-    /// `protocolDetectionTimeout`; absent means that detection waits for ever.
+    /// `protocolDetectionTimeout`: 5 s; none, written as `0s`, waits for ever, which is Istio's default and hangs a protocol
+    /// in which the server speaks first.
     pub detection_timeout: Option<Duration>,
     /// `defaultServiceExportTo`.
     pub service_exports: Exports,
@@ -63,7 +64,7 @@ impl Default for Mesh {
             root_namespace: "istio-system".into(),
             outbound_port: 15001,
             inbound_port: 15006,
-            detection_timeout: None,
+            detection_timeout: Some(Duration::from_secs(5)),
             service_exports: Exports::Everyone,
             virtual_service_exports: Exports::Everyone,
             destination_rule_exports: Exports::Everyone,

@@ -69,26 +69,19 @@ fn http_filters() -> Vec<hcm::HttpFilter> {
     ORDER.into_iter().map(filter).collect()
 }
 
-/// How long the inspectors wait for a client's first bytes. Istio waits for ever by default, which hangs a protocol in
-/// which the server speaks first.
-const INSPECTION: Duration = Duration::from_secs(5);
 /// The protocols the HTTP inspector finds in plain text.
 const PLAIN_HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
-/// Lets a listener look at the first bytes: is it TLS, is it HTTP. What shows neither in time is neither.
-pub fn inspect(listener: &mut envoy::Listener) {
-    inspect_except(listener, &BTreeSet::new());
-}
-
-/// The same, except for connections to some ports, where the server speaks first and the client would be waited for.
-pub fn inspect_except(listener: &mut envoy::Listener, ports: &BTreeSet<u16>) {
+/// Lets a listener look at the first bytes: is it TLS, is it HTTP. What shows neither in time is neither; none waits for
+/// ever. Connections to some ports are not looked at: the server speaks first there, and the client would be waited for.
+pub fn inspect(listener: &mut envoy::Listener, detection: Option<Duration>, except: &BTreeSet<u16>) {
     let tls = any(&inspectors::tls_inspector::v3::TlsInspector::default());
     let http = any(&inspectors::http_inspector::v3::HttpInspector::default());
     for (name, config) in [("tls_inspector", tls), ("http_inspector", http)] {
-        let filter_disabled = to_ports(ports);
+        let filter_disabled = to_ports(except);
         listener.listener_filters.push(envoy::ListenerFilter { filter_disabled, ..listener_filter(name, config) });
     }
-    listener.listener_filters_timeout = Some(duration(INSPECTION));
+    listener.listener_filters_timeout = Some(duration(detection.unwrap_or_default()));
     listener.continue_on_listener_filters_timeout = true;
 }
 

@@ -9,41 +9,46 @@ use super::proto::bool_value;
 use super::unit::{Inputs, Lifetime, OutboundInputs, Selection, Unknown};
 use crate::model::audience::{Audience, Interception};
 use crate::model::destination::ConnectionPool;
+use crate::model::mesh::{Mesh, OutboundMode};
 use crate::model::provenance::Provenance;
+use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use std::time::Duration;
 
-/// Where captured outgoing connections arrive (Istio's `proxyListenPort`).
-pub const OUTBOUND_PORT: u16 = 15001;
-/// Where captured incoming connections arrive (Istio's `proxyInboundListenPort`).
-pub const INBOUND_PORT: u16 = 15006;
-/// The proxy's own ports: admin, both captures, readiness, statistics. No listener of a service may have them.
-pub const PORTS: [u16; 5] = [15000, OUTBOUND_PORT, INBOUND_PORT, 15021, 15090];
+/// Ports of the proxy's own: admin, readiness, statistics. No listener of a service may have them, nor those that capture.
+const PORTS: [u16; 3] = [15000, 15021, 15090];
 /// How long a connection to an original destination may be idle, as in Istio.
 const PASSTHROUGH_IDLE: Duration = Duration::from_secs(300);
 
+/// Whether a port is one of the proxy's own.
+pub fn is_own(mesh: &Mesh, port: u16) -> bool {
+    PORTS.contains(&port) || port == mesh.outbound_port || port == mesh.inbound_port
+}
+
 /// Selects what is always there.
-pub fn select(audience: &Audience) -> Selection {
+pub fn select(world: &Tracked, audience: &Audience) -> Selection {
     let mut inputs = vec![Inputs::BlackHole];
     if audience.interception == Interception::Redirect {
         inputs.push(Inputs::Passthrough(names::PASSTHROUGH));
         inputs.push(Inputs::VirtualOutbound(OutboundInputs {
             binds: audience.families.wildcards(),
-            port: OUTBOUND_PORT,
-            unknown: unknown(audience),
+            port: world.mesh().outbound_port,
+            unknown: unknown(world, audience),
+            provenance: world.settings().map(|settings| settings.reference()).into_iter().collect(),
         }));
     }
     Selection::of_inputs(inputs)
 }
 
-/// What happens to what no service is known for: without interception nobody knows where it wanted to go.
-pub fn unknown(audience: &Audience) -> Unknown {
-    match audience.interception {
-        Interception::None { .. } => Unknown::Refused,
-        Interception::Redirect => Unknown::Allowed,
+/// What happens to what no service is known for: what the settings of the mesh say. Without interception nobody knows
+/// where it wanted to go.
+pub fn unknown(world: &Tracked, audience: &Audience) -> Unknown {
+    match (audience.interception, world.mesh().outbound) {
+        (Interception::Redirect, OutboundMode::AllowAny) => Unknown::Allowed,
+        (Interception::None { .. }, _) | (_, OutboundMode::RegistryOnly) => Unknown::Refused,
     }
 }
 
@@ -84,5 +89,5 @@ pub fn virtual_outbound(inputs: &OutboundInputs) -> Resource {
     let refs = [names::BLACK_HOLE, rest].map(|name| Ref { kind: Kind::Cluster, name: name.into() });
     let mut refs = refs.to_vec();
     refs.dedup();
-    Resource::new(Kind::Listener, name, &listener, refs, Provenance::default())
+    Resource::new(Kind::Listener, name, &listener, refs, inputs.provenance.clone())
 }

@@ -19,8 +19,10 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::config::listener::v3 as envoy;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A service's claim on a port number.
 pub struct Claim {
@@ -74,7 +76,7 @@ fn bound(world: &Tracked, audience: &Audience, claims: &[Claim], (bind, port): (
         let (lifetime, provenance) = lifetime(world, audience, &winner.service);
         (Vec::new(), Chains::Tcp(names::outbound(port, None, &winner.service.host), lifetime), provenance)
     };
-    let inputs = ListenerInputs { addresses: vec![bind], port, bound: true, chains, provenance };
+    let inputs = ListenerInputs { addresses: vec![bind], port, bound: true, chains, detection: None, provenance };
     Selection { children, inputs: vec![Inputs::Listener(inputs)], problems: losers(claims, port) }
 }
 
@@ -132,7 +134,12 @@ pub fn build(inputs: &ListenerInputs) -> Resource {
         }
         Chains::HttpOr(routes, unknown) => {
             let cluster = fixed::unknown_cluster(*unknown);
-            sniff(&mut listener, http(routes), filter::named(tcp_chain(cluster, Lifetime::default()), "unknown"));
+            sniff(
+                &mut listener,
+                inputs.detection,
+                http(routes),
+                filter::named(tcp_chain(cluster, Lifetime::default()), "unknown"),
+            );
             vec![(Kind::Route, routes.clone()), (Kind::Cluster, cluster.into())]
         }
         Chains::Tcp(cluster, lifetime) => {
@@ -140,7 +147,7 @@ pub fn build(inputs: &ListenerInputs) -> Resource {
             vec![(Kind::Cluster, cluster.clone())]
         }
         Chains::Sniffed(routes, cluster, lifetime) => {
-            sniff(&mut listener, http(routes), tcp_chain(cluster, *lifetime));
+            sniff(&mut listener, inputs.detection, http(routes), tcp_chain(cluster, *lifetime));
             vec![(Kind::Route, routes.clone()), (Kind::Cluster, cluster.clone())]
         }
     };
@@ -152,8 +159,13 @@ pub fn build(inputs: &ListenerInputs) -> Resource {
 }
 
 /// Looks at the first bytes: HTTP goes to `http`, everything else to `other`.
-fn sniff(listener: &mut envoy::Listener, http: envoy::FilterChain, other: envoy::FilterChain) {
-    filter::inspect(listener);
+fn sniff(
+    listener: &mut envoy::Listener,
+    detection: Option<Duration>,
+    http: envoy::FilterChain,
+    other: envoy::FilterChain,
+) {
+    filter::inspect(listener, detection, &BTreeSet::new());
     listener.filter_chains = vec![filter::plain_http(http)];
     listener.default_filter_chain = Some(other);
 }

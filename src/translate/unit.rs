@@ -189,6 +189,8 @@ pub struct OutboundInputs {
     pub port: u16,
     /// What happens to connections that no other listener takes.
     pub unknown: Unknown,
+    /// The settings of the mesh, where somebody wrote them.
+    pub provenance: Provenance,
 }
 
 /// An outbound listener.
@@ -202,6 +204,8 @@ pub struct ListenerInputs {
     pub bound: bool,
     /// What it does with connections.
     pub chains: Chains,
+    /// How long first bytes are waited for, where they are looked at; none for ever.
+    pub detection: Option<Duration>,
     /// The objects that opened the port.
     pub provenance: Provenance,
 }
@@ -278,6 +282,10 @@ pub struct VirtualInboundInputs {
     pub ports: Vec<(u16, Protocol)>,
     /// Ports whose connections are not looked at, ascending.
     pub server_first: Vec<u16>,
+    /// The port it binds to.
+    pub port: u16,
+    /// How long first bytes are waited for; none for ever.
+    pub detection: Option<Duration>,
     /// The objects that say so.
     pub provenance: Provenance,
 }

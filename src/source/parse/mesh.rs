@@ -62,7 +62,10 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
         root_namespace: root.map_or(default.root_namespace, Into::into),
         outbound_port: outbound_port.unwrap_or(default.outbound_port),
         inbound_port: inbound_port.unwrap_or(default.inbound_port),
-        detection_timeout: detection.filter(|timeout| *timeout > Duration::ZERO),
+        detection_timeout: match detection {
+            Some(timeout) => Some(timeout).filter(|timeout| !timeout.is_zero()),
+            None => default.detection_timeout,
+        },
         service_exports,
         virtual_service_exports,
         destination_rule_exports,

@@ -15,7 +15,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
 use crate::translate::filter::{self, tcp_chain};
 use crate::translate::unit::{InboundInputs, Inputs, Lifetime, Selection, VirtualInboundInputs};
-use crate::translate::{fixed, listener as outbound, names};
+use crate::translate::{listener as outbound, names};
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::config::listener::v3::FilterChain;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,13 +29,16 @@ pub fn select(world: &Tracked, captured: &Captured, sidecar: Option<&Stored<Side
     let said = sidecar.into_iter().flat_map(|sidecar| said(sidecar, sidecar.ingress.iter()));
     let served = captured.served.iter().filter_map(|served| original(world, served));
     let ports: Vec<InboundInputs> = said.chain(served).collect();
-    let provenance = ports.iter().flat_map(|inputs| inputs.provenance.refs().iter().cloned()).collect();
+    let sources = ports.iter().flat_map(|inputs| inputs.provenance.refs().iter().cloned());
+    let provenance = sources.chain(world.settings().map(|settings| settings.reference())).collect();
     let mut known: Vec<_> = ports.iter().map(|inputs| (inputs.port, inputs.protocol)).collect();
     known.sort_unstable();
     let listener = VirtualInboundInputs {
         binds: captured.families.wildcards(),
         ports: known,
         server_first: captured.server_first.clone(),
+        port: world.mesh().inbound_port,
+        detection: world.mesh().detection_timeout,
         provenance,
     };
     let fixed = [Inputs::Passthrough(names::INBOUND_PASSTHROUGH), Inputs::VirtualInbound(listener)];
@@ -56,12 +59,12 @@ fn original(world: &Tracked, served: &Served) -> Option<InboundInputs> {
 /// Builds the listener.
 pub fn listener(inputs: &VirtualInboundInputs) -> Resource {
     let name = "virtualInbound";
-    let mut listener = outbound::at(name, &inputs.binds, fixed::INBOUND_PORT, TrafficDirection::Inbound);
+    let mut listener = outbound::at(name, &inputs.binds, inputs.port, TrafficDirection::Inbound);
     filter::restore_destination(&mut listener);
     let silent = SPEAKS_FIRST.iter().chain(&inputs.server_first).copied().collect();
-    filter::inspect_except(&mut listener, &silent);
+    filter::inspect(&mut listener, inputs.detection, &silent);
     let direct = filter::named(tcp_chain(names::BLACK_HOLE, Lifetime::default()), "virtualInbound-blackhole");
-    listener.filter_chains.push(filter::for_port(direct, fixed::INBOUND_PORT));
+    listener.filter_chains.push(filter::for_port(direct, inputs.port));
     for (port, protocol) in &inputs.ports {
         listener.filter_chains.extend(chains(*port, *protocol));
     }

@@ -17,11 +17,12 @@ use std::net::IpAddr;
 /// Selects the listeners of a port.
 pub fn select(world: &Tracked, audience: &Audience, claims: &[Claim], port: u16) -> Selection {
     let mut selection = Selection::default();
-    if fixed::PORTS.contains(&port) {
+    let mesh = world.mesh();
+    if fixed::is_own(&mesh, port) {
         selection.problems = claims.iter().map(|claim| reserved(claim, port)).collect();
         return selection;
     }
-    shared(audience, claims, port, &mut selection);
+    shared(world, audience, claims, port, &mut selection);
     let mut taken = BTreeSet::new();
     for claim in claims.iter().filter(|claim| !is_http(claim.protocol)) {
         own(world, audience, claim, &mut taken, &mut selection);
@@ -39,14 +40,15 @@ fn reserved(claim: &Claim, port: u16) -> Problem {
 }
 
 /// The listener that all HTTP services on a port share.
-fn shared(audience: &Audience, claims: &[Claim], port: u16, selection: &mut Selection) {
+fn shared(world: &Tracked, audience: &Audience, claims: &[Claim], port: u16, selection: &mut Selection) {
     let Some(first) = claims.iter().find(|claim| is_http(claim.protocol)) else { return };
     let table = Table::of_port(port);
     selection.inputs.push(Inputs::Listener(ListenerInputs {
         addresses: audience.families.wildcards(),
         port,
         bound: false,
-        chains: Chains::HttpOr(table.name(), fixed::unknown(audience)),
+        chains: Chains::HttpOr(table.name(), fixed::unknown(world, audience)),
+        detection: world.mesh().detection_timeout,
         provenance: Provenance::from_iter([first.service.reference()]),
     }));
     selection.children.push(Unit::RouteTable(table));
@@ -71,5 +73,7 @@ fn own(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet
     } else {
         Chains::Tcp(cluster, lifetime)
     };
-    selection.inputs.push(Inputs::Listener(ListenerInputs { addresses, port, bound: false, chains, provenance }));
+    let detection = world.mesh().detection_timeout;
+    let inputs = ListenerInputs { addresses, port, bound: false, chains, detection, provenance };
+    selection.inputs.push(Inputs::Listener(inputs));
 }
