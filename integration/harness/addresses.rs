@@ -53,5 +53,18 @@ impl Subnet {
 
 /// A port of `ip` that nobody listens on. On an address of one's own it stays free.
 pub fn free(ip: IpAddr) -> Outcome<SocketAddr> {
-    Ok(TcpListener::bind((ip, 0))?.local_addr()?)
+    let [port] = ports(ip)?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// As many different ports of `ip` that nobody listens on: all are held until the last is found.
+pub fn ports<const COUNT: usize>(ip: IpAddr) -> Outcome<[u16; COUNT]> {
+    let mut held = Vec::new();
+    let mut found = [0; COUNT];
+    for port in &mut found {
+        let listener = TcpListener::bind((ip, 0))?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(found)
 }

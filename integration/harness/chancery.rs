@@ -1,6 +1,6 @@
 //! The product under test: the real binary, on addresses of the run, started, killed and started again.
 
-use super::addresses::Subnet;
+use super::addresses::{self, Subnet};
 use super::api::Api;
 use super::deadline;
 use super::spawner::{self, Process};
@@ -27,7 +27,8 @@ pub struct Chancery {
 impl Chancery {
     /// Starts it on a folder of manifests and waits until it is ready.
     pub async fn start(subnet: &Subnet, host: u8, config: &Path, log: PathBuf) -> Outcome<Self> {
-        let (xds, admin) = (subnet.free(host)?, subnet.free(host)?);
+        let ip = subnet.ip(host);
+        let [xds, admin] = addresses::ports(ip)?.map(|port| SocketAddr::new(ip, port));
         let mut chancery = Self { xds, admin, config: config.into(), log, process: None };
         chancery.restart().await?;
         Ok(chancery)

@@ -104,7 +104,7 @@ impl Scene {
 
     fn seat(&self, pod: &str, host: u8) -> Outcome<Seat> {
         let ip = self.subnet.ip(host);
-        let ports = [addresses::free(ip)?.port(), addresses::free(ip)?.port(), addresses::free(ip)?.port()];
+        let ports = addresses::ports(ip)?;
         let outbound = self.subnet.ip(host + OUTBOUND);
         Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, outbound, ports })
     }
