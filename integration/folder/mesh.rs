@@ -41,10 +41,7 @@ fn every_setting_that_is_read() {
     let mesh = mesh(object);
     assert_eq!((mesh.connect_timeout, mesh.outbound), (Duration::from_secs(3), OutboundMode::RegistryOnly));
     assert_eq!((mesh.root_namespace.as_str(), &*mesh.trust_domain), ("infra", "cluster.local"));
-    assert_eq!(
-        (mesh.outbound_port, mesh.inbound_port, mesh.detection_timeout),
-        (15001, 15006, Some(Duration::from_secs(5)))
-    );
+    assert_eq!((mesh.outbound_port, mesh.inbound_port, mesh.detection_timeout), (15001, 15006, None));
     let own_and_bank = Exports::Some { own: true, namespaces: ["bank".into()].into() };
     assert_eq!((mesh.service_exports, mesh.virtual_service_exports), (own_and_bank, Exports::NOBODY));
     assert_eq!((mesh.destination_rule_exports, mesh.access_log), (Exports::Everyone, None));

@@ -5,12 +5,16 @@ use Shape::{Any, Choice, Duration, Object, Text, Whole};
 
 /// The fields.
 pub const FIELDS: &[Field] = &[
-    Field::without("proxyListenPort", Whole, "outgoing traffic is not captured").except(&["15001"]),
-    Field::without("proxyInboundListenPort", Whole, "incoming traffic is not captured").except(&["15006"]),
+    Field::done("proxyListenPort", Whole, "where captured outgoing connections arrive; 15001 if none"),
+    Field::done("proxyInboundListenPort", Whole, "where captured incoming connections arrive; 15006 if none"),
     Field::without("proxyHttpPort", Any, "proxies are no explicit HTTP proxy").except(&["0"]),
     Field::done("connectTimeout", Duration, "how long connecting may take where no DestinationRule says; 10s if none"),
     Field::without("hboneIdleTimeout", Any, "there are no HBONE tunnels"),
-    Field::without("protocolDetectionTimeout", Duration, "protocols are not detected").except(&["\"0s\""]),
+    Field::done(
+        "protocolDetectionTimeout",
+        Duration,
+        "how long first bytes are waited for; 5s if none, for ever if 0s",
+    ),
     Field::without("tcpKeepalive", Any, "keepalive is set by DestinationRules only"),
     Field::without("ingressClass", Any, INGRESS),
     Field::without("ingressService", Any, INGRESS),
@@ -23,12 +27,11 @@ pub const FIELDS: &[Field] = &[
     Field::without("enableEnvoyAccessLogService", Any, "requests are not logged").except(&["false"]),
     Field::without("disableEnvoyListenerLog", Any, "listeners log nothing"),
     Field::without("defaultConfig", Any, "chancery bootstrap has options of its own"),
-    Field::without(
+    Field::done(
         "outboundTrafficPolicy",
         Object(&[Field::done("mode", Choice(&["REGISTRY_ONLY", "ALLOW_ANY"]), "whether unknown hosts can be reached")]),
-        "without interception requests to unknown hosts are answered with 502",
-    )
-    .except(&[r#"{"mode":"REGISTRY_ONLY"}"#]),
+        "what captured connections to unknown hosts may do; without interception they are refused",
+    ),
     Field::without("inboundTrafficPolicy", Any, "Sidecar.ingress says where applications listen"),
     Field::without("configSources", Any, "objects come from the folder"),
     Field::without("enableAutoMtls", Any, "connections are made without TLS").except(&["false"]),
