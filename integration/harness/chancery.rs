@@ -3,7 +3,7 @@
 use super::addresses::Subnet;
 use super::api::Api;
 use super::deadline;
-use super::spawner::{self, Process};
+use super::spawner::{self, Place, Process};
 use super::{Failure, Outcome, tools};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,14 +21,25 @@ pub struct Chancery {
     pub admin: SocketAddr,
     config: PathBuf,
     log: PathBuf,
+    place: Place,
     process: Option<Process>,
 }
 
 impl Chancery {
     /// Starts it on a folder of manifests and waits until it is ready.
     pub async fn start(subnet: &Subnet, host: u8, config: &Path, log: PathBuf) -> Outcome<Self> {
-        let (xds, admin) = (subnet.free(host)?, subnet.free(host)?);
-        let mut chancery = Self { xds, admin, config: config.into(), log, process: None };
+        let addresses = (subnet.free(host)?, subnet.free(host)?);
+        Self::start_in(Place::default(), addresses, config, log).await
+    }
+
+    /// The same somewhere else, at an address for Envoys and one for questions.
+    pub async fn start_in(
+        place: Place,
+        (xds, admin): (SocketAddr, SocketAddr),
+        config: &Path,
+        log: PathBuf,
+    ) -> Outcome<Self> {
+        let mut chancery = Self { xds, admin, config: config.into(), log, place, process: None };
         chancery.restart().await?;
         Ok(chancery)
     }
@@ -38,7 +49,7 @@ impl Chancery {
         let (xds, admin) = (self.xds.to_string(), self.admin.to_string());
         let config = self.config.to_string_lossy();
         let arguments = ["serve", "--config", &config, "--xds-address", &xds, "--admin-address", &admin];
-        let mut process = spawner::start("chancery", &tools::chancery()?, &arguments, &self.log)?;
+        let mut process = spawner::start_in(&self.place, "chancery", &tools::chancery()?, &arguments, &self.log)?;
         let api = self.api();
         let ready = deadline::until("chancery is ready", START, async || {
             if let Some(status) = process.status() {

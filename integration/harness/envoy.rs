@@ -1,11 +1,13 @@
 //! Real Envoys: a bootstrap printed by chancery, the process, and questions to its admin port.
 
 use super::client::Client;
-use super::spawner::{self, Process};
+use super::spawner::{self, Place, Process};
 use super::{Failure, Outcome, chancery, deadline, tools};
 use serde_json::Value;
+use std::fs::{self, Permissions};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long an Envoy may take to have its whole configuration.
@@ -29,10 +31,12 @@ pub struct Seat {
     pub namespace: String,
     /// Its address.
     pub ip: IpAddr,
-    /// The address its outbound listeners bind: the pod's own loopback, as it were.
-    pub outbound: IpAddr,
+    /// The address its outbound listeners bind: the pod's own loopback, as it were. None where traffic is captured.
+    pub outbound: Option<IpAddr>,
     /// Two ports of `ip` for the admin and the stats listener.
     pub ports: (u16, u16),
+    /// Where it runs.
+    pub place: Place,
 }
 
 impl Seat {
@@ -61,12 +65,15 @@ impl Envoy {
         }
         let admin = admin(&config)?;
         let path = folder.join(format!("{}.json", seat.pod));
-        std::fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
+        fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o644))?;
         let path = path.to_string_lossy();
-        // No hot restart: it would need shared memory named apart for every Envoy on the machine.
-        let arguments = ["-c", &path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "info"];
+        // No hot restart: it would need shared memory named apart for every Envoy on the machine. What is replaced goes
+        // soon: a connection that is not meant to be closed must not outlive a test only because draining is slow.
+        let arguments = ["-c", &path, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "1"];
         let log = folder.join(format!("{}.log", seat.pod));
-        let process = spawner::start(&format!("Envoy of {}", seat.pod), &tools::envoy()?, &arguments, &log)?;
+        let program = program(seat, folder)?;
+        let process = spawner::start_in(&seat.place, &format!("Envoy of {}", seat.pod), &program, &arguments, &log)?;
         let mut envoy = Self { node: seat.node(), admin, process, client: Client::default() };
         match envoy.live().await {
             Ok(()) => Ok(envoy),
@@ -121,12 +128,29 @@ impl Envoy {
     }
 }
 
+/// The program to run. Another user can't reach it in our home, so gets a link to it in `folder`, or a copy.
+fn program(seat: &Seat, folder: &Path) -> Outcome<PathBuf> {
+    let program = tools::envoy()?;
+    if seat.place.user.is_none() {
+        return Ok(program);
+    }
+    let near = folder.join("envoy");
+    if !near.exists() {
+        // Under a name of its own first: Envoys start side by side.
+        let own = folder.join(format!("envoy-{}", seat.pod));
+        fs::hard_link(&program, &own).or_else(|_| fs::copy(&program, &own).map(drop))?;
+        fs::rename(&own, &near)?;
+    }
+    Ok(near)
+}
+
 fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
     let (admin, stats) = seat.ports;
+    let captured = "INTERCEPTION_MODE=REDIRECT".to_owned();
     let pairs = [
         ("--xds-address", xds.to_string()),
         ("--service-node", seat.node()),
-        ("--node-metadata", format!("OUTBOUND_BIND={}", seat.outbound)),
+        ("--node-metadata", seat.outbound.map_or(captured, |bind| format!("OUTBOUND_BIND={bind}"))),
         ("--bind-address", seat.ip.to_string()),
         ("--admin-port", admin.to_string()),
         ("--stats-port", stats.to_string()),

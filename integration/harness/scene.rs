@@ -9,6 +9,7 @@ use super::envoy::{Envoy, Seat, Wire};
 use super::load::Load;
 use super::manifests::Folder;
 use super::relay::Relay;
+use super::spawner::Place;
 use super::{Outcome, tools};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -98,8 +99,9 @@ impl Scene {
     fn seat(&self, pod: &str, host: u8) -> Outcome<Seat> {
         let ip = self.subnet.ip(host);
         let ports = (addresses::free(ip)?.port(), addresses::free(ip)?.port());
-        let outbound = self.subnet.ip(host + OUTBOUND);
-        Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, outbound, ports })
+        let outbound = Some(self.subnet.ip(host + OUTBOUND));
+        let place = Place::default();
+        Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, outbound, ports, place })
     }
 
     /// The client's Envoy.
