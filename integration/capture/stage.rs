@@ -2,7 +2,7 @@
 //! the ports of the service and on one that nobody declared. Nothing here knows what is expected.
 
 use crate::harness::chancery::Chancery;
-use crate::harness::client::{Answer, Client};
+use crate::harness::client::Answer;
 use crate::harness::echo::Echo;
 use crate::harness::envoy::{Envoy, Seat, Wire};
 use crate::harness::manifests::Folder;
@@ -117,14 +117,14 @@ impl Stage {
 }
 
 fn seat(pod: &Pod) -> Seat {
-    let place = pod.sidecar();
     Seat {
         pod: pod.name.clone(),
         namespace: NAMESPACE.into(),
         ip: pod.ip,
         outbound: None,
         ports: (15000, 15090),
-        place,
+        place: pod.sidecar(),
+        client: pod.client(),
     }
 }
 
@@ -140,8 +140,7 @@ pub fn server() -> [IpAddr; 2] {
 
 /// One request of a pod's application, over a connection of its own.
 pub async fn get(pod: &Pod, ip: IpAddr, port: u16, host: &str) -> Outcome<Answer> {
-    let host = host.to_owned();
-    pod.run(async move { Client::default().get(SocketAddr::new(ip, port), "/", &[("host", &host)]).await }).await
+    pod.client().get(SocketAddr::new(ip, port), "/", &[("host", host)]).await
 }
 
 /// One line of a pod's application, over a connection of its own.

@@ -37,6 +37,8 @@ pub struct Seat {
     pub ports: (u16, u16),
     /// Where it runs.
     pub place: Place,
+    /// Asks its admin port.
+    pub client: Client,
 }
 
 impl Seat {
@@ -74,7 +76,7 @@ impl Envoy {
         let log = folder.join(format!("{}.log", seat.pod));
         let program = program(seat, folder)?;
         let process = spawner::start_in(&seat.place, &format!("Envoy of {}", seat.pod), &program, &arguments, &log)?;
-        let mut envoy = Self { node: seat.node(), admin, process, client: Client::default() };
+        let mut envoy = Self { node: seat.node(), admin, process, client: seat.client.clone() };
         match envoy.live().await {
             Ok(()) => Ok(envoy),
             Err(failure) => Err(failure.with(&envoy.process.tail())),

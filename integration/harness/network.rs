@@ -7,6 +7,7 @@
 mod namespace;
 mod requirements;
 
+use super::client::Client;
 use super::spawner::Place;
 use super::{Failure, Outcome, tools};
 use namespace::Namespace;
@@ -124,6 +125,11 @@ impl Pod {
     /// Does something as the pod's application would: every socket it opens is the pod's.
     pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = Outcome<T>> + Send + 'static) -> Outcome<T> {
         self.namespace.run(work).await.map_err(|failure| Failure::new(format!("in {}: {failure}", self.name)))
+    }
+
+    /// Sends requests as the pod's application would.
+    pub fn client(&self) -> Client {
+        Client::on(self.namespace.runtime())
     }
 
     /// Where a child runs that is the pod's sidecar.

@@ -100,8 +100,8 @@ impl Scene {
         let ip = self.subnet.ip(host);
         let ports = (addresses::free(ip)?.port(), addresses::free(ip)?.port());
         let outbound = Some(self.subnet.ip(host + OUTBOUND));
-        let place = Place::default();
-        Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, outbound, ports, place })
+        let (place, client) = (Place::default(), Client::default());
+        Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, outbound, ports, place, client })
     }
 
     /// The client's Envoy.

@@ -51,6 +51,11 @@ impl Namespace {
         &self.path
     }
 
+    /// The runtime of the thread that lives in it.
+    pub fn runtime(&self) -> Handle {
+        self.runtime.clone()
+    }
+
     /// Runs `work` on the thread that lives in it.
     pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         match self.runtime.spawn(work).await {
