@@ -88,7 +88,8 @@ async fn answer(
     service.requests.fetch_add(1, Ordering::Relaxed);
     let status = if service.failing.load(Ordering::Relaxed) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let host = headers.get("host").map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
-    let body = json!({ "version": service.version, "path": uri.path(), "host": host, "peer": peer.ip() });
+    let body =
+        json!({ "version": service.version, "path": uri.path(), "host": host, "peer": peer.ip().to_canonical() });
     (status, [(VERSION, service.version.clone())], format!("{body}\n"))
 }
 
