@@ -4,6 +4,8 @@
 #[path = "capture/bare.rs"]
 mod bare;
 mod harness;
+#[path = "capture/how_to.rs"]
+mod how_to;
 #[path = "capture/inbound.rs"]
 mod inbound;
 #[path = "capture/outbound.rs"]

@@ -5,7 +5,7 @@
 //! last of our threads and children in them is gone, also after a crash. Needs root.
 
 mod namespace;
-mod requirements;
+pub mod requirements;
 
 use super::client::Client;
 use super::spawner::Place;

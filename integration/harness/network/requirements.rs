@@ -3,14 +3,15 @@
 use crate::harness::{Failure, Outcome};
 use std::path::Path;
 
-/// The programs, each with the Debian package it comes with.
-const PROGRAMS: [(&str, &str); 6] = [
+/// The programs, those of the how-to included, each with the Debian package it comes with.
+const PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("iptables-restore", "iptables"),
     ("ip6tables-restore", "iptables"),
     ("nsenter", "util-linux"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
+    ("curl", "curl"),
 ];
 
 /// Fails with everything that is missing.
