@@ -121,7 +121,7 @@ fn seat(pod: &Pod) -> Seat {
         pod: pod.name.clone(),
         namespace: NAMESPACE.into(),
         ip: pod.ip,
-        outbound: None,
+        metadata: ["INTERCEPTION_MODE=REDIRECT", "SERVER_FIRST_PORTS=9025"].map(str::to_owned).to_vec(),
         ports: (15000, 15090),
         place: pod.sidecar(),
         client: pod.client(),

@@ -31,8 +31,8 @@ pub struct Seat {
     pub namespace: String,
     /// Its address.
     pub ip: IpAddr,
-    /// The address its outbound listeners bind: the pod's own loopback, as it were. None where traffic is captured.
-    pub outbound: Option<IpAddr>,
+    /// Node metadata, each as `KEY=VALUE`.
+    pub metadata: Vec<String>,
     /// Two ports of `ip` for the admin and the stats listener.
     pub ports: (u16, u16),
     /// Where it runs.
@@ -148,16 +148,16 @@ fn program(seat: &Seat, folder: &Path) -> Outcome<PathBuf> {
 
 fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
     let (admin, stats) = seat.ports;
-    let captured = "INTERCEPTION_MODE=REDIRECT".to_owned();
     let pairs = [
         ("--xds-address", xds.to_string()),
         ("--service-node", seat.node()),
-        ("--node-metadata", seat.outbound.map_or(captured, |bind| format!("OUTBOUND_BIND={bind}"))),
         ("--bind-address", seat.ip.to_string()),
         ("--admin-port", admin.to_string()),
         ("--stats-port", stats.to_string()),
     ];
-    let arguments: Vec<String> = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+    let metadata = seat.metadata.iter().map(|pair| ("--node-metadata", pair.clone()));
+    let arguments: Vec<String> =
+        pairs.into_iter().chain(metadata).flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
     chancery::bootstrap(&arguments)
 }
 

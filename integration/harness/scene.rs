@@ -99,9 +99,10 @@ impl Scene {
     fn seat(&self, pod: &str, host: u8) -> Outcome<Seat> {
         let ip = self.subnet.ip(host);
         let ports = (addresses::free(ip)?.port(), addresses::free(ip)?.port());
-        let outbound = Some(self.subnet.ip(host + OUTBOUND));
+        // The pod's own loopback, as it were.
+        let metadata = vec![format!("OUTBOUND_BIND={}", self.subnet.ip(host + OUTBOUND))];
         let (place, client) = (Place::default(), Client::default());
-        Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, outbound, ports, place, client })
+        Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, metadata, ports, place, client })
     }
 
     /// The client's Envoy.
