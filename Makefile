@@ -20,7 +20,7 @@ demo: need-cargo need-python ## Real Envoys, real requests, a change seen live (
 	@CHANCERY_ENVOY="$${CHANCERY_ENVOY:-$$($(FETCH) envoy)}"; export CHANCERY_ENVOY; $(if $(ONCE),ONCE='$(ONCE)') exec '$(TARGET)/debug/examples/demo'
 
 .PHONY: test
-test: need-cargo tools lint ## Everything that must hold: format, lints, all tests
+test: need-cargo need-network tools lint ## Everything that must hold: format, lints, all tests
 	@integration/tools/test-all
 
 .PHONY: build
@@ -59,7 +59,7 @@ audit: need-cargo need-python ## Licences, sources and bans of all dependencies 
 clean-tools: need-python ## Remove the cache of fetched tools
 	@$(FETCH) --clean
 
-.PHONY: need-cargo need-rustfmt need-clippy need-python
+.PHONY: need-cargo need-rustfmt need-clippy need-python need-network
 need-cargo:
 	@command -v cargo >/dev/null || { echo "cargo is missing; install Rust 1.95 or newer, for example with rustup" >&2; exit 1; }
 need-rustfmt: need-cargo
@@ -68,3 +68,5 @@ need-clippy: need-cargo
 	@cargo clippy --version >/dev/null 2>&1 || { echo "clippy is missing; run: rustup component add clippy" >&2; exit 1; }
 need-python:
 	@command -v python3 >/dev/null || { echo "python3 is missing; run: apt-get install python3 python3-pip" >&2; exit 1; }
+need-network:
+	@$(CALM) "network tools" integration/tools/network

@@ -17,6 +17,7 @@ pub mod envoy;
 pub mod load;
 pub mod manifests;
 pub mod metrics;
+pub mod network;
 pub mod relay;
 pub mod scene;
 pub mod spawner;

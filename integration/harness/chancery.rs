@@ -3,7 +3,7 @@
 use super::addresses::{self, Subnet};
 use super::api::Api;
 use super::deadline;
-use super::spawner::{self, Process};
+use super::spawner::{self, Place, Process};
 use super::{Failure, Outcome, tools};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ pub struct Chancery {
     pub admin: SocketAddr,
     config: PathBuf,
     log: PathBuf,
+    place: Place,
     process: Option<Process>,
 }
 
@@ -29,7 +30,17 @@ impl Chancery {
     pub async fn start(subnet: &Subnet, host: u8, config: &Path, log: PathBuf) -> Outcome<Self> {
         let ip = subnet.ip(host);
         let [xds, admin] = addresses::ports(ip)?.map(|port| SocketAddr::new(ip, port));
-        let mut chancery = Self { xds, admin, config: config.into(), log, process: None };
+        Self::start_in(Place::default(), (xds, admin), config, log).await
+    }
+
+    /// The same somewhere else, at an address for Envoys and one for questions.
+    pub async fn start_in(
+        place: Place,
+        (xds, admin): (SocketAddr, SocketAddr),
+        config: &Path,
+        log: PathBuf,
+    ) -> Outcome<Self> {
+        let mut chancery = Self { xds, admin, config: config.into(), log, place, process: None };
         chancery.restart().await?;
         Ok(chancery)
     }
@@ -39,7 +50,7 @@ impl Chancery {
         let (xds, admin) = (self.xds.to_string(), self.admin.to_string());
         let config = self.config.to_string_lossy();
         let arguments = ["serve", "--config", &config, "--xds-address", &xds, "--admin-address", &admin];
-        let mut process = spawner::start("chancery", &tools::chancery()?, &arguments, &self.log)?;
+        let mut process = spawner::start_in(&self.place, "chancery", &tools::chancery()?, &arguments, &self.log)?;
         let api = self.api();
         let ready = deadline::until("chancery is ready", START, async || {
             if let Some(status) = process.status() {

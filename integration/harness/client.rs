@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// The limit on one request.
@@ -19,8 +20,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// A client; clones share connections. A request that could not be sent on a connection just closed is sent again, as
 /// every HTTP client does; one that was sent is not.
-#[derive(Clone)]
-pub struct Client(Pool<HttpConnector, Empty<Bytes>>);
+#[derive(Clone, Debug)]
+pub struct Client {
+    pool: Pool<HttpConnector, Empty<Bytes>>,
+    runtime: Option<Handle>,
+}
 
 /// What came back.
 pub struct Answer {
@@ -34,11 +38,16 @@ pub struct Answer {
 
 impl Default for Client {
     fn default() -> Self {
-        Self(Pool::builder(TokioExecutor::new()).build_http())
+        Self { pool: Pool::builder(TokioExecutor::new()).build_http(), runtime: None }
     }
 }
 
 impl Client {
+    /// A client whose connections belong to where that runtime lives, whoever asks.
+    pub fn on(runtime: Handle) -> Self {
+        Self { runtime: Some(runtime), ..Self::default() }
+    }
+
     /// Sends a GET; `headers` may name a `host` other than the address.
     pub async fn get(&self, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Outcome<Answer> {
         let request = Request::get(format!("http://{address}{path}"));
@@ -55,13 +64,17 @@ impl Client {
 
     async fn send(&self, request: Request<Empty<Bytes>>) -> Outcome<Answer> {
         let target = request.uri().to_string();
-        let exchange = async {
-            let (head, body) = self.0.request(request).await?.into_parts();
+        let pool = self.pool.clone();
+        let exchange = async move {
+            let (head, body) = pool.request(request).await?.into_parts();
             let body = body.collect().await?.to_bytes();
             Ok(Answer { status: head.status, headers: head.headers, body })
         };
         let late = |_| Failure::new(format!("no answer of {target} within {LIMIT:?}"));
-        timeout(LIMIT, exchange).await.map_err(late)?
+        match &self.runtime {
+            Some(runtime) => runtime.spawn(timeout(LIMIT, exchange)).await?.map_err(late)?,
+            None => timeout(LIMIT, exchange).await.map_err(late)?,
+        }
     }
 
     /// Sends a GET that must succeed and returns the body as text.

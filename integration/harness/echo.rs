@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse;
 use serde_json::json;
@@ -49,6 +49,7 @@ impl Echo {
         let http = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let router = Router::new().fallback(answer).with_state(state.clone());
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) });
         let serving = tokio::spawn(async { drop(server.await) });
         let listener = TcpListener::bind((ip, tcp)).await?;
@@ -89,12 +90,18 @@ impl Drop for Echo {
     }
 }
 
-async fn answer(State(service): State<Arc<Service>>, uri: Uri, headers: HeaderMap) -> impl IntoResponse {
+async fn answer(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> impl IntoResponse {
     service.requests.fetch_add(1, Ordering::Relaxed);
     service.held.subscribe().wait_for(|held| !held).await.ok();
     let status = if service.failing.load(Ordering::Relaxed) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let host = headers.get("host").map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
-    let body = json!({ "version": service.version, "path": uri.path(), "host": host });
+    let body =
+        json!({ "version": service.version, "path": uri.path(), "host": host, "peer": peer.ip().to_canonical() });
     (status, [(VERSION, service.version.clone())], format!("{body}\n"))
 }
 

@@ -2,12 +2,14 @@
 
 use super::client::Client;
 use super::metrics::Metrics;
-use super::spawner::{self, Process};
+use super::spawner::{self, Place, Process};
 use super::tools::Release;
 use super::{Failure, Outcome, chancery, deadline, tools};
 use serde_json::Value;
+use std::fs::{self, Permissions};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long an Envoy may take to have its whole configuration.
@@ -47,10 +49,14 @@ pub struct Seat {
     pub namespace: String,
     /// Its address.
     pub ip: IpAddr,
-    /// The address its outbound listeners bind: the pod's own loopback, as it were.
-    pub outbound: IpAddr,
+    /// Node metadata, each as `KEY=VALUE`.
+    pub metadata: Vec<String>,
     /// Three ports of `ip`: admin, metrics, readiness.
     pub ports: [u16; 3],
+    /// Where it runs.
+    pub place: Place,
+    /// Asks its admin port.
+    pub client: Client,
 }
 
 impl Seat {
@@ -92,15 +98,17 @@ impl Envoy {
         }
         let admin = admin(&config)?;
         let path = folder.join(format!("{}.json", seat.pod));
-        std::fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
+        fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o644))?;
         let path = path.to_string_lossy();
-        // No hot restart: it would need shared memory named apart for every Envoy on the machine.
-        let arguments = ["-c", &path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "info"];
+        // No hot restart: it would need shared memory named apart for every Envoy on the machine. What is replaced goes
+        // soon: a connection that is not meant to be closed must not outlive a test only because draining is slow.
+        let arguments = ["-c", &path, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "1"];
         let log = folder.join(format!("{}.log", seat.pod));
-        let process =
-            spawner::start(&format!("Envoy of {}", seat.pod), &tools::envoy(setup.release)?, &arguments, &log)?;
+        let program = program(seat, setup.release, folder)?;
+        let process = spawner::start_in(&seat.place, &format!("Envoy of {}", seat.pod), &program, &arguments, &log)?;
         let [_, metrics, ready] = seat.ports.map(|port| SocketAddr::new(seat.ip, port));
-        Ok(Self { node: seat.node(), admin, metrics, ready, process, client: Client::default() })
+        Ok(Self { node: seat.node(), admin, metrics, ready, process, client: seat.client.clone() })
     }
 
     async fn live(&mut self) -> Outcome<()> {
@@ -166,18 +174,35 @@ impl Envoy {
     }
 }
 
+/// The program to run. Another user can't reach it in our home, so gets a link to it in `folder`, or a copy.
+fn program(seat: &Seat, release: Release, folder: &Path) -> Outcome<PathBuf> {
+    let program = tools::envoy(release)?;
+    if seat.place.user.is_none() {
+        return Ok(program);
+    }
+    let near = folder.join("envoy");
+    if !near.exists() {
+        // Under a name of its own first: Envoys start side by side.
+        let own = folder.join(format!("envoy-{}", seat.pod));
+        fs::hard_link(&program, &own).or_else(|_| fs::copy(&program, &own).map(drop))?;
+        fs::rename(&own, &near)?;
+    }
+    Ok(near)
+}
+
 fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
     let [admin, stats, ready] = seat.ports;
     let pairs = [
         ("--xds-address", xds.to_string()),
         ("--service-node", seat.node()),
-        ("--node-metadata", format!("OUTBOUND_BIND={}", seat.outbound)),
         ("--bind-address", seat.ip.to_string()),
         ("--admin-port", admin.to_string()),
         ("--stats-port", stats.to_string()),
         ("--ready-port", ready.to_string()),
     ];
-    let arguments: Vec<String> = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+    let metadata = seat.metadata.iter().map(|pair| ("--node-metadata", pair.clone()));
+    let arguments: Vec<String> =
+        pairs.into_iter().chain(metadata).flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
     chancery::bootstrap(&arguments)
 }
 

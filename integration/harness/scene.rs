@@ -9,6 +9,7 @@ use super::envoy::{Envoy, Seat, Setup};
 use super::load::Load;
 use super::manifests::Folder;
 use super::relay::Relay;
+use super::spawner::Place;
 use super::{Outcome, tools};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -105,8 +106,10 @@ impl Scene {
     fn seat(&self, pod: &str, host: u8) -> Outcome<Seat> {
         let ip = self.subnet.ip(host);
         let ports = addresses::ports(ip)?;
-        let outbound = self.subnet.ip(host + OUTBOUND);
-        Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, outbound, ports })
+        // The pod's own loopback, as it were.
+        let metadata = vec![format!("OUTBOUND_BIND={}", self.subnet.ip(host + OUTBOUND))];
+        let (place, client) = (Place::default(), Client::default());
+        Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, metadata, ports, place, client })
     }
 
     /// The client's Envoy.

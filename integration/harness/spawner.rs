@@ -16,6 +16,15 @@ use std::time::Duration;
 
 type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
 
+/// Where a child runs, and as whom; by default where and as whom we do.
+#[derive(Clone, Default, Debug)]
+pub struct Place {
+    /// The file that stands for its network namespace.
+    pub network: Option<PathBuf>,
+    /// Its user, and its only group.
+    pub user: Option<u32>,
+}
+
 /// A running child; killed when dropped.
 pub struct Process {
     name: String,
@@ -25,8 +34,19 @@ pub struct Process {
 
 /// Starts `program`; what it writes goes to the end of `log`.
 pub fn start<A: AsRef<OsStr>>(name: &str, program: &Path, arguments: &[A], log: &Path) -> Outcome<Process> {
+    start_in(&Place::default(), name, program, arguments, log)
+}
+
+/// As [`start`], somewhere else or as somebody else, for which it takes root.
+pub fn start_in<A: AsRef<OsStr>>(
+    place: &Place,
+    name: &str,
+    program: &Path,
+    arguments: &[A],
+    log: &Path,
+) -> Outcome<Process> {
     let output = OpenOptions::new().create(true).append(true).open(log)?;
-    let mut command = tied(program);
+    let mut command = placed(place, program);
     command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     // Its own process group: an interrupt from the terminal reaches us alone, and we end the children in order.
     command.process_group(0);
@@ -34,13 +54,21 @@ pub fn start<A: AsRef<OsStr>>(name: &str, program: &Path, arguments: &[A], log: 
     Ok(Process { name: name.into(), child, log: log.into() })
 }
 
-/// The command for a program that dies with this process.
-fn tied(program: &Path) -> Command {
+/// The command for a program that runs at its place and dies with this process.
+fn placed(place: &Place, program: &Path) -> Command {
     let setpriv = Path::new("/usr/bin/setpriv");
-    if !setpriv.exists() {
-        return Command::new(program);
+    let mut command = match &place.network {
+        Some(network) => {
+            let mut command = Command::new("nsenter");
+            command.arg(format!("--net={}", network.display())).arg("--").arg(setpriv);
+            command
+        }
+        None if setpriv.exists() || place.user.is_some() => Command::new(setpriv),
+        None => return Command::new(program),
+    };
+    if let Some(user) = place.user.map(|user| user.to_string()) {
+        command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
     }
-    let mut command = Command::new(setpriv);
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
 }

@@ -6,7 +6,6 @@ use crate::model::exports::Exports;
 use crate::model::mesh::{AccessLog, Mesh, OutboundMode};
 use serde::Deserialize;
 use serde_json::{Number, Value};
-use std::time::Duration;
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]

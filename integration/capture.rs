@@ -1,0 +1,59 @@
+//! Transparent capture, live: real sidecars in network namespaces, iptables in front of them, judged by what
+//! applications see. Each test has a network, processes and manifests of its own.
+
+#[path = "capture/bare.rs"]
+mod bare;
+mod harness;
+#[path = "capture/how_to.rs"]
+mod how_to;
+#[path = "capture/inbound.rs"]
+mod inbound;
+#[path = "capture/outbound.rs"]
+mod outbound;
+#[path = "capture/speaker.rs"]
+mod speaker;
+#[path = "capture/stage.rs"]
+mod stage;
+
+use harness::Outcome;
+use harness::envoy::Wire;
+use stage::on_stage;
+
+/// Tests for one variant of the protocol.
+macro_rules! tests {
+    ($($(#[$attribute:meta])* $module:ident::$name:ident),* $(,)?) => {
+        $(#[test]
+        $(#[$attribute])*
+        fn $name() -> super::Outcome<()> {
+            super::on_stage(WIRE, super::$module::$name)
+        })*
+    };
+}
+
+mod delta {
+    const WIRE: super::Wire = super::Wire::Delta;
+    tests!(
+        outbound::http_by_address_and_host,
+        outbound::tcp_by_address,
+        outbound::a_port_that_says_nothing,
+        outbound::a_server_speaks_first,
+        outbound::a_server_speaks_first_unannounced,
+        outbound::a_pod_calls_itself,
+        outbound::ipv6,
+        outbound::what_nobody_knows_is_allowed,
+        outbound::what_nobody_knows_is_refused,
+        inbound::ports_of_every_sort,
+        inbound::the_ports_of_the_capture_refuse,
+        inbound::ports_change_apart,
+    );
+}
+
+mod sotw {
+    const WIRE: super::Wire = super::Wire::Sotw;
+    tests!(
+        outbound::http_by_address_and_host,
+        outbound::a_port_that_says_nothing,
+        inbound::ports_of_every_sort,
+        inbound::ports_change_apart,
+    );
+}

@@ -1,0 +1,81 @@
+//! What a pod gets: on ports of its Service, on others, and on the ports of the capture itself. The callers are on the
+//! machine, without a proxy, so that only the pod's own sidecar is on the way.
+
+use crate::harness::client::Client;
+use crate::harness::network::{INBOUND, OUTBOUND};
+use crate::harness::{Failure, Outcome, deadline};
+use crate::outbound::{heard, spoken};
+use crate::speaker::{Talk, line};
+use crate::stage::{LATER, Stage, UNDECLARED, server, service, talk};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long what is drained may take to be closed: Envoys here drain for one second.
+const DRAINED: Duration = Duration::from_secs(5);
+
+/// Every sort of port, declared or not, is reached through the sidecar, which the application sees as its peer.
+pub async fn ports_of_every_sort(_: &mut Stage) -> Outcome<()> {
+    for (ip, peer) in server().into_iter().zip(["127.0.0.6", "::6"]) {
+        let client = Client::default();
+        for port in [8080, 7000, UNDECLARED] {
+            let answer = client.get(SocketAddr::new(ip, port), "/", &[]).await?;
+            let body = String::from_utf8_lossy(&answer.body);
+            if answer.status != 200 || !body.contains(peer) {
+                return Err(Failure::new(format!("{ip} port {port}: {} {body}", answer.status)));
+            }
+        }
+        for port in [9000, 7000, UNDECLARED] {
+            let answer = line(SocketAddr::new(ip, port), "hello").await;
+            let answer = answer.map_err(|failure| failure.with(&format!("{ip} port {port}")))?;
+            heard(&answer, &format!("echo {peer} hello"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A connection to the ports that captured connections arrive at would lead to itself for ever; it is closed.
+pub async fn the_ports_of_the_capture_refuse(stage: &mut Stage) -> Outcome<()> {
+    for ip in server() {
+        for port in [OUTBOUND, INBOUND] {
+            let address = SocketAddr::new(ip, port);
+            closed(&format!("from outside, {address}"), line(address, "hello").await)?;
+            let own = stage.server.run(line(address, "hello")).await;
+            closed(&format!("from inside, {address}"), own)?;
+        }
+    }
+    // It still serves.
+    heard(&line(SocketAddr::new(server()[0], 9000), "hello").await?, "echo 127.0.0.6 hello")
+}
+
+fn closed(what: &str, answer: Outcome<String>) -> Outcome<()> {
+    match answer {
+        Err(failure) if failure.0.contains("closed") || failure.0.contains("reset") => Ok(()),
+        other => Err(Failure::new(format!("{what}: {other:?}"))),
+    }
+}
+
+/// A port comes, another speaks something else from now on: connections of that one end, those of others don't notice.
+pub async fn ports_change_apart(stage: &mut Stage) -> Outcome<()> {
+    let (pod, service) = (server()[0], service()[0]);
+    let mut changed = Talk::begin(SocketAddr::new(pod, 7000)).await?;
+    let mut kept = Talk::begin(SocketAddr::new(pod, 9000)).await?;
+    let mut unknown = Talk::begin(SocketAddr::new(pod, UNDECLARED)).await?;
+    let mut through = talk(&stage.client, service, 9000).await?;
+    let mut answer = async |what: &str| -> Outcome<()> {
+        for talk in [&mut kept, &mut unknown, &mut through] {
+            spoken(&talk.say(what).await?, what)?;
+        }
+        Ok(())
+    };
+    answer("before").await?;
+    heard(&changed.say("before").await?, "echo 127.0.0.6 before")?;
+    let more =
+        format!("{{name: tcp-later, port: {LATER}, targetPort: {LATER}}}\n  - {{name: tcp-anything, port: 7000,");
+    let slice = format!("{{name: tcp-later, port: {LATER}}}\n- {{name: tcp-anything, port: 7000}}");
+    stage.edit(&[("{name: anything, port: 7000,", &more), ("{name: anything, port: 7000}", &slice)]).await?;
+    let line = stage.client.run(line(SocketAddr::new(service, LATER), "hello")).await?;
+    spoken(&line, "hello")?;
+    let gone = async || changed.say("still there?").await.is_err().then_some(());
+    deadline::until("the connection of the changed port is drained", DRAINED, gone).await?;
+    answer("after").await
+}
