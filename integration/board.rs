@@ -1,8 +1,7 @@
 //! The board: seats wait until their proxy is placed and computed for, follow it when it moves, and skip states they
 //! were too slow to see.
 
-use chancery::model::audience::{Audience, Families, Interception, Placement, ProxyFacts, Subject, Workload};
-use chancery::model::scope::Scope;
+use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
 use chancery::snapshot::board::{Board, Posted, Seat, Seats};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
@@ -17,13 +16,7 @@ fn facts() -> ProxyFacts {
 }
 
 fn placement(sidecar: Option<&str>) -> Placement {
-    let audience = Audience {
-        namespace: "shop".into(),
-        interception: Interception::default(),
-        scope: Scope::everything(),
-        families: Families::of(&[]),
-        taken: vec![],
-    };
+    let audience = Audience::of_everyone_in("shop".into());
     Placement {
         audience,
         workload: Workload { namespace: "shop".into(), sidecar: sidecar.map(Into::into), captured: None },

@@ -1,9 +1,8 @@
 //! A server on a free loopback port, a board posted to by hand, and clients that speak gRPC.
 
 use bytes::Bytes;
-use chancery::model::audience::{Audience, Families, Interception, Placement, ProxyFacts, Subject, Workload};
+use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::name::{Name, Namespace};
-use chancery::model::scope::Scope;
 use chancery::snapshot::board::{Board, Posted};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
@@ -114,13 +113,7 @@ pub fn facts() -> ProxyFacts {
 fn placement() -> Placement {
     let namespace = Namespace::from("shop");
     Placement {
-        audience: Audience {
-            namespace: namespace.clone(),
-            interception: Interception::default(),
-            scope: Scope::everything(),
-            families: Families::of(&[]),
-            taken: Vec::new(),
-        },
+        audience: Audience::of_everyone_in(namespace.clone()),
         workload: Workload { namespace, sidecar: None, captured: None },
     }
 }

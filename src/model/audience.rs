@@ -4,6 +4,7 @@
 //! private layer. Code that takes neither cannot depend on a proxy.
 
 use super::labels::{Labels, selects};
+use super::mesh::OutboundMode;
 use super::name::{Name, Namespace, ServiceKey};
 use super::object::Stored;
 use super::pod::Pod;
@@ -86,6 +87,9 @@ pub struct Audience {
     pub families: Families,
     /// The services its Sidecar lets it see.
     pub scope: Scope,
+    /// What it may do with hosts nobody has: what its Sidecar says, else the mesh. Refused without interception, where
+    /// nobody knows the original destination.
+    pub unknown: OutboundMode,
     /// Ports at the address of outbound listeners where the workload itself listens, ascending; empty for nearly all.
     pub taken: Vec<u16>,
 }
@@ -151,7 +155,15 @@ impl Placement {
             Interception::None { bind } => Families::of(&[bind]),
             Interception::Redirect => Families::of(&pod.addresses),
         };
-        let scope = Self::scope(world, &facts.namespace, sidecar.as_deref());
+        let applying = sidecar.clone().or_else(|| Self::default_sidecar(world));
+        let egress = applying.as_ref().and_then(|sidecar| sidecar.egress.as_ref());
+        let scope = egress.map_or_else(Scope::everything, |hosts| Scope::of(hosts, &facts.namespace));
+        let unknown = match facts.interception {
+            Interception::None { .. } => OutboundMode::RegistryOnly,
+            Interception::Redirect => {
+                applying.and_then(|sidecar| sidecar.outbound).unwrap_or_else(|| world.mesh().outbound)
+            }
+        };
         let namespace = facts.namespace.clone();
         Some(Placement {
             audience: Audience {
@@ -159,6 +171,7 @@ impl Placement {
                 interception: facts.interception,
                 families,
                 scope,
+                unknown,
                 taken,
             },
             workload: Workload {
@@ -200,22 +213,15 @@ impl Placement {
     }
 
     /// Where the workload listens itself, or its application does, no outbound listener may be.
-    /// What a workload sees: what its own Sidecar says, else the oldest of the root namespace without a selector. A Sidecar
-    /// that says nothing means everything (Istio's rule).
-    fn scope(world: &Tracked, namespace: &Namespace, own: Option<&Sidecar>) -> Scope {
-        let hosts = match own {
-            Some(own) => own.egress.clone(),
-            None => {
-                let root = &world.mesh().root_namespace;
-                let mut defaults = world.sidecars_in(root);
-                defaults.retain(|sidecar| sidecar.selector.is_empty());
-                let oldest = defaults.into_iter().min_by(|a, b| a.meta().age().cmp(&b.meta().age()));
-                oldest.and_then(|sidecar| sidecar.egress.clone())
-            }
-        };
-        hosts.map_or_else(Scope::everything, |hosts| Scope::of(&hosts, namespace))
+    /// What stands behind every namespace without a Sidecar of its own: the oldest of the root namespace without a selector.
+    /// A Sidecar that says nothing of a matter leaves it to the mesh (Istio's rule).
+    fn default_sidecar(world: &Tracked) -> Option<Stored<Sidecar>> {
+        let mut defaults = world.sidecars_in(&world.mesh().root_namespace);
+        defaults.retain(|sidecar| sidecar.selector.is_empty());
+        defaults.into_iter().min_by(|a, b| a.meta().age().cmp(&b.meta().age()))
     }
 
+    /// Where the workload listens itself, or its application does, no outbound listener may be.
     fn taken(sidecar: &Sidecar, interception: Interception) -> Vec<u16> {
         let Interception::None { bind } = interception else { return Vec::new() };
         let own = sidecar.ingress.iter().filter(|ingress| ingress.address() == bind).map(|ingress| ingress.port);
@@ -233,6 +239,15 @@ impl Placement {
         let selecting = sidecars.iter().find(|s| !s.selector.is_empty() && selects(&s.selector, labels));
         let chosen = selecting.or_else(|| sidecars.iter().find(|s| s.selector.is_empty()));
         chosen.cloned()
+    }
+}
+
+impl Audience {
+    /// The audience of proxies that are not captured and see everything.
+    pub fn of_everyone_in(namespace: Namespace) -> Self {
+        let (interception, unknown) = (Interception::default(), OutboundMode::RegistryOnly);
+        let (families, scope) = (Families::of(&[]), Scope::everything());
+        Self { namespace, interception, families, scope, unknown, taken: Vec::new() }
     }
 }
 

@@ -2,14 +2,13 @@
 //! rules that lose against older ones.
 
 use super::{destination, route, visible};
-use crate::model::audience::{Audience, Families, Interception};
+use crate::model::audience::Audience;
 use crate::model::destination::DestinationRule;
-use crate::model::name::{Host, Namespace, ServiceKey};
+use crate::model::name::{Host, ServiceKey};
 use crate::model::object::{Meta, Object, Stored};
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::model::route::{Destination, VirtualService};
-use crate::model::scope::Scope;
 use crate::model::service::{Protocol, Service};
 use crate::model::sidecar::Sidecar;
 use crate::model::tracked::Tracked;
@@ -132,7 +131,7 @@ fn destination_problem(
     let Some(service) = world.service_of(&to.host) else {
         return error(".host", format!("no Service has the host {}; requests get 503", to.host));
     };
-    let audience = everyone_in(&object.key().namespace);
+    let audience = Audience::of_everyone_in(object.key().namespace.clone());
     if !visible::exported(world, &audience, &service) {
         let text = format!("{} is not exported to this namespace; requests from here get 503", service.key());
         return error(".host", text);
@@ -163,17 +162,6 @@ fn destination_problem(
         );
     }
     None
-}
-
-/// The proxies of a namespace, as far as the choice of rules depends on them.
-fn everyone_in(namespace: &Namespace) -> Audience {
-    Audience {
-        namespace: namespace.clone(),
-        interception: Interception::default(),
-        families: Families::of(&[]),
-        scope: Scope::everything(),
-        taken: Vec::new(),
-    }
 }
 
 fn destination_rule(world: &Tracked, object: &Stored<DestinationRule>) -> Vec<Problem> {

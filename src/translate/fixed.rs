@@ -36,19 +36,18 @@ pub fn select(world: &Tracked, audience: &Audience) -> Selection {
         inputs.push(Inputs::VirtualOutbound(OutboundInputs {
             binds: audience.families.wildcards(),
             port: world.mesh().outbound_port,
-            unknown: unknown(world, audience),
+            unknown: unknown(audience),
             provenance: world.settings().map(|settings| settings.reference()).into_iter().collect(),
         }));
     }
     Selection::of_inputs(inputs)
 }
 
-/// What happens to what no service is known for: what the settings of the mesh say. Without interception nobody knows
-/// where it wanted to go.
-pub fn unknown(world: &Tracked, audience: &Audience) -> Unknown {
-    match (audience.interception, world.mesh().outbound) {
-        (Interception::Redirect, OutboundMode::AllowAny) => Unknown::Allowed,
-        (Interception::None { .. }, _) | (_, OutboundMode::RegistryOnly) => Unknown::Refused,
+/// What happens to what no service is known for.
+pub fn unknown(audience: &Audience) -> Unknown {
+    match audience.unknown {
+        OutboundMode::AllowAny => Unknown::Allowed,
+        OutboundMode::RegistryOnly => Unknown::Refused,
     }
 }
 

@@ -14,12 +14,11 @@ pub const FIELDS: &[Field] = &[
     Field::done("ingress", List(&Object(INGRESS)), "what the workload listens on"),
     Field::done("egress", List(&Object(EGRESS)), "what the workload sees; none is every service"),
     Field::without("inboundConnectionPool", Object(CONNECTION_POOL), "incoming connections have no limits"),
-    Field::without(
+    Field::done(
         "outboundTrafficPolicy",
         Object(OUTBOUND),
-        "without interception requests to unknown hosts are answered with 502",
-    )
-    .except(&[r#"{"mode":"REGISTRY_ONLY"}"#]),
+        "what captured connections to unknown hosts may do; without interception they are refused",
+    ),
 ];
 
 const CAPTURE: Shape = Choice(&["DEFAULT", "IPTABLES", "NONE"]);
@@ -54,7 +53,7 @@ const PORT: &[Field] = &[
 
 const OUTBOUND: &[Field] = &[
     Field::done("mode", Choice(&["REGISTRY_ONLY", "ALLOW_ANY"]), "whether unknown hosts can be reached"),
-    Field::done("egressProxy", Object(DESTINATION), "where traffic to unknown hosts goes"),
+    Field::without("egressProxy", Object(DESTINATION), "traffic to unknown hosts goes where it wanted to go"),
 ];
 
 const DESTINATION: &[Field] = &[
