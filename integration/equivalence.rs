@@ -3,7 +3,7 @@
 
 mod worlds;
 
-use chancery::model::audience::{ProxyFacts, Subject};
+use chancery::model::audience::{Interception, ProxyFacts, Subject};
 use chancery::model::exports::Exports;
 use chancery::model::mesh::Mesh;
 use chancery::model::name::Host;
@@ -134,7 +134,10 @@ fn steps() -> impl Strategy<Value = Step> {
     let change = prop_oneof![3 => services(), 3 => slices(), 3 => policies(), 3 => pods(), 1 => nodes(), 1 => meshes()];
     let change = (change, prop::bool::weighted(0.25))
         .prop_map(|((key, value), gone)| Step::World((key, value.filter(|_| !gone))));
-    let seat = (0..2usize, 0..3usize).prop_map(|(namespace, pod)| proxy(NAMESPACES[namespace], PODS[pod]));
+    let seat = (0..2usize, 0..3usize, any::<bool>()).prop_map(|(namespace, pod, captured)| {
+        let facts = proxy(NAMESPACES[namespace], PODS[pod]);
+        if captured { ProxyFacts { interception: Interception::Redirect, ..facts } } else { facts }
+    });
     prop_oneof![8 => change, 2 => seat.clone().prop_map(Step::Seat), 1 => seat.prop_map(Step::Leave)]
 }
 

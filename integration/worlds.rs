@@ -58,9 +58,9 @@ pub fn service(namespace: &str, name: &str, ports: &[(u16, Protocol)], created: 
     let value = Service {
         key,
         host,
-        addresses: vec![],
+        addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 96, 0, u8::try_from(created % 2).expect("small")))],
         ports,
-        selector: Labels::new(),
+        selector: if created % 2 == 1 { labels(&[("version", "v1")]) } else { Labels::new() },
         publish_not_ready: false,
         headless: false,
         exports: exports(created),
