@@ -6,7 +6,7 @@ use super::filter::{self, tcp_chain};
 use super::listener;
 use super::names;
 use super::proto::bool_value;
-use super::unit::{Inputs, Lifetime, OutboundInputs, Selection, Unknown};
+use super::unit::{Inputs, OutboundInputs, Selection, TcpOptions, Unknown};
 use crate::model::audience::{Audience, Interception};
 use crate::model::destination::ConnectionPool;
 use crate::model::mesh::{Mesh, OutboundMode};
@@ -80,10 +80,10 @@ pub fn virtual_outbound(inputs: &OutboundInputs) -> Resource {
     let mut listener = listener::at(name, &inputs.binds, inputs.port, TrafficDirection::Outbound);
     listener.use_original_dst = Some(bool_value(true));
     let rest = unknown_cluster(inputs.unknown);
-    let direct = filter::named(tcp_chain(names::BLACK_HOLE, Lifetime::default()), "virtualOutbound-blackhole");
+    let direct = filter::named(tcp_chain(names::BLACK_HOLE, TcpOptions::default()), "virtualOutbound-blackhole");
     listener.filter_chains = vec![
         filter::for_port(direct, inputs.port),
-        filter::named(tcp_chain(rest, Lifetime::default()), "virtualOutbound-catchall-tcp"),
+        filter::named(tcp_chain(rest, TcpOptions::default()), "virtualOutbound-catchall-tcp"),
     ];
     let refs = [names::BLACK_HOLE, rest].map(|name| Ref { kind: Kind::Cluster, name: name.into() });
     let mut refs = refs.to_vec();

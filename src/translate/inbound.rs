@@ -5,7 +5,7 @@ pub mod captured;
 
 use super::cluster::{base, circuit_breakers, discovery, downstream_protocol, from_the_proxy, single};
 use super::filter::{Http, RouteSource, http_chain, tcp_chain};
-use super::unit::{InboundInputs, Inputs, Lifetime, Selection};
+use super::unit::{InboundInputs, Inputs, Selection, TcpOptions};
 use super::{listener as outbound, names, route};
 use crate::model::audience::Workload;
 use crate::model::destination::ConnectionPool;
@@ -100,7 +100,7 @@ pub fn listener(inputs: &InboundInputs) -> Resource {
     let chain = if outbound::is_http(inputs.protocol) {
         http(&name, &name, &cluster, inputs.port)
     } else {
-        tcp_chain(&cluster, Lifetime::default())
+        tcp_chain(&cluster, TcpOptions::default())
     };
     let mut listener = outbound::at(&name, &[inputs.bind], inputs.port, TrafficDirection::Inbound);
     listener.filter_chains = vec![chain];

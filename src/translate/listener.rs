@@ -7,9 +7,10 @@ mod captured;
 
 use super::filter::{self, Http, RouteSource, http_chain, tcp_chain};
 use super::proto::{address, bool_value, u32_value};
-use super::unit::{Chains, Inputs, Lifetime, ListenerInputs, Selection, Table, Unit};
+use super::unit::{Chains, Inputs, ListenerInputs, Selection, Table, TcpOptions, Unit};
 use super::{destination, fixed, names, visible};
 use crate::model::audience::{Audience, Interception};
+use crate::model::destination::{HashKey, LoadBalancer};
 use crate::model::object::Stored;
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::Provenance;
@@ -73,19 +74,22 @@ fn bound(world: &Tracked, audience: &Audience, claims: &[Claim], (bind, port): (
         let provenance = Provenance::from_iter([winner.service.reference()]);
         (vec![Unit::RouteTable(table.clone())], Chains::Http(table.name()), provenance)
     } else {
-        let (lifetime, provenance) = lifetime(world, audience, &winner.service);
-        (Vec::new(), Chains::Tcp(names::outbound(port, None, &winner.service.host), lifetime), provenance)
+        let (options, provenance) = tcp_options(world, audience, &winner.service);
+        (Vec::new(), Chains::Tcp(names::outbound(port, None, &winner.service.host), options), provenance)
     };
     let inputs = ListenerInputs { addresses: vec![bind], port, bound: true, chains, detection: None, provenance };
     Selection { children, inputs: vec![Inputs::Listener(inputs)], problems: losers(claims, port) }
 }
 
-/// How long TCP connections to a service may live, and the objects that say so.
-fn lifetime(world: &Tracked, audience: &Audience, service: &Stored<Service>) -> (Lifetime, Provenance) {
+/// How TCP connections to a service are passed on, and the objects that say so.
+fn tcp_options(world: &Tracked, audience: &Audience, service: &Stored<Service>) -> (TcpOptions, Provenance) {
     let rules = destination::rules(world, audience, &service.key);
-    let pool = destination::policy(&rules, None).connection_pool.unwrap_or_default();
+    let policy = destination::policy(&rules, None);
+    let pool = policy.connection_pool.unwrap_or_default();
+    let by_source = matches!(policy.load_balancer, Some(LoadBalancer::ConsistentHash { key: HashKey::SourceIp, .. }));
     let sources = std::iter::once(service.reference()).chain(rules.iter().map(|rule| rule.reference()));
-    (Lifetime { idle: pool.tcp_idle_timeout, total: pool.tcp_max_connection_duration }, sources.collect())
+    let options = TcpOptions { idle: pool.tcp_idle_timeout, total: pool.tcp_max_connection_duration, by_source };
+    (options, sources.collect())
 }
 
 fn taken(claim: &Claim, bind: IpAddr, port: u16) -> Problem {
@@ -138,16 +142,16 @@ pub fn build(inputs: &ListenerInputs) -> Resource {
                 &mut listener,
                 inputs.detection,
                 http(routes),
-                filter::named(tcp_chain(cluster, Lifetime::default()), "unknown"),
+                filter::named(tcp_chain(cluster, TcpOptions::default()), "unknown"),
             );
             vec![(Kind::Route, routes.clone()), (Kind::Cluster, cluster.into())]
         }
-        Chains::Tcp(cluster, lifetime) => {
-            listener.filter_chains = vec![tcp_chain(cluster, *lifetime)];
+        Chains::Tcp(cluster, options) => {
+            listener.filter_chains = vec![tcp_chain(cluster, *options)];
             vec![(Kind::Cluster, cluster.clone())]
         }
-        Chains::Sniffed(routes, cluster, lifetime) => {
-            sniff(&mut listener, inputs.detection, http(routes), tcp_chain(cluster, *lifetime));
+        Chains::Sniffed(routes, cluster, options) => {
+            sniff(&mut listener, inputs.detection, http(routes), tcp_chain(cluster, *options));
             vec![(Kind::Route, routes.clone()), (Kind::Cluster, cluster.clone())]
         }
     };

@@ -218,18 +218,20 @@ pub enum Chains {
     /// HTTP is routed by the route configuration of that name; whatever else comes is unknown.
     HttpOr(Arc<str>, Unknown),
     /// Bytes are passed on to a cluster.
-    Tcp(Arc<str>, Lifetime),
+    Tcp(Arc<str>, TcpOptions),
     /// HTTP is routed by the route configuration, everything else is passed on to the cluster.
-    Sniffed(Arc<str>, Arc<str>, Lifetime),
+    Sniffed(Arc<str>, Arc<str>, TcpOptions),
 }
 
-/// How long a TCP connection may live; absent is Envoy's default.
+/// How TCP connections are passed on; absent durations are Envoy's defaults.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Lifetime {
-    /// Without a byte in either direction.
+pub struct TcpOptions {
+    /// How long one may be without a byte in either direction.
     pub idle: Option<Duration>,
-    /// At all.
+    /// How long one may live at all.
     pub total: Option<Duration>,
+    /// Whether the client's address decides the endpoint: all that consistent hashing can go by without HTTP.
+    pub by_source: bool,
 }
 
 /// A virtual host.

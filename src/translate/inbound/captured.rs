@@ -14,7 +14,7 @@ use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
 use crate::translate::filter::{self, tcp_chain};
-use crate::translate::unit::{InboundInputs, Inputs, Lifetime, Selection, VirtualInboundInputs};
+use crate::translate::unit::{InboundInputs, Inputs, Selection, TcpOptions, VirtualInboundInputs};
 use crate::translate::{listener as outbound, names};
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::config::listener::v3::FilterChain;
@@ -63,7 +63,7 @@ pub fn listener(inputs: &VirtualInboundInputs) -> Resource {
     filter::restore_destination(&mut listener);
     let silent = SPEAKS_FIRST.iter().chain(&inputs.server_first).copied().collect();
     filter::inspect(&mut listener, inputs.detection, &silent);
-    let direct = filter::named(tcp_chain(names::BLACK_HOLE, Lifetime::default()), "virtualInbound-blackhole");
+    let direct = filter::named(tcp_chain(names::BLACK_HOLE, TcpOptions::default()), "virtualInbound-blackhole");
     listener.filter_chains.push(filter::for_port(direct, inputs.port));
     for (port, protocol) in &inputs.ports {
         listener.filter_chains.extend(chains(*port, *protocol));
@@ -82,7 +82,7 @@ fn chains(port: u16, protocol: Protocol) -> Vec<FilterChain> {
     let (cluster, name) = (names::inbound(port), format!("0.0.0.0_{port}"));
     let chains = match protocol {
         Protocol::Http | Protocol::Http2 => vec![http(&name, &name, &cluster, port)],
-        Protocol::Tcp | Protocol::Udp => vec![filter::named(tcp_chain(&cluster, Lifetime::default()), &name)],
+        Protocol::Tcp | Protocol::Udp => vec![filter::named(tcp_chain(&cluster, TcpOptions::default()), &name)],
         Protocol::Unnamed => told_apart(http(&format!("{name}-http"), &name, &cluster, port), &cluster, &name),
     };
     chains.into_iter().map(|chain| filter::for_port(chain, port)).collect()
@@ -96,7 +96,7 @@ fn catch_all() -> Vec<FilterChain> {
 
 /// Three chains: plain HTTP, other plain text, TLS, which is not opened.
 fn told_apart(http: FilterChain, cluster: &str, name: &str) -> Vec<FilterChain> {
-    let bytes = |suffix: &str| filter::named(tcp_chain(cluster, Lifetime::default()), &format!("{name}{suffix}"));
+    let bytes = |suffix: &str| filter::named(tcp_chain(cluster, TcpOptions::default()), &format!("{name}{suffix}"));
     vec![
         filter::plain_http(http),
         filter::for_transport(bytes("-tcp"), "raw_buffer"),

@@ -3,7 +3,7 @@
 //! HTTP services share a listener per port and are told apart by host. A service that speaks anything else, or does not
 //! say, has one at its own addresses. What fits nowhere stays with the listener that captured it.
 
-use super::{Claim, is_http, lifetime};
+use super::{Claim, is_http, tcp_options};
 use crate::model::audience::Audience;
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::Provenance;
@@ -63,15 +63,15 @@ fn own(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet
         return;
     }
     let port = claim.port;
-    let (lifetime, provenance) = lifetime(world, audience, service);
+    let (options, provenance) = tcp_options(world, audience, service);
     let cluster = names::outbound(port, None, &service.host);
     let chains = if claim.protocol == Protocol::Unnamed {
         let table = Table { port, service: Some(service.key.clone()) };
-        let chains = Chains::Sniffed(table.name(), cluster, lifetime);
+        let chains = Chains::Sniffed(table.name(), cluster, options);
         selection.children.push(Unit::RouteTable(table));
         chains
     } else {
-        Chains::Tcp(cluster, lifetime)
+        Chains::Tcp(cluster, options)
     };
     let detection = world.mesh().detection_timeout;
     let inputs = ListenerInputs { addresses, port, bound: false, chains, detection, provenance };
