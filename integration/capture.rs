@@ -10,6 +10,8 @@ mod how_to;
 mod inbound;
 #[path = "capture/outbound.rs"]
 mod outbound;
+#[path = "capture/passthrough.rs"]
+mod passthrough;
 #[path = "capture/speaker.rs"]
 mod speaker;
 #[path = "capture/stage.rs"]
@@ -45,6 +47,7 @@ mod delta {
         inbound::ports_of_every_sort,
         inbound::the_ports_of_the_capture_refuse,
         inbound::ports_change_apart,
+        passthrough::a_request_goes_where_it_was_sent,
     );
 }
 

@@ -4,6 +4,8 @@
 #[path = "live/endpoints.rs"]
 mod endpoints;
 mod harness;
+#[path = "live/hashing.rs"]
+mod hashing;
 #[path = "live/limits.rs"]
 mod limits;
 #[path = "live/mistakes.rs"]
@@ -67,14 +69,21 @@ releases!(
         restarts::a_crash_and_restart_are_not_noticed,
         readiness::a_proxy_is_ready_when_its_first_listeners_are,
         limits::a_breaker_opens_and_closes,
-        limits::an_endpoint_that_fails_is_ejected_and_returns;
+        limits::an_endpoint_that_fails_is_ejected_and_returns,
+        hashing::hashing_by_header_sticks_on_a_ring,
+        hashing::ring_hashing_follows_endpoints;
     newest:
         routing::an_error_of_the_application_is_seen,
         limits::without_limits_no_breaker_opens,
         limits::without_the_rule_nothing_is_ejected,
         warming::without_endpoints_a_changed_cluster_stays_warming,
         mistakes::a_broken_manifest_changes_nothing_and_is_reported,
-        restarts::a_polite_end_is_clean;
+        restarts::a_polite_end_is_clean,
+        hashing::without_hashing_nothing_sticks,
+        hashing::hashing_by_header_sticks_in_a_table,
+        hashing::hashing_by_query_parameter_sticks,
+        hashing::hashing_by_address_sticks,
+        hashing::hashing_by_cookie_sticks;
 );
 
 /// Runs a test on an open scene; a failure gets the logs that explain it.

@@ -8,7 +8,7 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -46,6 +46,13 @@ impl Client {
     /// A client whose connections belong to where that runtime lives, whoever asks.
     pub fn on(runtime: Handle) -> Self {
         Self { runtime: Some(runtime), ..Self::default() }
+    }
+
+    /// A client whose connections come from `address`.
+    pub fn from(address: IpAddr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(address));
+        Self { pool: Pool::builder(TokioExecutor::new()).build(connector), runtime: None }
     }
 
     /// Sends a GET; `headers` may name a `host` other than the address.
