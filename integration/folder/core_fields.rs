@@ -363,3 +363,22 @@ fn no_field_of_the_core_kinds_is_left_untried() {
         }
     }
 }
+
+/// The parser follows the table, so a promise to users must not hang on the table alone.
+#[test]
+fn what_users_would_expect_to_work_is_reported() {
+    let mut reported = Vec::new();
+    for name in KINDS {
+        let rows = rows(kind(name)).into_iter().filter(|row| row.field.state == State::NoEffect);
+        reported.extend(rows.map(|row| format!("{name} {}", row.path)));
+    }
+    let expected = [
+        "type",
+        "sessionAffinity",
+        "sessionAffinityConfig",
+        "internalTrafficPolicy",
+        "trafficDistribution",
+        "externalName",
+    ];
+    assert_eq!(reported, expected.map(|field| format!("Service spec.{field}")));
+}
