@@ -4,6 +4,8 @@
 mod broken;
 #[path = "folder/catalog.rs"]
 mod catalog;
+#[path = "folder/core_fields.rs"]
+mod core_fields;
 #[path = "folder/fields.rs"]
 mod fields;
 #[path = "folder/hostile.rs"]
@@ -22,10 +24,16 @@ mod watching;
 mod yaml;
 
 use chancery::model::object::Object;
+use chancery::model::provenance::ObjectKind;
 use chancery::model::world::Change;
 use chancery::source::directory::catalog::{Catalog, Update};
 use chancery::source::parse::{self, Parsed};
 use std::path::Path;
+
+/// The kind of that name.
+fn kind(name: &str) -> ObjectKind {
+    ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == name).expect("a kind")
+}
 
 /// Parses one document.
 fn parse(text: &str) -> Parsed {

@@ -8,22 +8,39 @@ use std::fs;
 const PAGE: &str = "docs/reference/fields.md";
 
 const OPENING: &str = "\
-# Fields of the policy kinds
+# Fields
 
 Generated from the tables that check manifests; `make golden` writes it anew.
 
 - **in effect**: done as described.
 - **no effect**: a warning says so, and the rest of the object applies.
 - **refused**: an error says so, and the object is not applied.
+- **nothing to do**: no effect and no warning. The field is for others, such as kube-proxy, or the field that asks for it
+  is reported.
 
-For the last two the text says what it means that the field isn't there; what they contain shares their fate and isn't
-listed. Values named as fine ask for nothing that isn't done. `[]` stands for each element of a list, `{}` for each key
-of a map. A field that isn't listed and isn't inside one that is, is unknown: an error.
+For all but the first the text says why, or what it means that the field isn't there; what they contain shares their fate
+and isn't listed. Values named as fine ask for nothing that isn't done. `[]` stands for each element of a list, `{}` for
+each key of a map. A field that isn't listed and isn't inside one that is, is unknown: an error in a policy and in the
+settings of the mesh.
 ";
+
+/// What a page says of a kind before its table.
+fn remark(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Namespace | ObjectKind::Node | ObjectKind::Pod => {
+            "\nThese fields are read; everything else has no effect.\n"
+        }
+        ObjectKind::Service | ObjectKind::EndpointSlice => {
+            "\nEvery field of Kubernetes 1.36; of the metadata those that are read, everything else there has no effect.\n"
+        }
+        _ => "",
+    }
+}
 
 fn word(state: State) -> &'static str {
     match state {
         State::Done => "in effect",
+        State::Silent => "nothing to do",
         State::NoEffect => "**no effect**",
         State::Refused => "**refused**",
     }
@@ -47,13 +64,14 @@ fn line(row: &Row) -> String {
 fn table(kind: ObjectKind, rows: &[Row]) -> String {
     let lines: String = rows.iter().filter(|row| is_news(row, rows)).map(line).collect();
     format!(
-        "\n## {}\n\n| field | state | what it does, or what its absence means |\n|---|---|---|\n{lines}",
-        kind.as_str()
+        "\n## {}\n{}\n| field | state | what it does, or what its absence means |\n|---|---|---|\n{lines}",
+        kind.as_str(),
+        remark(kind)
     )
 }
 
 fn written() -> String {
-    let tables = ObjectKind::ALL.into_iter().map(|kind| (kind, rows(kind))).filter(|(_, rows)| !rows.is_empty());
+    let tables = ObjectKind::ALL.into_iter().map(|kind| (kind, rows(kind)));
     OPENING.to_owned() + &tables.map(|(kind, rows)| table(kind, &rows)).collect::<String>()
 }
 

@@ -1,7 +1,11 @@
-//! Core kinds through the types of `k8s_openapi`: a wrong type names its field, unknown fields are found.
+//! Core kinds through the types of `k8s_openapi`: a wrong type names its field, unknown fields are found,
+//! and those without effect are reported as their table says.
 
+use super::fields::{Field, Shape, State, fields};
 use super::notes::Notes;
+use super::policy::{asks, without_effect};
 use crate::model::problem::Severity;
+use crate::model::provenance::ObjectKind;
 use crate::source::yaml::marks;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -21,6 +25,27 @@ pub fn typed<T: DeserializeOwned>(value: &Value, path: &str, unknown: Severity, 
             notes.error(field, error.inner().to_string());
         })
         .ok()
+}
+
+/// Says which fields of `value`, which was read already, have no effect although they would change where requests go.
+pub fn report(value: &Value, kind: ObjectKind, notes: &mut Notes) {
+    walk(fields(kind), value, "", notes);
+}
+
+fn walk(fields: &'static [Field], value: &Value, path: &str, notes: &mut Notes) {
+    for field in fields {
+        let Some(value) = value.get(field.name).filter(|value| asks(field, value)) else { continue };
+        let path = marks::key(path, field.name);
+        match (field.state, &field.shape) {
+            (State::NoEffect, _) => notes.warning(path, without_effect(field)),
+            (State::Done, Shape::Object(inner)) => walk(inner, value, &path, notes),
+            (State::Done, Shape::List(Shape::Object(inner))) => {
+                let items = value.as_array().into_iter().flatten().enumerate();
+                items.for_each(|(at, item)| walk(inner, item, &marks::index(&path, at), notes));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn push_segment(path: &mut String, segment: &serde_path_to_error::Segment) {

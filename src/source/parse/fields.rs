@@ -1,21 +1,29 @@
-//! Every field Istio documents for the policy kinds and the mesh, as data: what it is, and what becomes of it here.
+//! Every field of the kinds that are read, as data: what it is, and what becomes of it here.
 //!
-//! The check of manifests, a test and the reference page all read these tables. A field that isn't in them is unknown, which
-//! is an error: nothing a policy says is ignored silently.
+//! The check of manifests, tests and the reference page all read these tables. Those of the policy kinds and the mesh hold what
+//! Istio documents, and a field that isn't in them is an error: nothing a policy says is ignored silently. Those of Service
+//! and EndpointSlice hold what Kubernetes has, those of the other core kinds what is read.
 
 mod destination_rule;
+mod endpoint_slice;
 mod mesh;
+mod places;
+mod service;
 mod sidecar;
 mod traffic_policy;
 mod virtual_service;
 
 use crate::model::provenance::ObjectKind;
+use crate::source::yaml::marks;
 
 /// What becomes of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
     /// It is in effect.
     Done,
+    /// It has no effect and nothing is said: others act on it (the cluster, kube-proxy, a cloud), or the field that asks for
+    /// it is reported.
+    Silent,
     /// A warning says that it has no effect; the rest of the object applies.
     NoEffect,
     /// An error says so and the object is not applied: without the field, traffic would go elsewhere or rules would widen.
@@ -47,7 +55,7 @@ pub enum Shape {
     Any,
 }
 
-/// One field of a policy kind.
+/// One field of a kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// The name in a manifest.
@@ -67,6 +75,10 @@ impl Field {
         Self { name, shape, state: State::Done, fine: &[], text }
     }
 
+    const fn silent(name: &'static str, shape: Shape, text: &'static str) -> Self {
+        Self { name, shape, state: State::Silent, fine: &[], text }
+    }
+
     const fn without(name: &'static str, shape: Shape, text: &'static str) -> Self {
         Self { name, shape, state: State::NoEffect, fine: &[], text }
     }
@@ -83,18 +95,18 @@ impl Field {
 const TEXTS: Shape = Shape::List(&Shape::Text);
 const TEXT_MAP: Shape = Shape::Map(&Shape::Text);
 
-/// The fields of `spec` of a policy kind, and those of MeshConfig; none for core kinds, whose fields are those of Kubernetes.
+/// The fields of `spec` of a policy kind, those of MeshConfig, and those of a whole object of a core kind.
 pub fn fields(kind: ObjectKind) -> &'static [Field] {
     match kind {
+        ObjectKind::Namespace => places::NAMESPACE,
+        ObjectKind::Node => places::NODE,
+        ObjectKind::Pod => places::POD,
+        ObjectKind::Service => service::FIELDS,
+        ObjectKind::EndpointSlice => endpoint_slice::FIELDS,
         ObjectKind::DestinationRule => destination_rule::FIELDS,
         ObjectKind::VirtualService => virtual_service::FIELDS,
         ObjectKind::Sidecar => sidecar::FIELDS,
         ObjectKind::MeshConfig => mesh::FIELDS,
-        ObjectKind::Namespace
-        | ObjectKind::Service
-        | ObjectKind::EndpointSlice
-        | ObjectKind::Pod
-        | ObjectKind::Node => &[],
     }
 }
 
@@ -109,22 +121,25 @@ pub struct Row {
     pub field: &'static Field,
 }
 
-/// All fields of a kind that has a table, each container before what it holds.
+/// All fields of a kind, each container before what it holds.
 pub fn rows(kind: ObjectKind) -> Vec<Row> {
     let mut rows = Vec::new();
     collect(root(kind), fields(kind), State::Done, &mut rows);
     rows
 }
 
-/// Where the fields of a kind stand: MeshConfig has no `spec`.
+/// Where the fields of a kind stand: those of policies in `spec`, others in the object itself.
 fn root(kind: ObjectKind) -> &'static str {
-    if kind == ObjectKind::MeshConfig { "" } else { "spec" }
+    match kind {
+        ObjectKind::DestinationRule | ObjectKind::VirtualService | ObjectKind::Sidecar => "spec",
+        _ => "",
+    }
 }
 
 fn collect(path: &str, fields: &'static [Field], around: State, rows: &mut Vec<Row>) {
     for field in fields {
         let state = worse(around, field.state);
-        let mut path = if path.is_empty() { field.name.to_owned() } else { format!("{path}.{}", field.name) };
+        let mut path = marks::key(path, field.name);
         rows.push(Row { path: path.clone(), state, field });
         let mut shape = &field.shape;
         loop {
@@ -149,6 +164,7 @@ pub(super) fn worse(around: State, own: State) -> State {
     match (around, own) {
         (State::Refused, _) | (_, State::Refused) => State::Refused,
         (State::NoEffect, _) | (_, State::NoEffect) => State::NoEffect,
+        (State::Silent, _) | (_, State::Silent) => State::Silent,
         (State::Done, State::Done) => State::Done,
     }
 }

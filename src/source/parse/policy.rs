@@ -74,8 +74,7 @@ impl Walk<'_> {
     }
 
     fn field(&mut self, field: &'static Field, value: &Value, around: State) {
-        let asks = !is_empty(value) && !is_fine(field, value);
-        let state = if asks { worse(around, field.state) } else { around };
+        let state = if asks(field, value) { worse(around, field.state) } else { around };
         if state != around {
             let text = field.text;
             match state {
@@ -83,7 +82,8 @@ impl Walk<'_> {
                     self.notes
                         .error(self.path.clone(), format!("not supported yet, so the object is not applied: {text}"));
                 }
-                _ => self.notes.warning(self.path.clone(), format!("not supported yet, so it has no effect: {text}")),
+                State::NoEffect => self.notes.warning(self.path.clone(), without_effect(field)),
+                State::Silent | State::Done => {}
             }
         }
         self.value(&field.shape, value, state);
@@ -118,6 +118,16 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// What the warning about a field without effect says.
+pub(super) fn without_effect(field: &Field) -> String {
+    format!("not supported yet, so it has no effect: {}", field.text)
+}
+
+/// Whether a value asks for something that the field's state must answer.
+pub(super) fn asks(field: &Field, value: &Value) -> bool {
+    !value.is_null() && !is_empty(value) && !is_fine(field, value)
 }
 
 fn is_fine(field: &Field, value: &Value) -> bool {

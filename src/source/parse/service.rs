@@ -1,13 +1,13 @@
 //! Services: addresses, ports, and what the ports speak (Istio's protocol selection).
 
-use super::core::typed;
+use super::core::{report, typed};
 use super::notes::Notes;
 use super::syntax;
 use crate::model::exports::Exports;
 use crate::model::labels::Labels;
 use crate::model::name::ServiceKey;
 use crate::model::problem::Severity;
-use crate::model::provenance::ObjectKey;
+use crate::model::provenance::{ObjectKey, ObjectKind};
 use crate::model::service::{Protocol, Service, ServicePort, TargetPort};
 use crate::source::yaml::marks;
 use k8s_openapi::api::core::v1 as k8s;
@@ -20,11 +20,10 @@ use std::net::IpAddr;
 pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Service> {
     let service: k8s::Service = typed(value, "", Severity::Warning, notes)?;
     let spec = service.spec.unwrap_or_default();
+    report(value, ObjectKind::Service, notes);
     if spec.type_.as_deref() == Some("ExternalName") {
-        notes.warning("spec.type", "not supported yet: a Service of type ExternalName has no effect");
         return None;
     }
-    without_effect(&spec, notes);
     let selector: Option<Labels> =
         notes.check("spec.selector", syntax::labels(&spec.selector.clone().unwrap_or_default()));
     let addresses = addresses(&spec, notes);
@@ -48,21 +47,6 @@ fn exports(annotations: BTreeMap<String, String>, notes: &mut Notes) -> Option<E
     let written = annotations.get(EXPORT_TO)?;
     let entries: Vec<_> = written.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
     notes.check(&marks::key("metadata.annotations", EXPORT_TO), super::exports::parse(&entries)).flatten()
-}
-
-/// Says what of a Service has no effect although it would change where requests go.
-fn without_effect(spec: &k8s::ServiceSpec, notes: &mut Notes) {
-    let none = |field: &str, asks: bool, text: &str, notes: &mut Notes| {
-        if asks {
-            notes.warning(format!("spec.{field}"), format!("not supported yet, so it has no effect: {text}"));
-        }
-    };
-    let sticky = spec.session_affinity.as_deref().is_some_and(|affinity| affinity != "None");
-    none("sessionAffinity", sticky, "a DestinationRule's consistentHash keeps a client at an endpoint", notes);
-    let local = spec.internal_traffic_policy.as_deref() == Some("Local");
-    none("internalTrafficPolicy", local, "endpoints of all nodes are used", notes);
-    let near = spec.traffic_distribution.is_some();
-    none("trafficDistribution", near, "endpoints of all zones and nodes are treated alike", notes);
 }
 
 fn addresses(spec: &k8s::ServiceSpec, notes: &mut Notes) -> Vec<IpAddr> {

@@ -1,0 +1,57 @@
+//! The fields of EndpointSlice, of the Kubernetes whose types the parser reads.
+
+use super::Shape::{Choice, Flag, List, Object, Text, Whole};
+use super::{Field, TEXT_MAP, TEXTS};
+
+/// The object's fields; of its metadata those that are read.
+pub const FIELDS: &[Field] = &[
+    Field::done("metadata", Object(METADATA), "the namespace is that of the Service"),
+    Field::done("addressType", Choice(&["IPv4", "IPv6"]), "what the addresses are; FQDN is an error"),
+    Field::done("ports", List(&Object(PORT)), "the ports of every endpoint of the slice"),
+    Field::done("endpoints", List(&Object(ENDPOINT)), "the endpoints"),
+];
+
+const METADATA: &[Field] = &[Field::done("labels", Object(LABELS), "which Service it is")];
+
+const LABELS: &[Field] = &[Field::done("kubernetes.io/service-name", Text, "the Service whose endpoints these are")];
+
+const PORT: &[Field] = &[
+    Field::done("name", Text, "which port of the Service this is"),
+    Field::done("port", Whole, "the number on the endpoints; a port without one has no endpoints"),
+    Field::silent("protocol", Text, "the Service's port says it"),
+    Field::silent("appProtocol", Text, "the Service's port says it"),
+];
+
+const ENDPOINT: &[Field] = &[
+    Field::done("addresses", TEXTS, "where the endpoint is: the first address, as Kubernetes gives others no meaning"),
+    Field::done("conditions", Object(CONDITIONS), "whether the endpoint gets requests"),
+    Field::done("targetRef", Object(TARGET), "which Pod the endpoint is"),
+    Field::done("nodeName", Text, "the Node whose region, zone and subzone are the endpoint's"),
+    Field::done("zone", Text, "the endpoint's zone, which wins against that of the Node"),
+    Field::silent("hints", Object(HINTS), "the Service's trafficDistribution, which asks for them, is reported"),
+    Field::silent("hostname", Text, "it is for DNS"),
+    Field::silent("deprecatedTopology", TEXT_MAP, "zone and nodeName say it"),
+];
+
+const CONDITIONS: &[Field] = &[
+    Field::done("ready", Flag, "whether it takes requests; true if none"),
+    Field::done("terminating", Flag, "whether it is going away: it is left out unless it is ready"),
+    Field::silent("serving", Flag, "ready and terminating say enough"),
+];
+
+const TARGET: &[Field] = &[
+    Field::done("kind", Text, "only Pod means something"),
+    Field::done("name", Text, "the Pod's name: its labels decide which subsets the endpoint is in"),
+    Field::silent("namespace", Text, "it is the slice's own"),
+    Field::silent("apiVersion", Text, "kind and name say enough"),
+    Field::silent("fieldPath", Text, "kind and name say enough"),
+    Field::silent("resourceVersion", Text, "kind and name say enough"),
+    Field::silent("uid", Text, "kind and name say enough"),
+];
+
+const HINTS: &[Field] = &[
+    Field::silent("forZones", List(&Object(FOR)), "endpoints of all zones are treated alike"),
+    Field::silent("forNodes", List(&Object(FOR)), "endpoints of all nodes are treated alike"),
+];
+
+const FOR: &[Field] = &[Field::silent("name", Text, "for whom the endpoint is meant")];
