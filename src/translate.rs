@@ -53,7 +53,7 @@ fn outbound(world: &Tracked, audience: &Audience, unit: &Unit) -> Selection {
         Unit::Port(port) => listener::select(world, audience, *port),
         Unit::RouteTable(table) => route_table::select(world, audience, table),
         Unit::VirtualHost(host) => route::select(world, audience, host),
-        Unit::CatchAll(_) => Selection::of_inputs([Inputs::CatchAll(fixed::unknown(audience))]),
+        Unit::CatchAll(_) => Selection::of_inputs([Inputs::CatchAll(audience.unknown)]),
         Unit::Clusters(service) => cluster::select(world, audience, service),
         Unit::Endpoints(service) => endpoint::select(world, audience, service),
     }

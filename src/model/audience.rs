@@ -6,9 +6,8 @@
 use super::labels::{Labels, selects};
 use super::mesh::OutboundMode;
 use super::name::{Name, Namespace, ServiceKey};
-use super::object::Stored;
+use super::object::{Stored, by_age};
 use super::pod::Pod;
-use super::provenance::{ObjectKey, ObjectKind};
 use super::scope::Scope;
 use super::service::Protocol;
 use super::sidecar::Sidecar;
@@ -200,7 +199,7 @@ impl Placement {
     /// The Pod's ports that Services lead to; for each, the oldest Service says what it speaks.
     fn served(world: &Tracked, namespace: &Namespace, pod: &Pod) -> Vec<Served> {
         let mut services = world.services_selecting(namespace, &pod.labels);
-        services.sort_by(|a, b| a.meta().age().cmp(&b.meta().age()));
+        services.sort_by(by_age);
         let mut served: BTreeMap<u16, Served> = BTreeMap::new();
         for service in &services {
             for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
@@ -212,13 +211,12 @@ impl Placement {
         served.into_values().collect()
     }
 
-    /// Where the workload listens itself, or its application does, no outbound listener may be.
     /// What stands behind every namespace without a Sidecar of its own: the oldest of the root namespace without a selector.
     /// A Sidecar that says nothing of a matter leaves it to the mesh (Istio's rule).
     fn default_sidecar(world: &Tracked) -> Option<Stored<Sidecar>> {
         let mut defaults = world.sidecars_in(&world.mesh().root_namespace);
         defaults.retain(|sidecar| sidecar.selector.is_empty());
-        defaults.into_iter().min_by(|a, b| a.meta().age().cmp(&b.meta().age()))
+        defaults.into_iter().min_by(by_age)
     }
 
     /// Where the workload listens itself, or its application does, no outbound listener may be.
@@ -235,7 +233,7 @@ impl Placement {
 
     /// The Sidecar that applies: the oldest whose selector names the workload, else the oldest without a selector.
     fn sidecar(mut sidecars: Vec<Stored<Sidecar>>, labels: &Labels) -> Option<Stored<Sidecar>> {
-        sidecars.sort_by(|a, b| a.meta().age().cmp(&b.meta().age()));
+        sidecars.sort_by(by_age);
         let selecting = sidecars.iter().find(|s| !s.selector.is_empty() && selects(&s.selector, labels));
         let chosen = selecting.or_else(|| sidecars.iter().find(|s| s.selector.is_empty()));
         chosen.cloned()
@@ -255,10 +253,5 @@ impl ProxyFacts {
     /// A proxy that states no more than this.
     pub fn new(namespace: Namespace, pod: Name, interception: Interception) -> Self {
         Self { namespace, pod, interception, server_first: Vec::new() }
-    }
-
-    /// The key of the proxy's Pod.
-    pub fn pod_key(&self) -> ObjectKey {
-        ObjectKey { kind: ObjectKind::Pod, namespace: self.namespace.clone(), name: self.pod.clone() }
     }
 }

@@ -10,6 +10,7 @@ use super::provenance::{ObjectKey, ObjectRef};
 use super::route::VirtualService;
 use super::service::Service;
 use super::sidecar::Sidecar;
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -68,6 +69,11 @@ impl<T> Stored<T> {
     pub fn reference(&self) -> ObjectRef {
         self.0.meta.reference.clone()
     }
+}
+
+/// Orders objects oldest first; see [`Meta::age`].
+pub fn by_age<T>(a: &Stored<T>, b: &Stored<T>) -> Ordering {
+    a.meta().age().cmp(&b.meta().age())
 }
 
 impl<T> Clone for Stored<T> {

@@ -115,11 +115,6 @@ impl<'w> Tracked<'w> {
         }
     }
 
-    /// The keys of all objects of a kind, sorted.
-    pub fn names_of(&self, kind: ObjectKind) -> Vec<ObjectKey> {
-        self.names(Key::Names(kind)).cloned().collect()
-    }
-
     /// The Services that have a port of that number, sorted.
     pub fn services_on_port(&self, port: u16) -> Vec<ServiceKey> {
         let keys = self.names(Key::NamesOnPort(port));

@@ -5,7 +5,7 @@ use super::{destination, route, visible};
 use crate::model::audience::Audience;
 use crate::model::destination::DestinationRule;
 use crate::model::name::{Host, ServiceKey};
-use crate::model::object::{Meta, Object, Stored};
+use crate::model::object::{Meta, Object, Stored, by_age};
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::model::route::{Destination, VirtualService};
@@ -72,7 +72,7 @@ fn host_problem(world: &Tracked, object: &Stored<VirtualService>, index: usize, 
     }
     let routes = world.routes_naming(host).into_iter();
     let older = routes.filter(|other| other.exports == object.exports && is_older(other.meta(), object.meta()));
-    if let Some(older) = older.min_by(|a, b| a.meta().age().cmp(&b.meta().age())) {
+    if let Some(older) = older.min_by(by_age) {
         let text = format!("{} is older and routes the host {host} in this namespace", older.key());
         return Some(problem(object.key(), field, Severity::Error, text));
     }
@@ -173,7 +173,7 @@ fn destination_rule(world: &Tracked, object: &Stored<DestinationRule>) -> Vec<Pr
     let rules = world.rules_naming(host).into_iter();
     let mut older: Vec<_> =
         rules.filter(|other| other.exports == object.exports && is_older(other.meta(), object.meta())).collect();
-    older.sort_by(|a, b| a.meta().age().cmp(&b.meta().age()));
+    older.sort_by(by_age);
     let mut problems = shadowed(object, &older);
     // Those of the root namespace stand behind all others.
     if object.key().namespace != world.mesh().root_namespace {

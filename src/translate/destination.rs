@@ -3,7 +3,7 @@
 use crate::model::audience::Audience;
 use crate::model::destination::{DestinationRule, Subset, TrafficPolicy};
 use crate::model::name::{Namespace, ServiceKey};
-use crate::model::object::Stored;
+use crate::model::object::{Stored, by_age};
 use crate::model::tracked::Tracked;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ fn most_specific(all: &[Stored<DestinationRule>], namespace: &Namespace) -> Vec<
     let mut rules: Vec<_> = all.iter().filter(|rule| rule.key().namespace == *namespace).cloned().collect();
     let best = rules.iter().map(|rule| rule.host.specificity()).max();
     rules.retain(|rule| Some(rule.host.specificity()) == best);
-    rules.sort_by(|a, b| a.meta().age().cmp(&b.meta().age()));
+    rules.sort_by(by_age);
     rules
 }
 

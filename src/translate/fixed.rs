@@ -6,7 +6,7 @@ use super::filter::{self, tcp_chain};
 use super::listener;
 use super::names;
 use super::proto::bool_value;
-use super::unit::{Inputs, OutboundInputs, Selection, TcpOptions, Unknown};
+use super::unit::{Inputs, OutboundInputs, Selection, TcpOptions};
 use crate::model::audience::{Audience, Interception};
 use crate::model::destination::ConnectionPool;
 use crate::model::mesh::{Mesh, OutboundMode};
@@ -36,26 +36,18 @@ pub fn select(world: &Tracked, audience: &Audience) -> Selection {
         inputs.push(Inputs::VirtualOutbound(OutboundInputs {
             binds: audience.families.wildcards(),
             port: world.mesh().outbound_port,
-            unknown: unknown(audience),
+            unknown: audience.unknown,
             provenance: world.settings().map(|settings| settings.reference()).into_iter().collect(),
         }));
     }
     Selection::of_inputs(inputs)
 }
 
-/// What happens to what no service is known for.
-pub fn unknown(audience: &Audience) -> Unknown {
-    match audience.unknown {
-        OutboundMode::AllowAny => Unknown::Allowed,
-        OutboundMode::RegistryOnly => Unknown::Refused,
-    }
-}
-
 /// The cluster for connections that no service is known for.
-pub fn unknown_cluster(unknown: Unknown) -> &'static str {
+pub fn unknown_cluster(unknown: OutboundMode) -> &'static str {
     match unknown {
-        Unknown::Allowed => names::PASSTHROUGH,
-        Unknown::Refused => names::BLACK_HOLE,
+        OutboundMode::AllowAny => names::PASSTHROUGH,
+        OutboundMode::RegistryOnly => names::BLACK_HOLE,
     }
 }
 

@@ -11,7 +11,7 @@ use super::unit::{Chains, Inputs, ListenerInputs, Selection, Table, TcpOptions, 
 use super::{destination, fixed, names, visible};
 use crate::model::audience::{Audience, Interception};
 use crate::model::destination::{HashKey, LoadBalancer};
-use crate::model::object::Stored;
+use crate::model::object::{Stored, by_age};
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::Provenance;
 use crate::model::service::{Protocol, Service};
@@ -50,7 +50,7 @@ pub fn claims(world: &Tracked, audience: &Audience, port: u16) -> Vec<Claim> {
             Some(Claim { service, port, protocol })
         })
         .collect();
-    claims.sort_by(|a, b| a.service.meta().age().cmp(&b.service.meta().age()));
+    claims.sort_by(|a, b| by_age(&a.service, &b.service));
     claims
 }
 

@@ -1,12 +1,13 @@
 //! Virtual hosts: where requests to one service on one port go.
 
 use super::proto::{bool_value, duration, u32_value};
-use super::unit::{HostInputs, HostUnit, Inputs, Selection, Targets, Unknown};
+use super::unit::{HostInputs, HostUnit, Inputs, Selection, Targets};
 use super::{balance, destination, names, route_match, visible};
 use crate::model::audience::Audience;
 use crate::model::destination::{DestinationRule, HashKey, LoadBalancer};
+use crate::model::mesh::OutboundMode;
 use crate::model::name::{Host, Namespace, ServiceKey};
-use crate::model::object::Stored;
+use crate::model::object::{Stored, by_age};
 use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::route::{Destination, HttpRoute, VirtualService};
 use crate::model::service::{Protocol, Service};
@@ -30,10 +31,12 @@ pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selectio
     let routes = in_effect(world, audience, &unit.service);
     let mut resolver = Resolver { world, audience, port: unit.table.port, sources: vec![service.reference()] };
     resolver.sources.extend(routes.iter().map(|routes| routes.reference()));
-    let default_cluster = names::outbound(unit.table.port, None, &service.host);
     let targets = match &routes {
         Some(routes) => routes.http.iter().map(|http| resolver.targets(http)).collect(),
-        None => vec![Targets { clusters: vec![default_cluster.clone()], hashes: resolver.default_hash(&service) }],
+        None => {
+            let clusters = vec![names::outbound(unit.table.port, None, &service.host)];
+            vec![Targets { clusters, hashes: resolver.default_hash(&service) }]
+        }
     };
     Selection::of_inputs([Inputs::VirtualHost(HostInputs {
         host: service.host.clone(),
@@ -63,9 +66,7 @@ fn in_effect(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Opti
         |routes: &VirtualService| routes.hosts.iter().filter(|named| named.covers(&host)).map(Host::specificity).max();
     let best = |namespace: &Namespace| {
         let mine = all.iter().filter(|routes| routes.key().namespace == *namespace);
-        let order = |a: &Stored<_>, b: &Stored<_>| {
-            specificity(b).cmp(&specificity(a)).then_with(|| a.meta().age().cmp(&b.meta().age()))
-        };
+        let order = |a: &Stored<_>, b: &Stored<_>| specificity(b).cmp(&specificity(a)).then_with(|| by_age(a, b));
         mine.min_by(|a, b| order(a, b)).cloned()
     };
     best(&audience.namespace).or_else(|| best(&service.namespace))
@@ -168,15 +169,15 @@ fn refs(inputs: &HostInputs) -> Vec<Ref> {
 }
 
 /// The virtual host for hosts nobody has: to the original destination, or 502.
-pub fn catch_all(unknown: Unknown) -> Fragment {
+pub fn catch_all(unknown: OutboundMode) -> Fragment {
     let (name, answer, refs) = match unknown {
-        Unknown::Allowed => {
+        OutboundMode::AllowAny => {
             let refs = vec![Ref { kind: Kind::Cluster, name: names::PASSTHROUGH.into() }];
             let mut action = action(None, &[(names::PASSTHROUGH.into(), 1)]);
             action.retry_policy = None;
             ("allow_any", envoy::route::Action::Route(action), refs)
         }
-        Unknown::Refused => {
+        OutboundMode::RegistryOnly => {
             let response = envoy::DirectResponseAction { status: 502, ..Default::default() };
             ("block_all", envoy::route::Action::DirectResponse(response), Vec::new())
         }

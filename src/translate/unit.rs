@@ -1,6 +1,7 @@
 //! The units of translation: what is selected, built and recomputed as one, and what passes between the two steps.
 
 use crate::model::destination::{DestinationRule, HashKey};
+use crate::model::mesh::OutboundMode;
 use crate::model::name::{Host, ServiceKey};
 use crate::model::node::Locality;
 use crate::model::object::Stored;
@@ -108,7 +109,7 @@ pub enum Inputs {
     /// A virtual host.
     VirtualHost(HostInputs),
     /// The virtual host for unknown hosts.
-    CatchAll(Unknown),
+    CatchAll(OutboundMode),
     /// The cluster that leads to the original destination.
     Passthrough(&'static str),
     /// The listener that takes every captured outgoing connection.
@@ -171,15 +172,6 @@ pub struct ResolvedEndpoint {
     pub healthy: bool,
 }
 
-/// What happens to what no service is known for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Unknown {
-    /// It goes where it wanted to go: the original destination.
-    Allowed,
-    /// It is refused: HTTP with 502.
-    Refused,
-}
-
 /// The listener that takes every captured outgoing connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct OutboundInputs {
@@ -188,7 +180,7 @@ pub struct OutboundInputs {
     /// The port it binds to.
     pub port: u16,
     /// What happens to connections that no other listener takes.
-    pub unknown: Unknown,
+    pub unknown: OutboundMode,
     /// The settings of the mesh, where somebody wrote them.
     pub provenance: Provenance,
 }
@@ -216,7 +208,7 @@ pub enum Chains {
     /// Only HTTP is expected: routed by the route configuration of that name.
     Http(Arc<str>),
     /// HTTP is routed by the route configuration of that name; whatever else comes is unknown.
-    HttpOr(Arc<str>, Unknown),
+    HttpOr(Arc<str>, OutboundMode),
     /// Bytes are passed on to a cluster.
     Tcp(Arc<str>, TcpOptions),
     /// HTTP is routed by the route configuration, everything else is passed on to the cluster.

@@ -47,7 +47,7 @@ fn shared(world: &Tracked, audience: &Audience, claims: &[Claim], port: u16, sel
         addresses: audience.families.wildcards(),
         port,
         bound: false,
-        chains: Chains::HttpOr(table.name(), fixed::unknown(audience)),
+        chains: Chains::HttpOr(table.name(), audience.unknown),
         detection: world.mesh().detection_timeout,
         provenance: Provenance::from_iter([first.service.reference()]),
     }));
