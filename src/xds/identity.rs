@@ -8,6 +8,20 @@ use envoy_types::pb::google::protobuf::value::Kind as Value;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+/// What a connection has proven about the workload behind it. What a node states is a claim and can't say more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Credential {
+    /// Nothing.
+    None,
+    /// That it is a workload of this namespace that runs as this service account.
+    Workload {
+        /// The namespace.
+        namespace: Namespace,
+        /// The service account.
+        service_account: Name,
+    },
+}
+
 /// The only node type that is served.
 const SIDECAR: &str = "sidecar";
 /// Node metadata: how traffic reaches the proxy (Istio's key).
@@ -16,12 +30,32 @@ const INTERCEPTION_MODE: &str = "INTERCEPTION_MODE";
 const OUTBOUND_BIND: &str = "OUTBOUND_BIND";
 /// Node metadata: ports where the workload speaks first, such as `9000,9001`.
 const SERVER_FIRST_PORTS: &str = "SERVER_FIRST_PORTS";
+/// Node metadata: the service account the workload runs as (Istio's key).
+const SERVICE_ACCOUNT: &str = "SERVICE_ACCOUNT";
 /// How many such ports a proxy may state.
 const MAX_SERVER_FIRST: usize = 64;
 /// The longest name of a Pod, in bytes (DNS-1123 subdomain).
 const MAX_SUBDOMAIN: usize = 253;
 /// The longest name of a namespace, in bytes (DNS-1123 label).
 const MAX_LABEL: usize = 63;
+
+/// As [`facts`], for a connection that has proven something: a node must not claim to be somebody else.
+pub fn admit(node: &Node, credential: &Credential) -> Result<ProxyFacts, Refusal> {
+    let facts = facts(node)?;
+    let Credential::Workload { namespace, service_account } = credential else { return Ok(facts) };
+    if facts.namespace != *namespace {
+        return Err(Refusal::Denied(format!(
+            "the node claims namespace {}, its credential is for {namespace}",
+            facts.namespace
+        )));
+    }
+    match metadata(node, SERVICE_ACCOUNT) {
+        Some(claimed) if claimed != service_account.as_str() => Err(Refusal::Denied(format!(
+            "the node claims another service account than {service_account}, which its credential is for"
+        ))),
+        _ => Ok(facts),
+    }
+}
 
 /// Reads what a node states about its proxy.
 ///

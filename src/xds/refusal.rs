@@ -17,6 +17,9 @@ pub enum Refusal {
     /// The node is not one this server configures.
     #[error("{0}")]
     Identity(String),
+    /// The node claims to be somebody else than the connection has proven.
+    #[error("{0}")]
+    Denied(String),
     /// More names than a stream may subscribe to.
     #[error("{count} {kind} names were asked for; the limit is {limit} names per type")]
     TooManyNames {
@@ -74,6 +77,7 @@ impl Refusal {
     pub fn code(&self) -> Code {
         match self {
             Refusal::NoNode | Refusal::NoType | Refusal::Identity(_) => Code::InvalidArgument,
+            Refusal::Denied(_) => Code::PermissionDenied,
             Refusal::TooManyNames { .. } | Refusal::NameTooLong { .. } | Refusal::TooLarge(_) => {
                 Code::ResourceExhausted
             }
@@ -89,6 +93,7 @@ impl Refusal {
             Refusal::NoNode => "no_node",
             Refusal::NoType => "no_type",
             Refusal::Identity(_) => "identity",
+            Refusal::Denied(_) => "denied",
             Refusal::TooManyNames { .. } => "too_many_names",
             Refusal::NameTooLong { .. } => "name_too_long",
             Refusal::TooLarge(_) => "too_large",
