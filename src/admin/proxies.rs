@@ -18,6 +18,7 @@ pub fn describe(proxy: &Proxy) -> Value {
         "userAgent": proxy.user_agent,
         "peer": proxy.peer.map(|peer| peer.to_string()),
         "connectedAt": time(proxy.connected_at),
+        "leftWarming": proxy.is_stranded(),
         "types": types,
     })
 }

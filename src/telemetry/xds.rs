@@ -2,7 +2,7 @@
 //!
 //! Labels take values from closed sets only: never a name or a text a client sent.
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::time::Duration;
 
 /// Seconds; from a lone change on loopback to a client that is in trouble.
@@ -19,6 +19,7 @@ pub struct XdsMetrics {
     refusals: IntCounterVec,
     stream_ends: IntCounterVec,
     stream_wakes: IntCounterVec,
+    left_warming: IntCounter,
     change_to_ack: Histogram,
 }
 
@@ -38,6 +39,11 @@ impl XdsMetrics {
             refusals: counters("chancery_xds_refusals_total", "Streams refused.", &["reason"]),
             stream_ends: counters("chancery_xds_stream_ends_total", "Streams ended.", &["reason"]),
             stream_wakes: counters("chancery_xds_stream_wakes_total", "Turns of streams' loops.", &["event"]),
+            left_warming: IntCounter::new(
+                "chancery_xds_left_warming_total",
+                "Streams that asked for endpoints or secrets and, for long, not for clusters.",
+            )
+            .expect("a valid name"),
             change_to_ack: Histogram::with_opts(buckets).expect("a valid name"),
         };
         metrics.enter(registry);
@@ -51,6 +57,7 @@ impl XdsMetrics {
             registry.register(Box::new(counter.clone())).expect("each name is registered once");
         }
         registry.register(Box::new(self.streams.clone())).expect("each name is registered once");
+        registry.register(Box::new(self.left_warming.clone())).expect("each name is registered once");
         registry.register(Box::new(self.change_to_ack.clone())).expect("each name is registered once");
     }
 
@@ -84,6 +91,11 @@ impl XdsMetrics {
     /// A stream's loop has something to do: request, snapshot, timer, writable, gone or shutdown.
     pub fn stream_woke(&self, event: &str) {
         self.stream_wakes.with_label_values(&[event]).inc();
+    }
+
+    /// A client turned out to have been left warming by an earlier stream.
+    pub fn found_left_warming(&self) {
+        self.left_warming.inc();
     }
 
     /// A client has acknowledged a change seen `age` ago.

@@ -59,6 +59,11 @@ impl Proxy {
         self.session.lock().status()
     }
 
+    /// Whether it was left warming by an earlier stream and does not ask for clusters.
+    pub fn is_stranded(&self) -> bool {
+        self.session.lock().is_stranded()
+    }
+
     /// What happened on its stream that is worth counting.
     pub fn counters(&self) -> Counters {
         self.session.lock().counters()

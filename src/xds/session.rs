@@ -7,18 +7,21 @@
 mod backlog;
 pub mod rejection;
 pub mod status;
+mod stranded;
 pub mod track;
 
 use super::gate;
 use super::refusal::Refusal;
 use super::request::{Names, Request, Wire};
 use super::response::Response;
+use super::subscription::WILDCARD;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::Resource;
 use crate::snapshot::set::Snapshot;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use stranded::{AWAITED, Stranded};
 use track::{Phase, Track};
 
 /// How long an unanswered response holds back the next of its type: Envoy withholds every ACK of clusters while any
@@ -83,6 +86,10 @@ pub struct Counters {
     pub unknown_types: u64,
     /// Secrets asked for that do not exist.
     pub missing_secrets: u64,
+    /// Whether the client, left warming by an earlier stream, was sent again what it asked for.
+    pub stranded: u64,
+    /// Reconnects that list every known cluster by name, as Envoy did before 1.19: such a client hears of no new ones.
+    pub clusters_by_name: u64,
 }
 
 /// One stream's protocol state.
@@ -96,6 +103,7 @@ pub struct Session {
     /// The nonce of the newest response: a counter per stream, so that no two responses share one.
     nonce: u64,
     unknown_types: BTreeSet<String>,
+    stranded: Stranded,
     counters: Counters,
 }
 
@@ -109,6 +117,7 @@ impl Session {
             node_id: None,
             nonce: 0,
             unknown_types: BTreeSet::new(),
+            stranded: Stranded::default(),
             counters: Counters::default(),
         }
     }
@@ -124,7 +133,8 @@ impl Session {
         };
         check_names(kind, &request.names)?;
         // Clients ask for endpoints and secrets before clusters only when they were left warming by an earlier stream.
-        let warming = matches!(kind, Kind::Endpoint | Kind::Secret) && !self.track(Kind::Cluster).is_asked();
+        let warming = AWAITED.contains(&kind) && !self.track(Kind::Cluster).is_asked();
+        self.stranded.on_asked(kind, now);
         let track = &mut self.tracks[kind as usize];
         let received = track.answer(request, now);
         let waiting = track.waiting();
@@ -132,6 +142,8 @@ impl Session {
         if received.outcome == Outcome::Init || track.waiting() != waiting {
             track.desired_at = Some(now);
         }
+        let reconnects = received.outcome == Outcome::Init && kind == Kind::Cluster;
+        self.counters.clusters_by_name += u64::from(reconnects && lists_what_it_holds(&request.names));
         if received.outcome == Outcome::Stale {
             self.counters.stale += 1;
             self.counters.late_rejections += u64::from(request.error.is_some());
@@ -176,6 +188,10 @@ impl Session {
             return None;
         }
         self.tracks.iter_mut().for_each(|track| track.age(now));
+        if self.stranded.runs_out(now) {
+            self.counters.stranded += 1;
+            AWAITED.into_iter().for_each(|kind| self.tracks[kind as usize].renew_all(&self.snapshot));
+        }
         Kind::ALL.into_iter().find_map(|kind| self.send(kind, Phase::Add, now)).or_else(|| {
             gate::may_remove(&self.tracks, now).then_some(())?;
             gate::REMOVALS.into_iter().find_map(|kind| self.send(kind, Phase::Remove, now))
@@ -207,9 +223,10 @@ impl Session {
 
     /// When [`Session::poll`] has to be called again although nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
-        let waits = self.ready && self.tracks.iter().any(Track::has_work);
+        let waits = self.tracks.iter().any(Track::has_work);
         let times = self.tracks.iter().filter_map(|track| track.ages_at().or(gate::impatient_at(track)));
-        waits.then(|| times.min()).flatten()
+        let next = waits.then(|| times.min()).flatten();
+        [next, self.stranded.deadline()].into_iter().flatten().min().filter(|_| self.ready)
     }
 
     /// What happened on the stream so far.
@@ -219,6 +236,16 @@ impl Session {
 
     fn track(&self, kind: Kind) -> &Track {
         &self.tracks[kind as usize]
+    }
+}
+
+/// Whether a first request names clusters, not all of them, and states to hold some.
+fn lists_what_it_holds(names: &Names) -> bool {
+    match names {
+        Names::All(_) => false,
+        Names::Change { subscribe, initial, .. } => {
+            !initial.is_empty() && !subscribe.is_empty() && !subscribe.iter().any(|name| name == WILDCARD)
+        }
     }
 }
 

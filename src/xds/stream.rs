@@ -9,6 +9,7 @@ use super::identity::{self, Credential};
 use super::refusal::Refusal;
 use super::registry::{Listed, Proxy, Registry, SharedSession};
 use super::request::{Request, Wire};
+use super::response::Response;
 use super::session::{Outcome, Received, Session};
 use crate::model::audience::ProxyFacts;
 use crate::snapshot::board::{Board, Seat};
@@ -251,14 +252,24 @@ impl Stream {
 
     /// Writes the next response; whether there was one.
     fn write(&self, permit: mpsc::Permit<'_, Outgoing>) -> bool {
-        let response = self.session.lock().poll(Instant::now().into_std());
-        let Some(response) = response else { return false };
+        let Some(response) = self.poll() else { return false };
         let frames = Frames::new(&response, self.wire);
         self.context.metrics.xds.response_sent(response.kind.short(), frames.len());
         let (resources, removed) = (response.resources.len(), response.removed.len());
         debug!(kind = %response.kind, nonce = response.nonce, resources, removed, bytes = frames.len(), "sent");
         permit.send(Outgoing::Message(frames));
         true
+    }
+
+    fn poll(&self) -> Option<Response> {
+        let mut session = self.session.lock();
+        let before = session.is_stranded();
+        let response = session.poll(Instant::now().into_std());
+        if session.is_stranded() && !before {
+            self.context.metrics.xds.found_left_warming();
+            warn!("the client was left warming by an earlier stream; endpoints and secrets are sent again");
+        }
+        response
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The name that stands for every resource of a type (xDS protocol, "Wildcard subscriptions").
-const WILDCARD: &str = "*";
+pub const WILDCARD: &str = "*";
 
 /// What a client wants of one type.
 #[derive(Clone, Debug, Default)]

@@ -38,6 +38,11 @@ impl Session {
         self.tracks.iter().filter(|track| track.is_asked()).map(|track| self.type_status(track)).collect()
     }
 
+    /// Whether the client asks for endpoints or secrets and, for long, not for clusters: it was left warming.
+    pub fn is_stranded(&self) -> bool {
+        self.stranded.is_found()
+    }
+
     /// The newest rejection of a type.
     pub fn rejection(&self, kind: Kind) -> Option<&Rejection> {
         self.track(kind).nacked.as_ref()

@@ -201,6 +201,13 @@ impl Track {
         }
     }
 
+    /// Sends every name again that the client wants and that exists.
+    pub(super) fn renew_all(&mut self, snapshot: &Snapshot) {
+        for resource in snapshot.iter(self.kind).filter(|resource| self.subscription.covers(resource.name())) {
+            self.backlog.force(resource.name(), true, snapshot);
+        }
+    }
+
     /// Notes the names that differ between two snapshots; `since`: when the change between them was seen.
     pub(super) fn compare(&mut self, old: &Snapshot, new: &Snapshot, since: Option<Instant>, now: Instant) {
         if self.subscription.is_empty() {
