@@ -4,7 +4,7 @@
 //! must not produce it.
 
 use super::kind::Kind;
-use super::resource::Resource;
+use super::resource::{Ref, Resource};
 use super::set::{Layer, Set, Snapshot};
 use envoy_types::pb::envoy::config::core::v3::Address;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
@@ -40,6 +40,7 @@ pub fn changes(layer: &Layer, made: &[Arc<Resource>], removed: &BTreeSet<(Kind, 
             .filter(|resource| resource.kind() == Kind::Listener)
             .filter_map(|resource| equal_chains(resource).map(|text| violation(Kind::Listener, resource.name(), text))),
     );
+    found.extend(made.iter().flat_map(|resource| others_endpoints(resource)));
     found.extend(made_twice(made));
     found.extend(removed.iter().flat_map(|(kind, name)| still_named(layer, *kind, name)));
     if made.iter().any(|resource| resource.kind() == Kind::Listener) {
@@ -83,7 +84,7 @@ fn examine(layer: &Layer, resource: &Resource) -> Vec<Violation> {
         Kind::Cluster | Kind::Secret => None,
     };
     let found = text.map(|text| violation(resource.kind(), resource.name(), text));
-    dangling(layer, resource).chain(found).collect()
+    dangling(layer, resource).chain(others_endpoints(resource)).chain(found).collect()
 }
 
 /// References that lead nowhere.
@@ -93,6 +94,15 @@ fn dangling(layer: &Layer, resource: &Resource) -> impl Iterator<Item = Violatio
         let text = format!("names {} {}, which is not there", to.kind, to.name);
         violation(resource.kind(), resource.name(), text)
     })
+}
+
+/// A cluster names its own endpoints only: of two clusters that name the same ones Envoy fetches them for the first, and the
+/// second stalls until its timeout.
+fn others_endpoints(resource: &Resource) -> Vec<Violation> {
+    let is_cluster = resource.kind() == Kind::Cluster;
+    let others = resource.refs().filter(|to| is_cluster && to.kind == Kind::Endpoint && to.name != *resource.name());
+    let text = |to: &Ref| format!("names eds {}, which is not its own", to.name);
+    others.map(|to| violation(resource.kind(), resource.name(), text(to))).collect()
 }
 
 /// Two resources of one name: which of them stays would be chance.
