@@ -1,8 +1,13 @@
 //! Replays one transcript: reads its input lines, drives a session, writes both kinds of line.
 
+mod words;
+
 use chancery::snapshot::kind::Kind;
-use chancery::snapshot::resource::{Ref, Resource, Version};
+use chancery::snapshot::lint;
+use chancery::snapshot::resource::{Resource, Version};
 use chancery::snapshot::set::{Layer, Snapshot};
+use chancery::xds::identity::{self, Credential};
+use chancery::xds::refusal::Refusal;
 use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::response::Response;
 use chancery::xds::session::Session;
@@ -10,6 +15,7 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use words::{Asked, content, credential, list, metadata, reference, short, version};
 
 /// What is written when the server sends nothing.
 const SILENT: &str = "server silent";
@@ -17,7 +23,7 @@ const SILENT: &str = "server silent";
 /// Whether a line says what the server does.
 pub fn is_output(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();
-    let outputs = ["server", "refused", "counters", "latency", "cds", "eds", "sds", "lds", "rds"];
+    let outputs = ["server", "refused", "counters", "latency", "lint", "cds", "eds", "sds", "lds", "rds"];
     outputs.contains(&word)
 }
 
@@ -45,9 +51,13 @@ struct Stage {
     known: bool,
     session: Option<Session>,
     introduced: bool,
+    /// What the connection has proven; a stream with one waits for its node to be admitted.
+    credential: Option<Credential>,
     /// The newest time from a change to its ACK.
     latency: Option<Duration>,
     versions: BTreeMap<Version, usize>,
+    /// Whether the connection takes what is written to it.
+    room: bool,
 }
 
 impl Stage {
@@ -58,8 +68,10 @@ impl Stage {
             known: false,
             session: None,
             introduced: false,
+            credential: None,
             latency: None,
             versions: BTreeMap::new(),
+            room: true,
         }
     }
 
@@ -69,9 +81,13 @@ impl Stage {
             None => Ok(Vec::new()),
             Some((word, _)) if word.starts_with('#') => Ok(Vec::new()),
             Some((&"world", rest)) => self.world(rest),
-            Some((&"stream", [wire])) => self.stream(wire),
+            Some((&"stream", [wire])) => self.stream(wire, None),
+            Some((&"stream", [wire, "as", who])) => self.stream(wire, Some(credential(who)?)),
             Some((&"client", [kind, rest @ ..])) => self.client(kind, rest),
             Some((&"time", [time])) => self.time(time),
+            Some((&"full", [])) => self.room(false),
+            Some((&"room", [])) => self.room(true),
+            Some((&"replica", [])) => self.replica(),
             Some((&"show", [what])) => self.show(what),
             Some(_) => Err("not a line of the grammar".into()),
         }
@@ -109,25 +125,48 @@ impl Stage {
         Snapshot { outbound: Arc::new(self.layer.clone()), since: Some(self.now), ..Snapshot::default() }
     }
 
-    fn stream(&mut self, wire: &str) -> Result<Vec<String>, String> {
+    /// Another process that has come to the same world in another order.
+    fn replica(&mut self) -> Result<Vec<String>, String> {
+        let mut layer = Layer::default();
+        for kind in Kind::ALL.into_iter().rev() {
+            for old in self.layer.set(kind).values().rev() {
+                let refs = old.refs().cloned().collect();
+                layer.insert(Arc::new(Resource::opaque(kind, old.name(), old.body(), refs)));
+            }
+        }
+        self.layer = layer;
+        self.session = None;
+        Ok(Vec::new())
+    }
+
+    fn room(&mut self, room: bool) -> Result<Vec<String>, String> {
+        self.room = room;
+        Ok(if room { self.drain() } else { Vec::new() })
+    }
+
+    fn stream(&mut self, wire: &str, credential: Option<Credential>) -> Result<Vec<String>, String> {
         let wire = match wire {
             "sotw" => Wire::Sotw,
             "delta" => Wire::Delta,
             other => return Err(format!("{other:?} is not a wire form")),
         };
         let mut session = Session::new(wire);
-        if self.known {
+        if self.known && credential.is_none() {
             session.on_snapshot(self.snapshot(), self.now);
         }
         self.session = Some(session);
+        self.credential = credential;
         self.introduced = false;
+        self.room = true;
         Ok(Vec::new())
     }
 
     fn client(&mut self, kind: &str, words: &[&str]) -> Result<Vec<String>, String> {
         let request = self.request(kind, words)?;
         let session = self.session.as_mut().ok_or("no stream is open")?;
-        match session.on_request(&request, self.now) {
+        let received =
+            session.on_request(&request, self.now).and_then(|received| self.admit(&request).map(|()| received));
+        match received {
             Ok(received) => {
                 self.latency = received.and_then(|received| received.change_to_ack).or(self.latency);
                 Ok(self.drain())
@@ -137,6 +176,17 @@ impl Stage {
                 Ok(vec![format!("refused {:?}: {refusal}", refusal.code())])
             }
         }
+    }
+
+    /// The node of the first request is held against what the connection has proven; only then anything is computed.
+    fn admit(&mut self, request: &Request) -> Result<(), Refusal> {
+        let Some(credential) = self.credential.take() else { return Ok(()) };
+        identity::admit(&request.node.clone().unwrap_or_default(), &credential)?;
+        let snapshot = self.snapshot();
+        if let Some(session) = self.session.as_mut().filter(|_| self.known) {
+            session.on_snapshot(snapshot, self.now);
+        }
+        Ok(())
     }
 
     fn request(&mut self, kind: &str, words: &[&str]) -> Result<Request, String> {
@@ -149,7 +199,8 @@ impl Stage {
         asked.read(&words.join(" "))?;
         let node = asked.node.or_else(|| (!self.introduced).then(|| "proxy".to_owned()));
         self.introduced = true;
-        let node = node.filter(|id| id != "none").map(|id| Node { id, ..Node::default() });
+        let metadata = asked.account.map(|account| metadata("SERVICE_ACCOUNT", account));
+        let node = node.filter(|id| id != "none").map(|id| Node { id, metadata, ..Node::default() });
         let names = match asked.all {
             Some(names) => Names::All(names),
             None => {
@@ -168,7 +219,9 @@ impl Stage {
         };
         let until = self.now + millis.map_err(|error| error.to_string())?;
         let mut said = Vec::new();
-        while let Some(next) = self.session.as_ref().and_then(Session::deadline).filter(|next| *next <= until) {
+        // Without room to write nobody asks the session: the time it states is that of its next response.
+        let next = |session: &Session| session.deadline().filter(|next| *next <= until);
+        while let Some(next) = self.session.as_ref().filter(|_| self.room).and_then(next) {
             if next <= self.now {
                 return Err("the session's deadline does not move on".into());
             }
@@ -184,10 +237,12 @@ impl Stage {
         Ok(if said.is_empty() { late } else { said })
     }
 
-    /// Everything the session has to say, the connection always being writable.
+    /// Everything the session has to say, as long as there is room for it.
     fn drain(&mut self) -> Vec<String> {
         let mut said = Vec::new();
-        while let Some(response) = self.session.as_mut().and_then(|session| session.poll(self.now)) {
+        while let Some(response) =
+            self.session.as_mut().filter(|_| self.room).and_then(|session| session.poll(self.now))
+        {
             said.push(self.response(&response));
         }
         if said.is_empty() {
@@ -199,11 +254,10 @@ impl Stage {
     fn response(&mut self, response: &Response) -> String {
         let version = self.label(Some(response.version));
         let mut line = format!("server {} {} {version}:", response.kind, response.nonce);
-        for resource in &response.resources {
-            line += &format!(" {}={}", resource.name(), content(resource));
-        }
+        let resources = response.resources.iter().map(|resource| format!("{}={}", resource.name(), content(resource)));
+        line += &list(resources.collect());
         if !response.removed.is_empty() {
-            line += &format!(" removed {}", response.removed.join(" "));
+            line += &format!(" removed{}", list(response.removed.iter().map(|name| name.to_string()).collect()));
         }
         line
     }
@@ -215,6 +269,10 @@ impl Stage {
     }
 
     fn show(&mut self, what: &str) -> Result<Vec<String>, String> {
+        if what == "lint" {
+            let found: Vec<_> = lint::layer(&self.layer).iter().map(|violation| format!("lint {violation}")).collect();
+            return Ok(if found.is_empty() { vec!["lint -".to_owned()] } else { found });
+        }
         let session = self.session.as_ref().ok_or("no stream is open")?;
         if what == "counters" {
             let c = session.counters();
@@ -224,6 +282,8 @@ impl Stage {
                 ("node_mismatches", c.node_mismatches),
                 ("unknown_types", c.unknown_types),
                 ("missing_secrets", c.missing_secrets),
+                ("stranded", c.stranded),
+                ("clusters_by_name", c.clusters_by_name),
             ];
             let some: Vec<_> = all.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!(" {name}={n}")).collect();
             return Ok(vec![format!("counters{}", some.concat())]);
@@ -245,71 +305,4 @@ impl Stage {
         let waiting = status.waiting;
         Ok(vec![format!("{kind} desired {desired} sent {sent} acked {acked} nacked {nacked} waiting {waiting}")])
     }
-}
-
-/// The words of a client line.
-#[derive(Default)]
-struct Asked {
-    all: Option<Vec<String>>,
-    subscribe: Vec<String>,
-    unsubscribe: Vec<String>,
-    have: Vec<(String, String)>,
-    nonce: String,
-    error: Option<String>,
-    node: Option<String>,
-}
-
-impl Asked {
-    fn read(&mut self, text: &str) -> Result<(), String> {
-        let mut text = text.trim().to_owned();
-        if let Some((head, message)) = text.clone().split_once('"') {
-            self.error = Some(message.trim_end_matches('"').to_owned());
-            text = head.to_owned();
-        }
-        if let Some(rest) = text.clone().strip_prefix('[') {
-            let (names, rest) = rest.split_once(']').ok_or("a list of names without an end")?;
-            self.all = Some(names.split_whitespace().map(str::to_owned).collect());
-            text = rest.to_owned();
-        }
-        let mut words = text.split_whitespace();
-        while let Some(word) = words.next() {
-            match (word, word.split_at(1)) {
-                ("ack" | "nack", _) => self.nonce = words.next().ok_or("an answer without a nonce")?.to_owned(),
-                (_, ("+", name)) => self.subscribe.push(name.to_owned()),
-                (_, ("-", name)) => self.unsubscribe.push(name.to_owned()),
-                _ => self.read_pair(word)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn read_pair(&mut self, word: &str) -> Result<(), String> {
-        match (word.strip_prefix("node="), word.strip_prefix("have:").and_then(|have| have.split_once('='))) {
-            (Some(id), _) => self.node = Some(id.to_owned()),
-            (None, Some((name, content))) => self.have.push((name.to_owned(), content.to_owned())),
-            (None, None) => return Err(format!("{word:?} is not part of a request")),
-        }
-        Ok(())
-    }
-}
-
-fn short(word: &str) -> Option<Kind> {
-    Kind::ALL.into_iter().find(|kind| kind.short() == word)
-}
-
-fn reference(text: &str) -> Result<Ref, String> {
-    let (kind, name) = text.split_once(':').ok_or_else(|| format!("{text:?} is not a reference"))?;
-    Ok(Ref { kind: short(kind).ok_or_else(|| format!("{kind:?} is not a type"))?, name: name.into() })
-}
-
-/// The version of a resource of that content; it does not depend on kind or name.
-fn version(content: &str) -> String {
-    Resource::opaque(Kind::Cluster, "any", content.as_bytes(), Vec::new()).version().to_string()
-}
-
-/// What a resource was made of: a placeholder is the only one that carries an encoded name.
-fn content(resource: &Resource) -> String {
-    let name = resource.name().as_bytes();
-    let placeholder = resource.body().len() == name.len() + 2 && resource.body().ends_with(name);
-    if placeholder { "empty".to_owned() } else { String::from_utf8_lossy(resource.body()).into_owned() }
 }
