@@ -51,6 +51,10 @@ tools: need-python ## Fetch the pinned tools the demo and the tests use
 	@[ -n "$${CHANCERY_ENVOY:-}" ] || $(FETCH) envoy >/dev/null
 	@[ -n "$${CHANCERY_ENVOY_OLDEST:-}" ] || $(FETCH) envoy-oldest >/dev/null
 
+.PHONY: mutants
+mutants: need-cargo need-python ## Alter lines of the protocol one at a time; the tests must notice each (a quarter of an hour)
+	@integration/tools/mutants
+
 .PHONY: audit
 audit: need-cargo need-python ## Licences, sources and bans of all dependencies (builds cargo-deny once: minutes)
 	@deny="$$($(FETCH) cargo-deny)"; $(CALM) "audit" "$$deny" check bans licenses sources

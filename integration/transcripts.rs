@@ -2,6 +2,8 @@
 //!
 //! The whole session is compared, line by line; the grammar is in `integration/transcripts/README.md`.
 
+#[path = "transcripts/cases.rs"]
+mod cases;
 #[path = "transcripts/replay.rs"]
 mod replay;
 
