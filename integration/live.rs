@@ -3,6 +3,8 @@
 
 #[path = "live/endpoints.rs"]
 mod endpoints;
+#[path = "live/families.rs"]
+mod families;
 mod harness;
 #[path = "live/hashing.rs"]
 mod hashing;
@@ -64,6 +66,8 @@ releases!(
         routing::a_tcp_port_connects,
         endpoints::an_endpoint_comes_and_goes_without_an_error,
         endpoints::an_endpoint_that_is_not_ready_gets_nothing,
+        families::a_pod_of_both_families_has_one_share,
+        families::a_pod_is_reached_by_its_other_address,
         warming::a_changed_cluster_is_active_at_once,
         warming::a_crash_between_clusters_and_endpoints_is_healed,
         restarts::a_crash_and_restart_are_not_noticed,
@@ -79,6 +83,7 @@ releases!(
         warming::without_endpoints_a_changed_cluster_stays_warming,
         mistakes::a_broken_manifest_changes_nothing_and_is_reported,
         restarts::a_polite_end_is_clean,
+        families::a_pod_gains_and_loses_its_other_address,
         hashing::without_hashing_nothing_sticks,
         hashing::hashing_by_header_sticks_in_a_table,
         hashing::hashing_by_query_parameter_sticks,

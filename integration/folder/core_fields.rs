@@ -197,7 +197,7 @@ const SERVICE: &[(&str, &str, &str)] = &[
     ("externalName", "", "externalName: a.example"),
     ("externalTrafficPolicy", "externalTrafficPolicy: Cluster", "externalTrafficPolicy: Local"),
     ("externalIPs", "externalIPs: []", "externalIPs: [192.0.2.1]"),
-    ("ipFamilies", "ipFamilies: [IPv4]", "ipFamilies: [IPv4, IPv6]"),
+    ("ipFamilies", "ipFamilies: [IPv4, IPv6]", "ipFamilies: [IPv6, IPv4]"),
     ("ipFamilyPolicy", "ipFamilyPolicy: SingleStack", "ipFamilyPolicy: PreferDualStack"),
     ("allocateLoadBalancerNodePorts", "allocateLoadBalancerNodePorts: true", "allocateLoadBalancerNodePorts: false"),
     ("healthCheckNodePort", "", "healthCheckNodePort: 30001"),

@@ -10,7 +10,7 @@ use super::load::Load;
 use super::manifests::Folder;
 use super::relay::Relay;
 use super::spawner::Place;
-use super::{Outcome, tools};
+use super::{Failure, Outcome, tools};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +22,8 @@ pub const NAMESPACE: &str = "first-light";
 pub const HOST: &str = "echo";
 /// The file with the rules.
 pub const TRAFFIC: &str = "traffic.yaml";
+/// The file with the pods and their service.
+const WORKLOADS: &str = "workloads.yaml";
 /// How long a change may take to be accepted everywhere.
 pub const SOON: Duration = Duration::from_secs(5);
 
@@ -74,6 +76,20 @@ impl Scene {
         let log = files.path().join("chancery.log");
         let chancery = Chancery::start(&subnet, CONTROL, folder.path(), log).await?;
         Ok(Self { envoys: vec![], relay: None, chancery, echoes, folder, files, subnet, client: Client::default() })
+    }
+
+    /// Gives the client's pod an address of the other family, too; nothing happens at it.
+    pub fn of_both_families(self) -> Outcome<Self> {
+        let (client, host) = PODS[0];
+        let ip = self.subnet.ip(host);
+        let first = format!("podIPs: [{{ip: {ip}}}");
+        let text = self.folder.read(WORKLOADS)?;
+        let changed = text.replace(&first, &format!("{first}, {{ip: \"fd00::{host}\"}}"));
+        if text == changed {
+            return Err(Failure::new(format!("{WORKLOADS} doesn't say that {client} is at {ip}")));
+        }
+        self.folder.replace(WORKLOADS, &changed)?;
+        Ok(self)
     }
 
     /// Adds the Envoys.
@@ -134,7 +150,8 @@ impl Scene {
         self.outbound(HTTP)
     }
 
-    fn outbound(&self, port: u16) -> SocketAddr {
+    /// Where the client's application finds a port of any service.
+    pub fn outbound(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.subnet.ip(PODS[0].1 + OUTBOUND), port)
     }
 

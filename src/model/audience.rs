@@ -49,6 +49,14 @@ impl Families {
         Self { v4: !v6 || addresses.iter().any(IpAddr::is_ipv4), v6 }
     }
 
+    /// The families of a Pod. Without interception they only say whom it can call, so unknown ones leave nobody out.
+    fn of_pod(addresses: &[IpAddr], interception: Interception) -> Self {
+        match interception {
+            Interception::None { .. } if addresses.is_empty() => Self { v4: true, v6: true },
+            _ => Self::of(addresses),
+        }
+    }
+
     /// Whether an address is of one of the families.
     pub fn has(self, address: IpAddr) -> bool {
         if address.is_ipv4() { self.v4 } else { self.v6 }
@@ -150,10 +158,7 @@ impl Placement {
         let pod = world.pod(&facts.namespace, &facts.pod)?;
         let sidecar = Self::sidecar(world.sidecars_in(&facts.namespace), &pod.labels);
         let taken = sidecar.as_ref().map(|sidecar| Self::taken(sidecar, facts.interception)).unwrap_or_default();
-        let families = match facts.interception {
-            Interception::None { bind } => Families::of(&[bind]),
-            Interception::Redirect => Families::of(&pod.addresses),
-        };
+        let families = Families::of_pod(&pod.addresses, facts.interception);
         let applying = sidecar.clone().or_else(|| Self::default_sidecar(world));
         let egress = applying.as_ref().and_then(|sidecar| sidecar.egress.as_ref());
         let scope = egress.map_or_else(Scope::everything, |hosts| Scope::of(hosts, &facts.namespace));

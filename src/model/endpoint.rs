@@ -26,6 +26,8 @@ pub struct Endpoint {
     pub terminating: bool,
     /// The Pod named by `targetRef`, in the slice's namespace.
     pub pod: Option<Name>,
+    /// `targetRef.uid`, which tells a Pod from its successor of the same name.
+    pub pod_uid: Option<Arc<str>>,
     /// `nodeName`.
     pub node: Option<Name>,
     /// `zone`, which wins against the Node's label.

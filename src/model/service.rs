@@ -31,6 +31,9 @@ pub struct Service {
     pub host: Host,
     /// `spec.clusterIPs`, sorted; empty for headless services.
     pub addresses: Vec<IpAddr>,
+    /// Whether IPv6 is the first of its families, by which Pods of both are called first: the family of the first cluster
+    /// address, or for want of one the first of `spec.ipFamilies`.
+    pub prefers_v6: bool,
     /// `spec.ports`, sorted by number.
     pub ports: Vec<ServicePort>,
     /// `spec.selector`.

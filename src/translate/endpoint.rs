@@ -2,11 +2,14 @@
 //! where a subset asks for labels.
 //!
 //! An endpoint that is not ready is listed as unhealthy, so that Envoy keeps its identity and never picks it (the panic
-//! threshold is 0); one that is terminating and not ready is not listed.
+//! threshold is 0); one that is terminating and not ready is not listed. A Pod is one endpoint, however many families it
+//! has addresses of; those of families the audience lacks are left out.
+
+mod stack;
 
 use super::unit::{EndpointInputs, Inputs, ResolvedEndpoint, Selection};
 use super::{balance, destination, names, proto};
-use crate::model::audience::Audience;
+use crate::model::audience::{Audience, Families};
 use crate::model::destination::DestinationRule;
 use crate::model::endpoint::{Endpoint, EndpointSlice};
 use crate::model::labels::{Labels, selects};
@@ -20,7 +23,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::Resource;
 use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality};
 use envoy_types::pb::envoy::config::endpoint::v3 as envoy;
-use std::collections::BTreeMap;
+use stack::Stack;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -31,6 +34,7 @@ struct Choice<'a> {
     port: &'a ServicePort,
     labels: Option<&'a Labels>,
     list_unready: bool,
+    families: Families,
 }
 
 /// Selects the endpoints of each cluster of a service.
@@ -52,6 +56,7 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
                 port,
                 labels: subset.map(|subset| &subset.labels).filter(|labels| !labels.is_empty()),
                 list_unready: lists_unready(&rules, name),
+                families: audience.families,
             };
             let cluster = names::outbound(port.number, name, &service.host);
             inputs.push(Inputs::Endpoints(choice.resolve(
@@ -77,37 +82,25 @@ impl Choice<'_> {
         slices: &[Stored<EndpointSlice>],
         rules: &[Stored<DestinationRule>],
     ) -> EndpointInputs {
-        let mut found: BTreeMap<SocketAddr, ResolvedEndpoint> = BTreeMap::new();
+        let mut found = Stack::default();
         let mut sources: Vec<ObjectRef> = vec![self.service.reference()];
         sources.extend(rules.iter().map(|rule| rule.reference()));
         for slice in slices {
             self.take(slice, &mut found, &mut sources);
         }
-        let mut endpoints: Vec<_> = found.into_values().collect();
-        endpoints.sort();
+        let endpoints = found.into_endpoints(self.service.prefers_v6);
         EndpointInputs { cluster, endpoints, provenance: sources.into_iter().collect() }
     }
 
     /// Takes what is wanted from a slice, and notes the slice and the Pods that decided it.
-    fn take(
-        &self,
-        slice: &Stored<EndpointSlice>,
-        found: &mut BTreeMap<SocketAddr, ResolvedEndpoint>,
-        sources: &mut Vec<ObjectRef>,
-    ) {
+    fn take(&self, slice: &Stored<EndpointSlice>, found: &mut Stack, sources: &mut Vec<ObjectRef>) {
         let Some((_, port)) = slice.ports.iter().find(|(name, _)| *name == self.port.name) else { return };
         let mut pods = Vec::new();
         let taken = slice.endpoints.iter().filter(|endpoint| self.wants(endpoint, &mut pods));
         let mut some = false;
         for endpoint in taken {
             let address = SocketAddr::new(endpoint.address, *port);
-            let healthy = self.is_ready(endpoint);
-            // An address may stand in two slices while Kubernetes moves it: it is ready if either says so.
-            let entry = found.entry(address).or_insert_with(|| {
-                let locality = self.locality(endpoint);
-                ResolvedEndpoint { locality, address, healthy }
-            });
-            entry.healthy |= healthy;
+            found.add(endpoint, address, self.is_ready(endpoint), || self.locality(endpoint));
             some = true;
         }
         sources.extend(some.then(|| slice.reference()));
@@ -133,7 +126,8 @@ impl Choice<'_> {
 
     /// Whether an endpoint belongs to the cluster; where its Pod decides, the Pod goes to `pods`.
     fn wants(&self, endpoint: &Endpoint, pods: &mut Vec<ObjectRef>) -> bool {
-        let listed = self.is_ready(endpoint) || (self.list_unready && !endpoint.terminating);
+        let known = self.is_ready(endpoint) || (self.list_unready && !endpoint.terminating);
+        let listed = known && self.families.has(endpoint.address);
         let Some(labels) = self.labels.filter(|_| listed) else { return listed };
         let pod = endpoint.pod.as_ref().and_then(|pod| self.world.pod(&self.service.key.namespace, pod));
         let selected = pod.filter(|pod| selects(labels, &pod.labels));
@@ -167,7 +161,14 @@ fn locality(endpoints: &[ResolvedEndpoint]) -> envoy::LocalityLbEndpoints {
 
 fn lb_endpoint(endpoint: &ResolvedEndpoint) -> envoy::LbEndpoint {
     let health = if endpoint.healthy { HealthStatus::Healthy } else { HealthStatus::Unhealthy };
-    let host = envoy::Endpoint { address: Some(proto::socket(endpoint.address)), ..Default::default() };
+    let other = |address| envoy::endpoint::AdditionalAddress { address: Some(proto::socket(address)) };
+    let host = envoy::Endpoint {
+        address: Some(proto::socket(endpoint.address)),
+        additional_addresses: endpoint.other.map(other).into_iter().collect(),
+        // Envoy keeps an endpoint whose first address stays and overlooks that the others change, unless its name does.
+        hostname: endpoint.other.map(|address| address.to_string()).unwrap_or_default(),
+        ..Default::default()
+    };
     envoy::LbEndpoint {
         health_status: health.into(),
         load_balancing_weight: Some(proto::u32_value(1)),

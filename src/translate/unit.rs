@@ -166,8 +166,10 @@ pub struct EndpointInputs {
 pub struct ResolvedEndpoint {
     /// Where it is.
     pub locality: Locality,
-    /// Its address and port.
+    /// Its address and port, of the family that is tried first.
     pub address: SocketAddr,
+    /// Its address and port of the other family.
+    pub other: Option<SocketAddr>,
     /// Whether it may be picked.
     pub healthy: bool,
 }

@@ -77,6 +77,7 @@ fn endpoints(written: Vec<k8s::Endpoint>, kind: &str, notes: &mut Notes) -> Vec<
         let address = notes.check(&format!("{path}.addresses"), address(&endpoint.addresses, kind))?;
         let conditions = endpoint.conditions.unwrap_or_default();
         let target = endpoint.target_ref.filter(|target| target.kind.as_deref() == Some("Pod"));
+        let pod_uid = target.as_ref().and_then(|target| target.uid.as_deref()).map(Into::into);
         let pod = target.and_then(|target| target.name).filter(|name| !name.is_empty());
         if let Some(name) = &pod {
             notes.check(&format!("{path}.targetRef.name"), syntax::subdomain(name));
@@ -86,6 +87,7 @@ fn endpoints(written: Vec<k8s::Endpoint>, kind: &str, notes: &mut Notes) -> Vec<
             ready: conditions.ready.unwrap_or(true),
             terminating: conditions.terminating.unwrap_or(false),
             pod: pod.map(Name::from),
+            pod_uid,
             node: endpoint.node_name.filter(|name| !name.is_empty()).map(Name::from),
             zone: endpoint.zone.filter(|zone| !zone.is_empty()).map(Into::into),
             for_zones: for_zones(endpoint.hints.unwrap_or_default()),

@@ -27,6 +27,8 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
     let selector: Option<Labels> =
         notes.check("spec.selector", syntax::labels(&spec.selector.clone().unwrap_or_default()));
     let addresses = addresses(&spec, notes);
+    let prefers_v6 = prefers_v6(&spec, &addresses, notes);
+    let addresses = sorted(addresses);
     let headless = spec.cluster_ip.as_deref() == Some("None");
     let written = spec.ports.unwrap_or_default();
     if written.is_empty() && !headless {
@@ -37,7 +39,7 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
     let host = key.host();
     let exports = exports(service.metadata.annotations.unwrap_or_default(), notes);
     let publish_not_ready = spec.publish_not_ready_addresses.unwrap_or(false);
-    Some(Service { key, host, addresses, ports, selector: selector?, publish_not_ready, headless, exports })
+    Some(Service { key, host, addresses, prefers_v6, ports, selector: selector?, publish_not_ready, headless, exports })
 }
 
 /// The annotation by which a Service says for whom it is there.
@@ -63,6 +65,19 @@ fn addresses(spec: &k8s::ServiceSpec, notes: &mut Notes) -> Vec<IpAddr> {
             addresses.extend(notes.check(&field, address));
         }
     }
+    addresses
+}
+
+/// Whether IPv6 comes first. Headless Services have no addresses that say it.
+fn prefers_v6(spec: &k8s::ServiceSpec, addresses: &[IpAddr], notes: &mut Notes) -> bool {
+    let families = spec.ip_families.as_deref().unwrap_or_default();
+    for (at, family) in families.iter().enumerate().filter(|(_, family)| !matches!(&***family, "IPv4" | "IPv6")) {
+        notes.error(marks::index("spec.ipFamilies", at), format!("{} is not IPv4 or IPv6", syntax::quoted(family)));
+    }
+    addresses.first().map_or_else(|| families.first().is_some_and(|family| family == "IPv6"), IpAddr::is_ipv6)
+}
+
+fn sorted(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     addresses.sort();
     addresses.dedup();
     addresses

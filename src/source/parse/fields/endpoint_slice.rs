@@ -46,7 +46,7 @@ const TARGET: &[Field] = &[
     Field::silent("apiVersion", Text, "kind and name say enough"),
     Field::silent("fieldPath", Text, "kind and name say enough"),
     Field::silent("resourceVersion", Text, "kind and name say enough"),
-    Field::silent("uid", Text, "kind and name say enough"),
+    Field::done("uid", Text, "tells the Pod from its successor of the same name"),
 ];
 
 const HINTS: &[Field] = &[

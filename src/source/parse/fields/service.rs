@@ -43,7 +43,11 @@ const SPEC: &[Field] = &[
     Field::without("externalName", Text, "a Service is no alias of another name").except(&[r#""""#]),
     Field::silent("externalTrafficPolicy", Text, "kube-proxy heeds it for traffic from outside the cluster"),
     Field::silent("externalIPs", TEXTS, "kube-proxy accepts traffic for them on the nodes"),
-    Field::silent("ipFamilies", TEXTS, "the cluster chooses addresses by it; clusterIPs says which"),
+    Field::done(
+        "ipFamilies",
+        TEXTS,
+        "by which family Pods of both are called first, where no address in clusterIPs says it",
+    ),
     Field::silent("ipFamilyPolicy", Text, "the cluster chooses addresses by it; clusterIPs says which"),
     Field::silent("allocateLoadBalancerNodePorts", Flag, "it is for load balancers outside the cluster"),
     Field::silent("healthCheckNodePort", Whole, "it is for load balancers outside the cluster"),
