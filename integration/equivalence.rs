@@ -3,6 +3,7 @@
 
 mod worlds;
 
+use chancery::model::access_log::{AccessLog, LogFormat, Stream};
 use chancery::model::audience::{Interception, ProxyFacts, Subject};
 use chancery::model::exports::Exports;
 use chancery::model::mesh::Mesh;
@@ -118,16 +119,22 @@ fn nodes() -> impl Strategy<Value = Change> {
 fn meshes() -> impl Strategy<Value = Change> {
     let exports = || (0..8i64).prop_map(|number| exports(number).unwrap_or(Exports::Everyone));
     let root = prop_oneof![Just("bank"), Just("istio-system")];
-    (1..3u64, root, exports(), exports(), exports()).prop_map(|(seconds, root, services, routes, rules)| {
+    (1..5u64, root, exports(), exports(), exports()).prop_map(|(seconds, root, services, routes, rules)| {
         present(mesh(Mesh {
             connect_timeout: Duration::from_secs(seconds),
             root_namespace: root.into(),
             service_exports: services,
             virtual_service_exports: routes,
             destination_rule_exports: rules,
+            access_log: seconds.is_multiple_of(2).then(|| logged(seconds)),
             ..Mesh::default()
         }))
     })
+}
+
+fn logged(seconds: u64) -> AccessLog {
+    let format = LogFormat::Text(format!("{seconds} %PROTOCOL%\n").into());
+    AccessLog { stream: Stream::Stdout, format, unmatched: seconds > 2 }
 }
 
 fn steps() -> impl Strategy<Value = Step> {

@@ -2,6 +2,7 @@
 //!
 //! Sources parse into these types, `translate` reads them. Nothing here knows Kubernetes clients, Envoy or async.
 
+pub mod access_log;
 pub mod audience;
 pub mod destination;
 pub mod endpoint;

@@ -17,6 +17,7 @@ mod proto;
 mod route;
 mod route_match;
 mod route_table;
+mod settings;
 pub mod unit;
 mod visible;
 

@@ -1,5 +1,6 @@
 //! Settings of the mesh as a whole: Istio's MeshConfig, as far as it is understood.
 
+use super::access_log::AccessLog;
 use super::exports::Exports;
 use super::name::{Name, Namespace};
 use super::provenance::{ObjectKey, ObjectKind};
@@ -30,7 +31,7 @@ pub struct Mesh {
     pub virtual_service_exports: Exports,
     /// `defaultDestinationRuleExportTo`.
     pub destination_rule_exports: Exports,
-    /// `accessLogFile`, `accessLogFormat` and `accessLogEncoding`; none without a file.
+    /// `accessLogFile`, `accessLogFormat`, `accessLogEncoding` and `disableEnvoyListenerLog`; none without a file.
     pub access_log: Option<AccessLog>,
 }
 
@@ -42,17 +43,6 @@ pub enum OutboundMode {
     AllowAny,
     /// They are refused.
     RegistryOnly,
-}
-
-/// Where and how requests are logged.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct AccessLog {
-    /// The file, in the proxy's file system.
-    pub file: Arc<str>,
-    /// The format: a line, or with `json` the text of an object; absent is Istio's own.
-    pub format: Option<Arc<str>>,
-    /// Whether each entry is an object of JSON.
-    pub json: bool,
 }
 
 impl Default for Mesh {

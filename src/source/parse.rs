@@ -3,6 +3,7 @@
 //! Reached by any value at all; what leaves is the object, or every reason why not. Never a panic, never a guess: what is not
 //! supported is said field by field.
 
+mod access_log;
 mod core;
 mod destination_rule;
 mod endpoint_slice;
@@ -11,6 +12,7 @@ mod expression;
 pub mod fields;
 mod identity;
 mod load_balancer;
+pub mod log_format;
 mod mesh;
 mod namespace;
 mod node;

@@ -1,9 +1,11 @@
 //! Filters: their order in one place, one file for each kind of connection.
 
 mod http;
+mod log;
 mod tcp;
 
 pub use http::{Http, RouteSource, chain as http_chain};
+pub use log::unmatched;
 pub use tcp::chain as tcp_chain;
 
 use super::proto::{duration, u32_value};

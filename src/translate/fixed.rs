@@ -4,9 +4,9 @@
 use super::cluster::{self, base, circuit_breakers, discovery, downstream_protocol_idle};
 use super::filter::{self, tcp_chain};
 use super::listener;
-use super::names;
 use super::proto::bool_value;
 use super::unit::{Inputs, OutboundInputs, Selection, TcpOptions};
+use super::{names, settings};
 use crate::model::audience::{Audience, Interception};
 use crate::model::destination::ConnectionPool;
 use crate::model::mesh::{Mesh, OutboundMode};
@@ -37,7 +37,8 @@ pub fn select(world: &Tracked, audience: &Audience) -> Selection {
             binds: audience.families.wildcards(),
             port: world.mesh().outbound_port,
             unknown: audience.unknown,
-            provenance: world.settings().map(|settings| settings.reference()).into_iter().collect(),
+            log: settings::log(world),
+            provenance: settings::provenance(world, []),
         }));
     }
     Selection::of_inputs(inputs)
@@ -69,13 +70,14 @@ pub fn passthrough(name: &str) -> Resource {
 /// takes, and refuses who calls it directly, because that would lead back to itself.
 pub fn virtual_outbound(inputs: &OutboundInputs) -> Resource {
     let name = "virtualOutbound";
-    let mut listener = listener::at(name, &inputs.binds, inputs.port, TrafficDirection::Outbound);
+    let log = inputs.log.as_ref();
+    let mut listener = listener::at(name, &inputs.binds, inputs.port, TrafficDirection::Outbound, log);
     listener.use_original_dst = Some(bool_value(true));
     let rest = unknown_cluster(inputs.unknown);
-    let direct = filter::named(tcp_chain(names::BLACK_HOLE, TcpOptions::default()), "virtualOutbound-blackhole");
+    let direct = filter::named(tcp_chain(names::BLACK_HOLE, TcpOptions::default(), log), "virtualOutbound-blackhole");
     listener.filter_chains = vec![
         filter::for_port(direct, inputs.port),
-        filter::named(tcp_chain(rest, TcpOptions::default()), "virtualOutbound-catchall-tcp"),
+        filter::named(tcp_chain(rest, TcpOptions::default(), log), "virtualOutbound-catchall-tcp"),
     ];
     let refs = [names::BLACK_HOLE, rest].map(|name| Ref { kind: Kind::Cluster, name: name.into() });
     let mut refs = refs.to_vec();

@@ -5,8 +5,9 @@ pub mod captured;
 
 use super::cluster::{base, circuit_breakers, discovery, downstream_protocol, from_the_proxy, single};
 use super::filter::{Http, RouteSource, http_chain, tcp_chain};
-use super::unit::{InboundInputs, Inputs, Selection, TcpOptions};
-use super::{listener as outbound, names, route};
+use super::unit::{InboundInputs, InboundListenerInputs, Inputs, Selection, TcpOptions};
+use super::{listener as outbound, names, route, settings};
+use crate::model::access_log::AccessLog;
 use crate::model::audience::Workload;
 use crate::model::destination::ConnectionPool;
 use crate::model::object::Stored;
@@ -28,16 +29,20 @@ pub fn select(world: &Tracked, workload: &Workload) -> Selection {
     if let Some(capture) = &workload.captured {
         return captured::select(world, capture, sidecar.as_ref());
     }
-    sidecar.map(|sidecar| bound(&sidecar)).unwrap_or_default()
+    sidecar.map(|sidecar| bound(world, &sidecar)).unwrap_or_default()
 }
 
 /// Without interception: what the Sidecar says, but for listeners that would take their application's address.
-fn bound(sidecar: &Stored<Sidecar>) -> Selection {
+fn bound(world: &Tracked, sidecar: &Stored<Sidecar>) -> Selection {
     let clashing = sidecar.ingress.iter().enumerate().filter(|(_, ingress)| ingress.takes_its_own_endpoint());
     let problems = clashing.map(|(at, ingress)| clash(sidecar.key(), at, ingress)).collect();
     let good = sidecar.ingress.iter().filter(|ingress| !ingress.takes_its_own_endpoint());
-    let inputs = said(sidecar, good);
-    let inputs = inputs.flat_map(|inputs| [Inputs::InboundCluster(inputs.clone()), Inputs::InboundListener(inputs)]);
+    let (log, provenance) = (settings::log(world), settings::provenance(world, [sidecar.reference()]));
+    let inputs = said(sidecar, good).flat_map(|inbound| {
+        let (log, provenance) = (log.clone(), provenance.clone());
+        let listener = InboundListenerInputs { inbound: inbound.clone(), log, provenance };
+        [Inputs::InboundCluster(inbound), Inputs::InboundListener(listener)]
+    });
     Selection { inputs: inputs.collect(), problems, ..Selection::default() }
 }
 
@@ -94,22 +99,23 @@ pub fn cluster(inputs: &InboundInputs) -> Resource {
 }
 
 /// Builds a listener that is really bound.
-pub fn listener(inputs: &InboundInputs) -> Resource {
-    let cluster = names::inbound(inputs.port);
-    let name = names::listener(inputs.bind, inputs.port);
-    let chain = if outbound::is_http(inputs.protocol) {
-        http(&name, &name, &cluster, inputs.port)
+pub fn listener(inputs: &InboundListenerInputs) -> Resource {
+    let InboundListenerInputs { inbound, log, provenance } = inputs;
+    let (cluster, log) = (names::inbound(inbound.port), log.as_ref());
+    let name = names::listener(inbound.bind, inbound.port);
+    let chain = if outbound::is_http(inbound.protocol) {
+        http(&name, &name, &cluster, inbound.port, log)
     } else {
-        tcp_chain(&cluster, TcpOptions::default())
+        tcp_chain(&cluster, TcpOptions::default(), log)
     };
-    let mut listener = outbound::at(&name, &[inputs.bind], inputs.port, TrafficDirection::Inbound);
+    let mut listener = outbound::at(&name, &[inbound.bind], inbound.port, TrafficDirection::Inbound, log);
     listener.filter_chains = vec![chain];
     let refs = vec![Ref { kind: Kind::Cluster, name: cluster.into() }];
-    Resource::new(Kind::Listener, &name, &listener, refs, inputs.provenance.clone())
+    Resource::new(Kind::Listener, &name, &listener, refs, provenance.clone())
 }
 
 /// A chain that passes every HTTP request on to a cluster.
-fn http(chain: &str, stats: &str, cluster: &str, port: u16) -> FilterChain {
+fn http(chain: &str, stats: &str, cluster: &str, port: u16, log: Option<&AccessLog>) -> FilterChain {
     let routes = RouteSource::Inline(Box::new(route::inbound(cluster, port)));
-    http_chain(Http { name: chain.to_owned(), stats: format!("inbound_{stats}"), routes })
+    http_chain(Http { name: chain.to_owned(), stats: format!("inbound_{stats}"), routes, log })
 }

@@ -8,7 +8,8 @@ mod captured;
 use super::filter::{self, Http, RouteSource, http_chain, tcp_chain};
 use super::proto::{address, bool_value, u32_value};
 use super::unit::{Chains, Inputs, ListenerInputs, Selection, Table, TcpOptions, Unit};
-use super::{destination, fixed, names, visible};
+use super::{destination, fixed, names, settings, visible};
+use crate::model::access_log::AccessLog;
 use crate::model::audience::{Audience, Interception};
 use crate::model::destination::{HashKey, LoadBalancer};
 use crate::model::object::{Stored, by_age};
@@ -71,13 +72,14 @@ fn bound(world: &Tracked, audience: &Audience, claims: &[Claim], (bind, port): (
     }
     let (children, chains, provenance) = if is_http(winner.protocol) {
         let table = Table::of_port(port);
-        let provenance = Provenance::from_iter([winner.service.reference()]);
+        let provenance = settings::provenance(world, [winner.service.reference()]);
         (vec![Unit::RouteTable(table.clone())], Chains::Http(table.name()), provenance)
     } else {
         let (options, provenance) = tcp_options(world, audience, &winner.service);
         (Vec::new(), Chains::Tcp(names::outbound(port, None, &winner.service.host), options), provenance)
     };
-    let inputs = ListenerInputs { addresses: vec![bind], port, bound: true, chains, detection: None, provenance };
+    let log = settings::log(world);
+    let inputs = ListenerInputs { addresses: vec![bind], port, bound: true, chains, detection: None, log, provenance };
     Selection { children, inputs: vec![Inputs::Listener(inputs)], problems: losers(claims, port) }
 }
 
@@ -89,7 +91,7 @@ fn tcp_options(world: &Tracked, audience: &Audience, service: &Stored<Service>) 
     let by_source = matches!(policy.load_balancer, Some(LoadBalancer::ConsistentHash { key: HashKey::SourceIp, .. }));
     let sources = std::iter::once(service.reference()).chain(rules.iter().map(|rule| rule.reference()));
     let options = TcpOptions { idle: pool.tcp_idle_timeout, total: pool.tcp_max_connection_duration, by_source };
-    (options, sources.collect())
+    (options, settings::provenance(world, sources))
 }
 
 fn taken(claim: &Claim, bind: IpAddr, port: u16) -> Problem {
@@ -122,15 +124,16 @@ fn losers(claims: &[Claim], port: u16) -> Vec<Problem> {
 
 /// Builds an outbound listener.
 pub fn build(inputs: &ListenerInputs) -> Resource {
-    let name = names::listener(inputs.addresses[0], inputs.port);
+    let (name, log) = (names::listener(inputs.addresses[0], inputs.port), inputs.log.as_ref());
     let http = |routes: &Arc<str>| {
         http_chain(Http {
             name: name.clone(),
             stats: format!("outbound_{name}"),
             routes: RouteSource::Rds(routes.to_string()),
+            log,
         })
     };
-    let mut listener = at(&name, &inputs.addresses, inputs.port, TrafficDirection::Outbound);
+    let mut listener = at(&name, &inputs.addresses, inputs.port, TrafficDirection::Outbound, log);
     let refs = match &inputs.chains {
         Chains::Http(routes) => {
             listener.filter_chains = vec![http(routes)];
@@ -142,16 +145,16 @@ pub fn build(inputs: &ListenerInputs) -> Resource {
                 &mut listener,
                 inputs.detection,
                 http(routes),
-                filter::named(tcp_chain(cluster, TcpOptions::default()), "unknown"),
+                filter::named(tcp_chain(cluster, TcpOptions::default(), log), "unknown"),
             );
             vec![(Kind::Route, routes.clone()), (Kind::Cluster, cluster.into())]
         }
         Chains::Tcp(cluster, options) => {
-            listener.filter_chains = vec![tcp_chain(cluster, *options)];
+            listener.filter_chains = vec![tcp_chain(cluster, *options, log)];
             vec![(Kind::Cluster, cluster.clone())]
         }
         Chains::Sniffed(routes, cluster, options) => {
-            sniff(&mut listener, inputs.detection, http(routes), tcp_chain(cluster, *options));
+            sniff(&mut listener, inputs.detection, http(routes), tcp_chain(cluster, *options, log));
             vec![(Kind::Route, routes.clone()), (Kind::Cluster, cluster.clone())]
         }
     };
@@ -175,7 +178,13 @@ fn sniff(
 }
 
 /// A listener at some addresses, the first of which names it, without chains.
-pub fn at(name: &str, addresses: &[IpAddr], port: u16, direction: TrafficDirection) -> envoy::Listener {
+pub fn at(
+    name: &str,
+    addresses: &[IpAddr],
+    port: u16,
+    direction: TrafficDirection,
+    log: Option<&AccessLog>,
+) -> envoy::Listener {
     let additional = addresses[1..]
         .iter()
         .map(|bind| envoy::AdditionalAddress { address: Some(address(*bind, port)), ..Default::default() });
@@ -185,6 +194,7 @@ pub fn at(name: &str, addresses: &[IpAddr], port: u16, direction: TrafficDirecti
         address: Some(address(addresses[0], port)),
         additional_addresses: additional.collect(),
         stat_prefix: names::stat(name),
+        access_log: filter::unmatched(log),
         max_connections_to_accept_per_socket_event: Some(u32_value(1)),
         ..Default::default()
     }

@@ -1,5 +1,6 @@
 //! The units of translation: what is selected, built and recomputed as one, and what passes between the two steps.
 
+use crate::model::access_log::AccessLog;
 use crate::model::destination::{DestinationRule, HashKey};
 use crate::model::mesh::OutboundMode;
 use crate::model::name::{Host, ServiceKey};
@@ -117,7 +118,7 @@ pub enum Inputs {
     /// An inbound cluster.
     InboundCluster(InboundInputs),
     /// An inbound listener of its own, really bound.
-    InboundListener(InboundInputs),
+    InboundListener(InboundListenerInputs),
     /// The listener that takes every captured incoming connection.
     VirtualInbound(VirtualInboundInputs),
 }
@@ -183,6 +184,8 @@ pub struct OutboundInputs {
     pub port: u16,
     /// What happens to connections that no other listener takes.
     pub unknown: OutboundMode,
+    /// How connections are logged.
+    pub log: Option<AccessLog>,
     /// The settings of the mesh, where somebody wrote them.
     pub provenance: Provenance,
 }
@@ -200,6 +203,8 @@ pub struct ListenerInputs {
     pub chains: Chains,
     /// How long first bytes are waited for, where they are looked at; none for ever.
     pub detection: Option<Duration>,
+    /// How requests and connections are logged.
+    pub log: Option<AccessLog>,
     /// The objects that opened the port.
     pub provenance: Provenance,
 }
@@ -254,7 +259,7 @@ pub struct Targets {
     pub hashes: Vec<HashKey>,
 }
 
-/// An inbound cluster and its listener.
+/// An inbound cluster, and what its listener needs of it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct InboundInputs {
     /// The port listened on.
@@ -265,6 +270,17 @@ pub struct InboundInputs {
     pub bind: IpAddr,
     /// Where the application listens; none stands for the original destination.
     pub endpoint: Option<SocketAddr>,
+    /// The objects that say so.
+    pub provenance: Provenance,
+}
+
+/// An inbound listener of its own, really bound.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct InboundListenerInputs {
+    /// What it takes in.
+    pub inbound: InboundInputs,
+    /// How requests and connections are logged.
+    pub log: Option<AccessLog>,
     /// The objects that say so.
     pub provenance: Provenance,
 }
@@ -282,6 +298,8 @@ pub struct VirtualInboundInputs {
     pub port: u16,
     /// How long first bytes are waited for; none for ever.
     pub detection: Option<Duration>,
+    /// How requests and connections are logged.
+    pub log: Option<AccessLog>,
     /// The objects that say so.
     pub provenance: Provenance,
 }

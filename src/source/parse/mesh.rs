@@ -1,9 +1,9 @@
 //! Settings of the mesh. What is absent has Istio's default.
 
 use super::notes::Notes;
-use super::{exports, policy, syntax};
+use super::{access_log, exports, policy, syntax};
 use crate::model::exports::Exports;
-use crate::model::mesh::{AccessLog, Mesh, OutboundMode};
+use crate::model::mesh::{Mesh, OutboundMode};
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
@@ -17,6 +17,7 @@ struct Spec {
     access_log_file: String,
     access_log_format: String,
     access_log_encoding: String,
+    disable_envoy_listener_log: bool,
     outbound_traffic_policy: OutboundSpec,
     trust_domain: String,
     root_namespace: String,
@@ -34,7 +35,13 @@ struct OutboundSpec {
 /// Parses MeshConfig, as it stands in a file of its own.
 pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
     let spec: Spec = policy::settings(value, notes)?;
-    let access_log = access_log(&spec);
+    let written = access_log::Written {
+        file: &spec.access_log_file,
+        format: &spec.access_log_format,
+        json: spec.access_log_encoding == "JSON",
+        unmatched: !spec.disable_envoy_listener_log,
+    };
+    let access_log = access_log::parse(written, notes);
     let default = Mesh::default();
     let connect = spec.connect_timeout.map(|text| notes.check("connectTimeout", syntax::positive(&text)));
     let detection = spec.protocol_detection_timeout;
@@ -70,12 +77,6 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
         destination_rule_exports,
         access_log,
     })
-}
-
-fn access_log(spec: &Spec) -> Option<AccessLog> {
-    let format = (!spec.access_log_format.is_empty()).then(|| spec.access_log_format.as_str().into());
-    let json = spec.access_log_encoding == "JSON";
-    (!spec.access_log_file.is_empty()).then(|| AccessLog { file: spec.access_log_file.as_str().into(), format, json })
 }
 
 /// A name, where one is given.

@@ -1,6 +1,7 @@
 //! Filter chains that speak HTTP.
 
-use super::{http_filters, network};
+use super::{http_filters, log, network};
+use crate::model::access_log::AccessLog;
 use crate::snapshot::resource::any;
 use crate::translate::names;
 use crate::translate::proto::{ads, bool_value, duration};
@@ -15,13 +16,15 @@ use std::time::Duration;
 const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What tells one HTTP chain from another.
-pub struct Http {
+pub struct Http<'l> {
     /// The chain's name.
     pub name: String,
     /// The stat prefix, without its terminator.
     pub stats: String,
     /// Where routes come from.
     pub routes: RouteSource,
+    /// How requests are logged.
+    pub log: Option<&'l AccessLog>,
 }
 
 /// Where an HTTP chain's routes come from; also its direction.
@@ -51,6 +54,7 @@ fn connection_manager(http: Http) -> hcm::HttpConnectionManager {
         path_with_escaped_slashes_action: manager::PathWithEscapedSlashesAction::KeepUnchanged.into(),
         upgrade_configs: vec![manager::UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
         http_filters: http_filters(),
+        access_log: log::loggers(http.log),
         ..Default::default()
     };
     match http.routes {

@@ -6,11 +6,10 @@
 use super::{Claim, is_http, tcp_options};
 use crate::model::audience::Audience;
 use crate::model::problem::{Problem, Severity};
-use crate::model::provenance::Provenance;
 use crate::model::service::Protocol;
 use crate::model::tracked::Tracked;
 use crate::translate::unit::{Chains, Inputs, ListenerInputs, Selection, Table, Unit};
-use crate::translate::{fixed, names};
+use crate::translate::{fixed, names, settings};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -49,7 +48,8 @@ fn shared(world: &Tracked, audience: &Audience, claims: &[Claim], port: u16, sel
         bound: false,
         chains: Chains::HttpOr(table.name(), audience.unknown),
         detection: world.mesh().detection_timeout,
-        provenance: Provenance::from_iter([first.service.reference()]),
+        log: settings::log(world),
+        provenance: settings::provenance(world, [first.service.reference()]),
     }));
     selection.children.push(Unit::RouteTable(table));
 }
@@ -73,7 +73,7 @@ fn own(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet
     } else {
         Chains::Tcp(cluster, options)
     };
-    let detection = world.mesh().detection_timeout;
-    let inputs = ListenerInputs { addresses, port, bound: false, chains, detection, provenance };
+    let (detection, log) = (world.mesh().detection_timeout, settings::log(world));
+    let inputs = ListenerInputs { addresses, port, bound: false, chains, detection, log, provenance };
     selection.inputs.push(Inputs::Listener(inputs));
 }

@@ -1,7 +1,7 @@
 //! The fields of MeshConfig, as documented by Istio. What is not done is not looked into.
 
 use super::{Field, Shape, TEXTS};
-use Shape::{Any, Choice, Duration, Object, Text, Whole};
+use Shape::{Any, Choice, Duration, Flag, Object, Text, Whole};
 
 /// The fields.
 pub const FIELDS: &[Field] = &[
@@ -21,11 +21,19 @@ pub const FIELDS: &[Field] = &[
     Field::without("ingressControllerMode", Any, INGRESS),
     Field::without("ingressSelector", Any, INGRESS),
     Field::without("enableTracing", Any, "there are no traces").except(&["false"]),
-    Field::without("accessLogFile", Text, "requests are not logged").except(&["\"\""]),
-    Field::without("accessLogFormat", Text, "requests are not logged").except(&["\"\""]),
-    Field::without("accessLogEncoding", Choice(&["TEXT", "JSON"]), "requests are not logged").except(&["\"TEXT\""]),
-    Field::without("enableEnvoyAccessLogService", Any, "requests are not logged").except(&["false"]),
-    Field::without("disableEnvoyListenerLog", Any, "listeners log nothing"),
+    Field::done("accessLogFile", Text, "where proxies log: /dev/stdout or /dev/stderr; nowhere if none"),
+    Field::done("accessLogFormat", Text, "what an entry says, with Envoy's command operators; Istio's default if none"),
+    Field::done(
+        "accessLogEncoding",
+        Choice(&["TEXT", "JSON"]),
+        "whether the format is a text or an object of JSON; TEXT if none",
+    ),
+    Field::without("enableEnvoyAccessLogService", Any, "logs are not sent to a service").except(&["false"]),
+    Field::done(
+        "disableEnvoyListenerLog",
+        Flag,
+        "whether connections for which a listener has no chain are left out of the log",
+    ),
     Field::without("defaultConfig", Any, "chancery bootstrap has options of its own"),
     Field::done(
         "outboundTrafficPolicy",
@@ -35,7 +43,7 @@ pub const FIELDS: &[Field] = &[
     Field::without("inboundTrafficPolicy", Any, "Sidecar.ingress says where applications listen"),
     Field::without("configSources", Any, "objects come from the folder"),
     Field::without("enableAutoMtls", Any, "connections are made without TLS").except(&["false"]),
-    Field::without("trustDomain", Text, "proxies have no identity yet").except(&["\"cluster.local\""]),
+    Field::without("trustDomain", Text, "it is kept for when proxies have an identity").except(&["\"cluster.local\""]),
     Field::without("trustDomainAliases", Any, "proxies have no identity yet"),
     Field::without("caCertificates", Any, "proxies have no identity yet"),
     Field::done("defaultServiceExportTo", TEXTS, "for whom Services are that don't say; everyone if none"),
