@@ -2,6 +2,7 @@
 //! were too slow to see.
 
 use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
+use chancery::model::provenance::{ObjectKey, ObjectKind};
 use chancery::snapshot::board::{Board, Posted, Seat, Seats};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
@@ -17,10 +18,9 @@ fn facts() -> ProxyFacts {
 
 fn placement(sidecar: Option<&str>) -> Placement {
     let audience = Audience::of_everyone_in("shop".into());
-    Placement {
-        audience,
-        workload: Workload { namespace: "shop".into(), sidecar: sidecar.map(Into::into), captured: None },
-    }
+    let sidecar =
+        sidecar.map(|name| ObjectKey { kind: ObjectKind::Sidecar, namespace: "shop".into(), name: name.into() });
+    Placement { audience, workload: Workload { sidecar, ..Workload::plain("shop".into()) } }
 }
 
 fn layer(name: &str) -> Arc<Layer> {

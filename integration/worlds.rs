@@ -13,7 +13,7 @@ use chancery::model::pod::Pod;
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use chancery::model::route::{Destination, HttpMatch, HttpRoute, VirtualService, WeightedDestination};
 use chancery::model::service::{Protocol, Service, ServicePort, TargetPort};
-use chancery::model::sidecar::{EgressHost, Ingress, Sidecar};
+use chancery::model::sidecar::{DefaultEndpoint, EgressHost, Ingress, Sidecar};
 use chancery::model::text::StringMatch;
 use chancery::model::world::Change;
 use std::net::{IpAddr, Ipv4Addr};
@@ -90,9 +90,11 @@ pub fn slice(service: &ServiceKey, name: &str, ports: &[u16], endpoints: &[(u8, 
     Object::EndpointSlice(Stored::new(meta(ObjectKind::EndpointSlice, namespace, name, None, 0), value))
 }
 
+/// A Pod, with an address if its name ends in a number.
 pub fn pod(namespace: &str, name: &str, pairs: &[(&str, &str)]) -> Object {
-    let value =
-        Pod { labels: labels(pairs), addresses: vec![], service_account: "default".into(), node: None, ports: vec![] };
+    let number = name.rsplit('-').next().and_then(|number| number.parse().ok());
+    let addresses = number.map(|number: u8| Ipv4Addr::new(10, 0, 0, number).into()).into_iter().collect();
+    let value = Pod { labels: labels(pairs), addresses, service_account: "default".into(), node: None, ports: vec![] };
     Object::Pod(Stored::new(meta(ObjectKind::Pod, namespace, name, None, 0), value))
 }
 
@@ -182,9 +184,14 @@ pub fn sidecar(
         port: *port,
         protocol: Protocol::Http,
         bind: port.is_multiple_of(3).then_some(Ipv4Addr::LOCALHOST.into()),
-        endpoint: (Ipv4Addr::LOCALHOST, port + 10000).into(),
+        opened: *port == 8080,
+        endpoint: match port {
+            8080 => DefaultEndpoint::Instance((Ipv4Addr::UNSPECIFIED, 18080).into()),
+            _ => DefaultEndpoint::Loopback((Ipv4Addr::LOCALHOST, port + 10000).into()),
+        },
+        pool: None,
     };
     let ingress = ports.iter().map(ingress).collect();
-    let value = Sidecar { selector: labels(selector), ingress, egress, outbound: None };
+    let value = Sidecar { selector: labels(selector), ingress, pool: None, egress, outbound: None };
     Object::Sidecar(Stored::new(meta(ObjectKind::Sidecar, namespace, name, Some(1), 0), value))
 }

@@ -112,10 +112,7 @@ pub fn facts() -> ProxyFacts {
 
 fn placement() -> Placement {
     let namespace = Namespace::from("shop");
-    Placement {
-        audience: Audience::of_everyone_in(namespace.clone()),
-        workload: Workload { namespace, sidecar: None, captured: None },
-    }
+    Placement { audience: Audience::of_everyone_in(namespace.clone()), workload: Workload::plain(namespace) }
 }
 
 /// The node id of the proxy that [`facts`] describes.

@@ -4,6 +4,7 @@ use crate::{parse, parsed};
 use chancery::model::destination::LoadBalancer;
 use chancery::model::object::Object;
 use chancery::model::service::Protocol;
+use chancery::model::sidecar::DefaultEndpoint;
 use chancery::model::text::StringMatch;
 use chancery::source::parse::Parsed;
 use std::time::Duration;
@@ -244,20 +245,21 @@ fn sidecars() {
     assert_eq!(found, [""; 0]);
     let Some(Object::Sidecar(sidecar)) = object else { panic!("{object:?}") };
     let [first, second] = &sidecar.ingress[..] else { panic!("{sidecar:?}") };
+    let loopback = DefaultEndpoint::Loopback("127.0.0.9:8080".parse().expect("an address"));
+    assert_eq!((first.port, first.protocol, first.opened, &first.endpoint), (80, Protocol::Http, true, &loopback));
     assert_eq!(
-        (first.port, first.protocol, first.endpoint.to_string()),
-        (80, Protocol::Http, "127.0.0.9:8080".to_owned())
-    );
-    assert_eq!(
-        (second.protocol, second.bind, second.endpoint.to_string()),
-        (Protocol::Http2, None, "127.0.0.1:81".to_owned())
+        (second.protocol, second.bind, second.opened, &second.endpoint),
+        (Protocol::Http2, None, false, &DefaultEndpoint::Unsaid)
     );
     for (ingress, field, text) in [
         ("{port: {number: 0, protocol: HTTP}}", "ingress[0].port.number", "not a port"),
         ("{port: {number: 1, protocol: UDP}}", "ingress[0].port.protocol", "can't be served"),
         ("{port: {number: 1}, bind: 'unix:///x'}", "ingress[0].bind", "not an IP"),
-        ("{port: {number: 1}, defaultEndpoint: 'unix:///x'}", "ingress[0].defaultEndpoint", "Unix sockets"),
-        ("{port: {number: 1}, defaultEndpoint: '0.0.0.0:1'}", "ingress[0].defaultEndpoint", "Pod's own address"),
+        ("{port: {number: 1}, defaultEndpoint: 'unix://x'}", "ingress[0].defaultEndpoint", "not a path"),
+        ("{port: {number: 1}, defaultEndpoint: 'unix://@'}", "ingress[0].defaultEndpoint", "not a path"),
+        ("{port: {number: 1}, defaultEndpoint: '0.0.0.0:0'}", "ingress[0].defaultEndpoint", "not a port"),
+        ("{port: {number: 1}, captureMode: SOME}", "ingress[0].captureMode", "must be one of"),
+        ("{port: {number: 1}, connectionPool: {}}", "ingress[0].connectionPool", "must have tcp or http"),
         ("{port: {number: 1}, defaultEndpoint: '10.0.0.1:1'}", "ingress[0].defaultEndpoint", "not on this machine"),
         ("{port: {number: 1}}, {port: {number: 1}, bind: 127.0.0.1}", "ingress[1].port.number", "there twice"),
     ] {
@@ -267,6 +269,32 @@ fn sidecars() {
             "{found}"
         );
     }
+}
+
+#[test]
+fn where_an_application_may_listen() {
+    let endpoint = |written: &str| {
+        let ingress = format!("{{ingress: [{{port: {{number: 1}}, defaultEndpoint: '{written}'}}]}}");
+        let (found, object) = parsed(&policy("Sidecar", &ingress));
+        match object {
+            Some(Object::Sidecar(sidecar)) => Ok(sidecar.ingress[0].endpoint.clone()),
+            _ => Err(found.join("\n")),
+        }
+    };
+    let at = |text: &str| text.parse().expect("an address");
+    for (written, expected) in [
+        ("127.0.0.1:80", DefaultEndpoint::Loopback(at("127.0.0.1:80"))),
+        ("[::1]:80", DefaultEndpoint::Loopback(at("[::1]:80"))),
+        ("0.0.0.0:80", DefaultEndpoint::Instance(at("0.0.0.0:80"))),
+        ("[::]:80", DefaultEndpoint::Instance(at("[::]:80"))),
+        ("unix:///run/app.sock", DefaultEndpoint::Socket("/run/app.sock".into())),
+        ("unix://@app", DefaultEndpoint::Socket("@app".into())),
+    ] {
+        assert_eq!(endpoint(written), Ok(expected), "{written}");
+    }
+    let long = |bytes: usize| endpoint(&format!("unix:///{}", "x".repeat(bytes - 1)));
+    assert!(long(107).is_ok());
+    assert!(long(108).is_err_and(|found| found.contains("at most 107 bytes; this has 108")));
 }
 
 #[test]

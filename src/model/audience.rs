@@ -8,9 +8,10 @@ use super::mesh::OutboundMode;
 use super::name::{Name, Namespace, ServiceKey};
 use super::object::{Stored, by_age};
 use super::pod::Pod;
+use super::provenance::ObjectKey;
 use super::scope::Scope;
 use super::service::Protocol;
-use super::sidecar::Sidecar;
+use super::sidecar::{Ingress, Sidecar};
 use super::tracked::Tracked;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -106,10 +107,14 @@ pub struct Audience {
 pub struct Workload {
     /// The workload's namespace.
     pub namespace: Namespace,
-    /// The Sidecar that applies to it.
-    pub sidecar: Option<Name>,
+    /// The Sidecar that applies to it, its own or that of the root namespace.
+    pub sidecar: Option<ObjectKey>,
     /// What is captured; none without interception.
     pub captured: Option<Captured>,
+    /// The ports that Services lead to, ascending; where the Sidecar says what is listened on, of those ports.
+    pub served: Vec<Served>,
+    /// The Pod's addresses, sorted, where what the Sidecar says follows from them; empty for nearly all.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What decides how captured incoming connections are treated.
@@ -117,8 +122,6 @@ pub struct Workload {
 pub struct Captured {
     /// The IP families of the Pod.
     pub families: Families,
-    /// The ports that Services name, ascending; empty where the Sidecar says what is listened on.
-    pub served: Vec<Served>,
     /// Ports where the workload speaks first, ascending.
     pub server_first: Vec<u16>,
 }
@@ -157,48 +160,47 @@ impl Placement {
     pub fn of(world: &Tracked, facts: &ProxyFacts) -> Option<Placement> {
         let pod = world.pod(&facts.namespace, &facts.pod)?;
         let sidecar = Self::sidecar(world.sidecars_in(&facts.namespace), &pod.labels);
+        let sidecar = sidecar.or_else(|| Self::default_sidecar(world));
         let taken = sidecar.as_ref().map(|sidecar| Self::taken(sidecar, facts.interception)).unwrap_or_default();
         let families = Families::of_pod(&pod.addresses, facts.interception);
-        let applying = sidecar.clone().or_else(|| Self::default_sidecar(world));
-        let egress = applying.as_ref().and_then(|sidecar| sidecar.egress.as_ref());
+        let egress = sidecar.as_ref().and_then(|sidecar| sidecar.egress.as_ref());
         let scope = egress.map_or_else(Scope::everything, |hosts| Scope::of(hosts, &facts.namespace));
+        let said = sidecar.as_ref().and_then(|sidecar| sidecar.outbound);
         let unknown = match facts.interception {
             Interception::None { .. } => OutboundMode::RegistryOnly,
-            Interception::Redirect => {
-                applying.and_then(|sidecar| sidecar.outbound).unwrap_or_else(|| world.mesh().outbound)
-            }
+            Interception::Redirect => said.unwrap_or_else(|| world.mesh().outbound),
         };
-        let namespace = facts.namespace.clone();
-        Some(Placement {
-            audience: Audience {
-                namespace: namespace.clone(),
-                interception: facts.interception,
-                families,
-                scope,
-                unknown,
-                taken,
-            },
-            workload: Workload {
-                captured: Self::captured(world, facts, &pod, sidecar.as_deref(), families),
-                namespace,
-                sidecar: sidecar.map(|sidecar| sidecar.key().name.clone()),
-            },
-        })
+        let workload = Self::workload(world, facts, &pod, sidecar.as_ref(), families);
+        let (namespace, interception) = (facts.namespace.clone(), facts.interception);
+        let audience = Audience { namespace, interception, families, scope, unknown, taken };
+        Some(Placement { audience, workload })
     }
 
-    fn captured(
+    fn workload(
         world: &Tracked,
         facts: &ProxyFacts,
         pod: &Pod,
-        sidecar: Option<&Sidecar>,
+        sidecar: Option<&Stored<Sidecar>>,
         families: Families,
-    ) -> Option<Captured> {
-        if facts.interception != Interception::Redirect {
-            return None;
+    ) -> Workload {
+        let namespace = facts.namespace.clone();
+        let captured = facts.interception == Interception::Redirect;
+        let said = |port| sidecar.is_some_and(|sidecar| sidecar.ingress.iter().any(|ingress| ingress.port == port));
+        let replaced = !captured || sidecar.is_some_and(|sidecar| !sidecar.ingress.is_empty());
+        // Without interception nothing but the Sidecar opens a port, so without one nobody needs to look.
+        let mut served = match sidecar {
+            None if !captured => Vec::new(),
+            _ => Self::served(world, &namespace, pod),
+        };
+        served.retain(|served| !replaced || said(served.port));
+        let asks = sidecar.is_some_and(|sidecar| sidecar.asks_for_addresses(captured));
+        Workload {
+            captured: captured.then(|| Captured { families, server_first: facts.server_first.clone() }),
+            served,
+            addresses: if asks { pod.addresses.clone() } else { Vec::new() },
+            sidecar: sidecar.map(|sidecar| sidecar.key().clone()),
+            namespace,
         }
-        let replaced = sidecar.is_some_and(|sidecar| !sidecar.ingress.is_empty());
-        let served = if replaced { Vec::new() } else { Self::served(world, &facts.namespace, pod) };
-        Some(Captured { families, served, server_first: facts.server_first.clone() })
     }
 
     /// The Pod's ports that Services lead to; for each, the oldest Service says what it speaks.
@@ -227,9 +229,10 @@ impl Placement {
     /// Where the workload listens itself, or its application does, no outbound listener may be.
     fn taken(sidecar: &Sidecar, interception: Interception) -> Vec<u16> {
         let Interception::None { bind } = interception else { return Vec::new() };
-        let own = sidecar.ingress.iter().filter(|ingress| ingress.address() == bind).map(|ingress| ingress.port);
-        let mut ports: Vec<u16> = own.collect();
-        let apps = sidecar.ingress.iter().map(|ingress| ingress.endpoint).filter(|app| app.ip() == bind);
+        let everywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let own = sidecar.ingress.iter().filter(|ingress| ingress.bind.unwrap_or(everywhere) == bind);
+        let mut ports: Vec<u16> = own.map(|ingress| ingress.port).collect();
+        let apps = sidecar.ingress.iter().filter_map(Ingress::on_loopback).filter(|app| app.ip() == bind);
         ports.extend(apps.map(|app| app.port()));
         ports.sort_unstable();
         ports.dedup();
@@ -242,6 +245,13 @@ impl Placement {
         let selecting = sidecars.iter().find(|s| !s.selector.is_empty() && selects(&s.selector, labels));
         let chosen = selecting.or_else(|| sidecars.iter().find(|s| s.selector.is_empty()));
         chosen.cloned()
+    }
+}
+
+impl Workload {
+    /// A workload of which nothing is said and nothing captured.
+    pub fn plain(namespace: Namespace) -> Self {
+        Self { namespace, sidecar: None, captured: None, served: Vec::new(), addresses: Vec::new() }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Sidecars: what a workload listens on, and what it sees.
 
+use super::destination::ConnectionPool;
 use super::labels::Labels;
 use super::mesh::OutboundMode;
 use super::name::{Host, Namespace};
 use super::service::Protocol;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// A Sidecar.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -13,6 +15,8 @@ pub struct Sidecar {
     pub selector: Labels,
     /// `ingress`, in the order written; ports are unique.
     pub ingress: Vec<Ingress>,
+    /// `inboundConnectionPool`: limits of incoming connections where the ingress states none.
+    pub pool: Option<ConnectionPool>,
     /// `egress[].hosts`: what the workload sees; absent means everything.
     pub egress: Option<Vec<EgressHost>>,
     /// `outboundTrafficPolicy.mode`; absent means the mesh's.
@@ -46,21 +50,48 @@ pub struct Ingress {
     pub port: u16,
     /// `port.protocol`.
     pub protocol: Protocol,
-    /// `bind`; absent means all addresses.
+    /// `bind`; absent means all addresses, or all of the Pod's where traffic is captured.
     pub bind: Option<IpAddr>,
-    /// `defaultEndpoint`: where the application listens; absent means 127.0.0.1 and the same port.
-    pub endpoint: SocketAddr,
+    /// `captureMode: NONE`: the port is opened really, also where traffic is captured.
+    pub opened: bool,
+    /// `defaultEndpoint`.
+    pub endpoint: DefaultEndpoint,
+    /// `connectionPool`.
+    pub pool: Option<ConnectionPool>,
+}
+
+/// Where the application behind an [`Ingress`] listens.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum DefaultEndpoint {
+    /// Nothing said: on the ingress port of 127.0.0.1; of a captured connection, where it wanted to go.
+    Unsaid,
+    /// On a loopback address.
+    Loopback(SocketAddr),
+    /// `0.0.0.0:port` or `[::]:port`: on the Pod's own address of that family.
+    Instance(SocketAddr),
+    /// `unix://`: on that socket; a leading `@` stands for one without a file.
+    Socket(Arc<str>),
 }
 
 impl Ingress {
-    /// The address listened on.
-    pub fn address(&self) -> IpAddr {
-        self.bind.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    /// Where the application behind a port that is really open listens, if on a loopback address.
+    pub fn on_loopback(&self) -> Option<SocketAddr> {
+        match self.endpoint {
+            DefaultEndpoint::Unsaid => Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.port)),
+            DefaultEndpoint::Loopback(endpoint) => Some(endpoint),
+            DefaultEndpoint::Instance(_) | DefaultEndpoint::Socket(_) => None,
+        }
     }
+}
 
-    /// Whether the listener, really bound, would take the very address the application listens on.
-    pub fn takes_its_own_endpoint(&self) -> bool {
-        let same = self.address() == self.endpoint.ip() || self.address().is_unspecified();
-        same && self.port == self.endpoint.port()
+impl Sidecar {
+    /// Whether what is listened on follows from the Pod's own addresses.
+    pub fn asks_for_addresses(&self, captured: bool) -> bool {
+        self.ingress.iter().any(|ingress| {
+            let opened = ingress.opened || !captured;
+            let specific = ingress.bind.filter(|bind| !bind.is_unspecified());
+            let bound = opened && specific.map_or(captured, |bind| !bind.is_loopback());
+            bound || matches!(ingress.endpoint, DefaultEndpoint::Instance(_))
+        })
     }
 }

@@ -108,8 +108,8 @@ impl<'w> Tracked<'w> {
     }
 
     /// A Sidecar.
-    pub fn sidecar(&self, namespace: &Namespace, name: &Name) -> Option<Stored<Sidecar>> {
-        match self.named(ObjectKind::Sidecar, namespace, name)? {
+    pub fn sidecar(&self, key: &ObjectKey) -> Option<Stored<Sidecar>> {
+        match self.object(key)? {
             Object::Sidecar(sidecar) => Some(sidecar.clone()),
             _ => None,
         }

@@ -10,7 +10,6 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::model::route::{Destination, VirtualService};
 use crate::model::service::{Protocol, Service};
-use crate::model::sidecar::Sidecar;
 use crate::model::tracked::Tracked;
 
 /// Checks one object; kinds without references have nothing to check.
@@ -19,19 +18,8 @@ pub fn check(world: &Tracked, key: &ObjectKey) -> Vec<Problem> {
         Some(Object::VirtualService(object)) => virtual_service(world, object),
         Some(Object::DestinationRule(object)) => destination_rule(world, object),
         Some(Object::Service(object)) => unnamed_ports(object),
-        Some(Object::Sidecar(object)) => root_ingress(world, object).into_iter().collect(),
         _ => Vec::new(),
     }
-}
-
-/// The default Sidecar of the root namespace says what others see, not what they listen on.
-fn root_ingress(world: &Tracked, object: &Stored<Sidecar>) -> Option<Problem> {
-    let asks = object.selector.is_empty() && !object.ingress.is_empty();
-    if !asks || object.key().namespace != world.mesh().root_namespace {
-        return None;
-    }
-    let text = "not supported yet for other namespaces: ingress acts for workloads of the root namespace itself only";
-    Some(problem(object.key(), "spec.ingress".to_owned(), Severity::Warning, text.to_owned()))
 }
 
 fn unnamed_ports(object: &Stored<Service>) -> Vec<Problem> {

@@ -5,7 +5,7 @@
 use super::names;
 use super::proto::{ads, duration, u32_value};
 use super::unit::{ClusterInputs, Inputs, Selection};
-use super::{balance, destination, proto};
+use super::{balance, destination};
 use crate::model::audience::{Audience, Interception};
 use crate::model::destination::{
     ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, TcpKeepalive, TrafficPolicy,
@@ -194,19 +194,12 @@ fn keepalive(keepalive: &TcpKeepalive) -> envoy::UpstreamConnectionOptions {
 
 /// HTTP options, only where something is asked for: HTTP/2 ports speak it with prior knowledge.
 fn http_options(pool: &ConnectionPool, protocol: Protocol) -> Option<Any> {
-    let idle_timeout = pool.http_idle_timeout.or(pool.tcp_idle_timeout);
-    let common = core::HttpProtocolOptions {
-        idle_timeout: idle_timeout.map(duration),
-        max_connection_duration: pool.tcp_max_connection_duration.map(duration),
-        max_requests_per_connection: pool.max_requests_per_connection.filter(|value| *value > 0).map(u32_value),
-        ..Default::default()
-    };
-    let has_common = common != core::HttpProtocolOptions::default();
-    if protocol != Protocol::Http2 && !has_common {
+    let common = common(pool);
+    if protocol != Protocol::Http2 && common.is_none() {
         return None;
     }
     let options = upstream::HttpProtocolOptions {
-        common_http_protocol_options: has_common.then_some(common),
+        common_http_protocol_options: common,
         upstream_protocol_options: Some(upstream::http_protocol_options::UpstreamProtocolOptions::ExplicitHttpConfig(
             explicit(pool, protocol),
         )),
@@ -215,40 +208,55 @@ fn http_options(pool: &ConnectionPool, protocol: Protocol) -> Option<Any> {
     Some(any(&options))
 }
 
+/// What a pool says of every version of HTTP.
+fn common(pool: &ConnectionPool) -> Option<core::HttpProtocolOptions> {
+    let idle_timeout = pool.http_idle_timeout.or(pool.tcp_idle_timeout);
+    let common = core::HttpProtocolOptions {
+        idle_timeout: idle_timeout.map(duration),
+        max_connection_duration: pool.tcp_max_connection_duration.map(duration),
+        max_requests_per_connection: pool.max_requests_per_connection.filter(|value| *value > 0).map(u32_value),
+        ..Default::default()
+    };
+    Some(common).filter(|common| *common != core::HttpProtocolOptions::default())
+}
+
+fn http2(pool: &ConnectionPool) -> core::Http2ProtocolOptions {
+    let max_concurrent_streams = pool.max_concurrent_streams.filter(|value| *value > 0).map(u32_value);
+    core::Http2ProtocolOptions { max_concurrent_streams, ..Default::default() }
+}
+
 fn explicit(pool: &ConnectionPool, protocol: Protocol) -> upstream::http_protocol_options::ExplicitHttpConfig {
     use upstream::http_protocol_options::explicit_http_config::ProtocolConfig;
     let config = match protocol {
-        Protocol::Http2 => ProtocolConfig::Http2ProtocolOptions(core::Http2ProtocolOptions {
-            max_concurrent_streams: pool.max_concurrent_streams.filter(|value| *value > 0).map(u32_value),
-            ..Default::default()
-        }),
+        Protocol::Http2 => ProtocolConfig::Http2ProtocolOptions(http2(pool)),
         _ => ProtocolConfig::HttpProtocolOptions(Default::default()),
     };
     upstream::http_protocol_options::ExplicitHttpConfig { protocol_config: Some(config) }
 }
 
 /// HTTP options of a cluster that speaks what its client spoke.
-pub fn downstream_protocol() -> (String, Any) {
-    (HTTP_OPTIONS.to_owned(), any(&spoken()))
-}
-
-/// The same, with a limit on idle connections.
-pub fn downstream_protocol_idle(idle: Duration) -> (String, Any) {
-    let common = core::HttpProtocolOptions { idle_timeout: Some(duration(idle)), ..Default::default() };
-    let options = upstream::HttpProtocolOptions { common_http_protocol_options: Some(common), ..spoken() };
-    (HTTP_OPTIONS.to_owned(), any(&options))
-}
-
-fn spoken() -> upstream::HttpProtocolOptions {
+pub fn downstream_protocol(pool: &ConnectionPool) -> (String, Any) {
     use upstream::http_protocol_options::{UpstreamProtocolOptions, UseDownstreamHttpConfig};
     let config = UseDownstreamHttpConfig {
         http_protocol_options: Some(Default::default()),
-        http2_protocol_options: Some(Default::default()),
+        http2_protocol_options: Some(http2(pool)),
         ..Default::default()
     };
-    upstream::HttpProtocolOptions {
+    let options = upstream::HttpProtocolOptions {
+        common_http_protocol_options: common(pool),
         upstream_protocol_options: Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(config)),
         ..Default::default()
+    };
+    (HTTP_OPTIONS.to_owned(), any(&options))
+}
+
+/// Limits a cluster as a pool says, towards an application that speaks what the client spoke.
+pub fn limit(cluster: &mut envoy::Cluster, pool: &ConnectionPool) {
+    cluster.circuit_breakers = Some(circuit_breakers(pool));
+    cluster.upstream_connection_options = pool.tcp_keepalive.as_ref().map(keepalive);
+    cluster.typed_extension_protocol_options = [downstream_protocol(pool)].into();
+    if let Some(timeout) = pool.connect_timeout {
+        cluster.connect_timeout = Some(duration(timeout));
     }
 }
 
@@ -270,10 +278,10 @@ pub fn from_the_proxy() -> core::BindConfig {
 /// The load assignment of a cluster with one endpoint that never changes.
 pub fn single(
     name: &str,
-    endpoint: std::net::SocketAddr,
+    endpoint: core::Address,
 ) -> envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment {
     use envoy_types::pb::envoy::config::endpoint::v3 as endpoint_v3;
-    let host = endpoint_v3::Endpoint { address: Some(proto::socket(endpoint)), ..Default::default() };
+    let host = endpoint_v3::Endpoint { address: Some(endpoint), ..Default::default() };
     let lb_endpoint = endpoint_v3::LbEndpoint {
         host_identifier: Some(endpoint_v3::lb_endpoint::HostIdentifier::Endpoint(host)),
         ..Default::default()

@@ -1,7 +1,7 @@
 //! What is there for every proxy, whatever the World: the cluster without endpoints and, where traffic is captured, the
 //! listener that captures it and the cluster that leads on to the original destination.
 
-use super::cluster::{self, base, circuit_breakers, discovery, downstream_protocol_idle};
+use super::cluster::{self, base, discovery};
 use super::filter::{self, tcp_chain};
 use super::listener;
 use super::proto::bool_value;
@@ -25,7 +25,12 @@ const PASSTHROUGH_IDLE: Duration = Duration::from_secs(300);
 
 /// Whether a port is one of the proxy's own.
 pub fn is_own(mesh: &Mesh, port: u16) -> bool {
-    PORTS.contains(&port) || port == mesh.outbound_port || port == mesh.inbound_port
+    is_static(port) || port == mesh.outbound_port || port == mesh.inbound_port
+}
+
+/// Whether a port is one that every proxy's bootstrap opens.
+pub fn is_static(port: u16) -> bool {
+    PORTS.contains(&port)
 }
 
 /// Selects what is always there.
@@ -55,14 +60,13 @@ pub fn unknown_cluster(unknown: OutboundMode) -> &'static str {
 /// The cluster that leads to the original destination of a connection.
 pub fn passthrough(name: &str) -> Resource {
     let inbound = name == names::INBOUND_PASSTHROUGH;
-    let cluster = envoy::Cluster {
+    let mut cluster = envoy::Cluster {
         cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::OriginalDst),
         lb_policy: envoy::cluster::LbPolicy::ClusterProvided.into(),
-        circuit_breakers: Some(circuit_breakers(&ConnectionPool::default())),
-        typed_extension_protocol_options: [downstream_protocol_idle(PASSTHROUGH_IDLE)].into(),
         upstream_bind_config: inbound.then(cluster::from_the_proxy),
         ..base(name)
     };
+    cluster::limit(&mut cluster, &ConnectionPool { http_idle_timeout: Some(PASSTHROUGH_IDLE), ..Default::default() });
     Resource::new(Kind::Cluster, name, &cluster, Vec::new(), Provenance::default())
 }
 

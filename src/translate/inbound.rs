@@ -1,114 +1,85 @@
 //! Inbound listeners and clusters. Without interception they come from `Sidecar.ingress` only, as in Istio; captured
-//! connections all arrive at one listener, see [`captured`].
+//! connections all arrive at one listener, see [`captured`], but for ports that are to be opened really.
 
 pub mod captured;
+mod ports;
 
-use super::cluster::{base, circuit_breakers, discovery, downstream_protocol, from_the_proxy, single};
+use super::cluster::{base, discovery, from_the_proxy, limit, single};
 use super::filter::{Http, RouteSource, http_chain, tcp_chain};
-use super::unit::{InboundInputs, InboundListenerInputs, Inputs, Selection, TcpOptions};
-use super::{listener as outbound, names, route, settings};
+use super::unit::{InboundEndpoint, InboundInputs, InboundListenerInputs, Inputs, Selection, TcpOptions};
+use super::{listener as outbound, names, proto, route, settings};
 use crate::model::access_log::AccessLog;
 use crate::model::audience::Workload;
 use crate::model::destination::ConnectionPool;
-use crate::model::object::Stored;
-use crate::model::problem::{Problem, Severity};
-use crate::model::provenance::{ObjectKey, Provenance};
-use crate::model::service::Protocol;
-use crate::model::sidecar::{Ingress, Sidecar};
 use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
-use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
+use envoy_types::pb::envoy::config::core::v3::{Address, TrafficDirection};
 use envoy_types::pb::envoy::config::listener::v3::FilterChain;
 
 /// Selects what a workload listens on.
 pub fn select(world: &Tracked, workload: &Workload) -> Selection {
-    let name = workload.sidecar.as_ref();
-    let sidecar = name.and_then(|name| world.sidecar(&workload.namespace, name));
+    let (ports, problems) = ports::of(world, workload);
+    let mut inputs = Vec::new();
     if let Some(capture) = &workload.captured {
-        return captured::select(world, capture, sidecar.as_ref());
+        inputs.extend(captured::select(world, capture, &ports));
     }
-    sidecar.map(|sidecar| bound(world, &sidecar)).unwrap_or_default()
+    for port in ports {
+        if !port.binds.is_empty() {
+            let provenance = settings::provenance(world, port.provenance.refs().iter().cloned());
+            let (inbound, log) = (port.clone(), settings::log(world));
+            inputs.push(Inputs::InboundListener(InboundListenerInputs { inbound, log, provenance }));
+        }
+        inputs.push(Inputs::InboundCluster(port));
+    }
+    Selection { inputs, problems, ..Selection::default() }
 }
 
-/// Without interception: what the Sidecar says, but for listeners that would take their application's address.
-fn bound(world: &Tracked, sidecar: &Stored<Sidecar>) -> Selection {
-    let clashing = sidecar.ingress.iter().enumerate().filter(|(_, ingress)| ingress.takes_its_own_endpoint());
-    let problems = clashing.map(|(at, ingress)| clash(sidecar.key(), at, ingress)).collect();
-    let good = sidecar.ingress.iter().filter(|ingress| !ingress.takes_its_own_endpoint());
-    let (log, provenance) = (settings::log(world), settings::provenance(world, [sidecar.reference()]));
-    let inputs = said(sidecar, good).flat_map(|inbound| {
-        let (log, provenance) = (log.clone(), provenance.clone());
-        let listener = InboundListenerInputs { inbound: inbound.clone(), log, provenance };
-        [Inputs::InboundCluster(inbound), Inputs::InboundListener(listener)]
-    });
-    Selection { inputs: inputs.collect(), problems, ..Selection::default() }
-}
-
-/// The listener would take the application's address: whoever comes first keeps the other out, or it calls itself.
-fn clash(object: &ObjectKey, at: usize, ingress: &Ingress) -> Problem {
-    let text = format!(
-        "without interception the listener on {}:{} would take the address {} of the application; give one of them \
-         another port or address",
-        ingress.address(),
-        ingress.port,
-        ingress.endpoint,
-    );
-    Problem { object: object.clone(), field: format!("spec.ingress[{at}]"), severity: Severity::Error, text }
-}
-
-/// What a Sidecar says is listened on.
-fn said<'s>(
-    sidecar: &Stored<Sidecar>,
-    ingress: impl Iterator<Item = &'s Ingress>,
-) -> impl Iterator<Item = InboundInputs> {
-    let provenance = Provenance::from_iter([sidecar.reference()]);
-    let proxied = ingress.filter(|ingress| ingress.protocol != Protocol::Udp);
-    proxied.map(move |ingress| InboundInputs {
-        port: ingress.port,
-        protocol: ingress.protocol,
-        bind: ingress.address(),
-        endpoint: Some(ingress.endpoint),
-        provenance: provenance.clone(),
-    })
+/// How bytes of a port are passed on.
+fn tcp_options(pool: &ConnectionPool) -> TcpOptions {
+    TcpOptions { idle: pool.tcp_idle_timeout, total: pool.tcp_max_connection_duration, by_source: false }
 }
 
 /// Builds the cluster that leads to the application.
 pub fn cluster(inputs: &InboundInputs) -> Resource {
     let name = names::inbound(inputs.port);
-    let shared = envoy::Cluster {
-        circuit_breakers: Some(circuit_breakers(&ConnectionPool::default())),
-        typed_extension_protocol_options: [downstream_protocol()].into(),
-        ..base(&name)
-    };
-    let cluster = match inputs.endpoint {
-        Some(endpoint) => envoy::Cluster {
-            cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::Static),
-            load_assignment: Some(single(&name, endpoint)),
-            ..shared
-        },
-        None => envoy::Cluster {
+    let mut cluster = match &inputs.endpoint {
+        InboundEndpoint::Original => envoy::Cluster {
             cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::OriginalDst),
             lb_policy: envoy::cluster::LbPolicy::ClusterProvided.into(),
             upstream_bind_config: Some(from_the_proxy()),
-            ..shared
+            ..base(&name)
         },
+        InboundEndpoint::At(endpoint, say_so) => envoy::Cluster {
+            upstream_bind_config: say_so.then(from_the_proxy),
+            ..fixed(&name, proto::socket(*endpoint))
+        },
+        InboundEndpoint::Socket(path) => fixed(&name, proto::pipe(path)),
     };
+    limit(&mut cluster, &inputs.pool);
     Resource::new(Kind::Cluster, &name, &cluster, Vec::new(), inputs.provenance.clone())
+}
+
+fn fixed(name: &str, endpoint: Address) -> envoy::Cluster {
+    envoy::Cluster {
+        cluster_discovery_type: discovery(envoy::cluster::DiscoveryType::Static),
+        load_assignment: Some(single(name, endpoint)),
+        ..base(name)
+    }
 }
 
 /// Builds a listener that is really bound.
 pub fn listener(inputs: &InboundListenerInputs) -> Resource {
     let InboundListenerInputs { inbound, log, provenance } = inputs;
     let (cluster, log) = (names::inbound(inbound.port), log.as_ref());
-    let name = names::listener(inbound.bind, inbound.port);
+    let name = names::listener(inbound.binds[0], inbound.port);
     let chain = if outbound::is_http(inbound.protocol) {
         http(&name, &name, &cluster, inbound.port, log)
     } else {
-        tcp_chain(&cluster, TcpOptions::default(), log)
+        tcp_chain(&cluster, tcp_options(&inbound.pool), log)
     };
-    let mut listener = outbound::at(&name, &[inbound.bind], inbound.port, TrafficDirection::Inbound, log);
+    let mut listener = outbound::at(&name, &inbound.binds, inbound.port, TrafficDirection::Inbound, log);
     listener.filter_chains = vec![chain];
     let refs = vec![Ref { kind: Kind::Cluster, name: cluster.into() }];
     Resource::new(Kind::Listener, &name, &listener, refs, provenance.clone())

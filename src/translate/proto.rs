@@ -36,6 +36,12 @@ pub fn socket(address_of: SocketAddr) -> core::Address {
     address(address_of.ip(), address_of.port())
 }
 
+/// The address of a Unix socket; a leading `@` stands for one without a file.
+pub fn pipe(path: &str) -> core::Address {
+    let pipe = core::Pipe { path: path.to_owned(), ..Default::default() };
+    core::Address { address: Some(core::address::Address::Pipe(pipe)) }
+}
+
 /// The aggregated stream as the source of a resource, with a time to wait for its first answer (zero: for ever).
 pub fn ads(initial_fetch_timeout: Duration) -> core::ConfigSource {
     core::ConfigSource {

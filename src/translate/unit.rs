@@ -1,7 +1,7 @@
 //! The units of translation: what is selected, built and recomputed as one, and what passes between the two steps.
 
 use crate::model::access_log::AccessLog;
-use crate::model::destination::{DestinationRule, HashKey};
+use crate::model::destination::{ConnectionPool, DestinationRule, HashKey};
 use crate::model::mesh::OutboundMode;
 use crate::model::name::{Host, ServiceKey};
 use crate::model::node::Locality;
@@ -223,7 +223,7 @@ pub enum Chains {
 }
 
 /// How TCP connections are passed on; absent durations are Envoy's defaults.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct TcpOptions {
     /// How long one may be without a byte in either direction.
     pub idle: Option<Duration>,
@@ -266,10 +266,12 @@ pub struct InboundInputs {
     pub port: u16,
     /// What it speaks.
     pub protocol: Protocol,
-    /// The address listened on.
-    pub bind: IpAddr,
-    /// Where the application listens; none stands for the original destination.
-    pub endpoint: Option<SocketAddr>,
+    /// The addresses really listened on; none where captured connections to the port are meant.
+    pub binds: Vec<IpAddr>,
+    /// Where the application listens.
+    pub endpoint: InboundEndpoint,
+    /// Limits of incoming connections.
+    pub pool: ConnectionPool,
     /// The objects that say so.
     pub provenance: Provenance,
 }
@@ -285,13 +287,24 @@ pub struct InboundListenerInputs {
     pub provenance: Provenance,
 }
 
+/// Where an application listens.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum InboundEndpoint {
+    /// Where the connection wanted to go.
+    Original,
+    /// On an address of this machine; whether the connection there must say that it comes from the proxy.
+    At(SocketAddr, bool),
+    /// On a Unix socket.
+    Socket(Arc<str>),
+}
+
 /// The listener that takes every captured incoming connection.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct VirtualInboundInputs {
     /// The addresses it binds to.
     pub binds: Vec<IpAddr>,
-    /// The ports that have chains of their own, ascending, and what they speak.
-    pub ports: Vec<(u16, Protocol)>,
+    /// The ports that have chains of their own, ascending, what they speak, and how bytes are passed on.
+    pub ports: Vec<(u16, Protocol, TcpOptions)>,
     /// Ports whose connections are not looked at, ascending.
     pub server_first: Vec<u16>,
     /// The port it binds to.

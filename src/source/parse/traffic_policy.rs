@@ -17,9 +17,10 @@ pub struct TrafficPolicySpec {
     outlier_detection: Option<OutlierDetectionSpec>,
 }
 
+/// `connectionPool` as written.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct ConnectionPoolSpec {
+pub struct ConnectionPoolSpec {
     tcp: Option<TcpSpec>,
     http: Option<HttpSpec>,
 }
@@ -81,7 +82,8 @@ impl TrafficPolicySpec {
 }
 
 impl ConnectionPoolSpec {
-    fn parse(self, path: &str, notes: &mut Notes) -> ConnectionPool {
+    /// Validates the limits, which stand at `path`.
+    pub fn parse(self, path: &str, notes: &mut Notes) -> ConnectionPool {
         if self.tcp.is_none() && self.http.is_none() {
             notes.error(path, "must have tcp or http");
         }

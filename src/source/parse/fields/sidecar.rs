@@ -13,7 +13,11 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::done("ingress", List(&Object(INGRESS)), "what the workload listens on"),
     Field::done("egress", List(&Object(EGRESS)), "what the workload sees; none is every service"),
-    Field::without("inboundConnectionPool", Object(CONNECTION_POOL), "incoming connections have no limits"),
+    Field::done(
+        "inboundConnectionPool",
+        Object(CONNECTION_POOL),
+        "limits of incoming connections; none is those that DestinationRules of the port's Service give everyone",
+    ),
     Field::done(
         "outboundTrafficPolicy",
         Object(OUTBOUND),
@@ -25,12 +29,24 @@ const CAPTURE: Shape = Choice(&["DEFAULT", "IPTABLES", "NONE"]);
 
 const INGRESS: &[Field] = &[
     Field::done("port", Object(PORT), "the port listened on"),
-    Field::done("bind", Text, "the address listened on; none is all"),
-    Field::without("captureMode", CAPTURE, "listeners are bound really, as with NONE")
-        .except(&["\"DEFAULT\"", "\"NONE\""]),
-    Field::done("defaultEndpoint", Text, "where the application listens; none is 127.0.0.1 and the same port"),
+    Field::done(
+        "bind",
+        Text,
+        "the address listened on where the port is really opened; none is all, or all of the Pod's where traffic is captured",
+    ),
+    Field::done("captureMode", CAPTURE, "NONE opens the port really, which happens anyway without interception"),
+    Field::done(
+        "defaultEndpoint",
+        Text,
+        "where the application listens: a loopback address, 0.0.0.0:port or [::]:port for the Pod's own, or unix:///path; \
+         none is where captured connections wanted to go, else 127.0.0.1 and the same port",
+    ),
     Field::refused("tls", Object(SERVER_TLS), "the port would be open without TLS"),
-    Field::without("connectionPool", Object(CONNECTION_POOL), "incoming connections have no limits"),
+    Field::done(
+        "connectionPool",
+        Object(CONNECTION_POOL),
+        "limits of incoming connections; none is inboundConnectionPool",
+    ),
 ];
 
 const EGRESS: &[Field] = &[
