@@ -8,6 +8,8 @@ mod harness;
 mod how_to;
 #[path = "capture/inbound.rs"]
 mod inbound;
+#[path = "capture/logging.rs"]
+mod logging;
 #[path = "capture/outbound.rs"]
 mod outbound;
 #[path = "capture/passthrough.rs"]
@@ -47,6 +49,7 @@ mod delta {
         inbound::ports_of_every_sort,
         inbound::the_ports_of_the_capture_refuse,
         inbound::ports_change_apart,
+        logging::captured_traffic_is_logged,
         passthrough::a_request_goes_where_it_was_sent,
     );
 }

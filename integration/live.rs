@@ -10,6 +10,8 @@ mod harness;
 mod hashing;
 #[path = "live/limits.rs"]
 mod limits;
+#[path = "live/logging.rs"]
+mod logging;
 #[path = "live/mistakes.rs"]
 mod mistakes;
 #[path = "live/readiness.rs"]
@@ -74,6 +76,8 @@ releases!(
         readiness::a_proxy_is_ready_when_its_first_listeners_are,
         limits::a_breaker_opens_and_closes,
         limits::an_endpoint_that_fails_is_ejected_and_returns,
+        logging::requests_and_connections_are_logged,
+        logging::requests_are_logged_as_objects,
         hashing::hashing_by_header_sticks_on_a_ring,
         hashing::ring_hashing_follows_endpoints;
     newest:
@@ -81,6 +85,8 @@ releases!(
         limits::without_limits_no_breaker_opens,
         limits::without_the_rule_nothing_is_ejected,
         warming::without_endpoints_a_changed_cluster_stays_warming,
+        logging::without_settings_nothing_is_logged,
+        logging::bad_settings_break_no_listener_and_are_reported,
         mistakes::a_broken_manifest_changes_nothing_and_is_reported,
         restarts::a_polite_end_is_clean,
         families::a_pod_gains_and_loses_its_other_address,

@@ -24,7 +24,7 @@ pub const UNDECLARED: u16 = 6000;
 /// A port that the service's pod listens on and that a test may declare.
 pub const LATER: u16 = 9100;
 /// How long a change may take to be accepted everywhere.
-const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(5);
 const NAMESPACE: &str = "capture";
 
 /// The example, running. Fields are dropped in order: processes first, the pods last.
@@ -81,6 +81,19 @@ impl Stage {
             Self { envoys, chancery, folder, _applications: applications, _echo: echo, _files: files, client, server };
         stage.settled().await?;
         Ok(stage)
+    }
+
+    /// Waits until what both sidecars had before is gone, connections included.
+    pub async fn drained(&self) -> Outcome<()> {
+        for envoy in &self.envoys {
+            envoy.drained(SOON).await?;
+        }
+        Ok(())
+    }
+
+    /// All that a sidecar has written; the client's is the first.
+    pub fn written(&self, at: usize) -> String {
+        self.envoys[at].written()
     }
 
     /// Waits until both sidecars have accepted everything.

@@ -102,8 +102,10 @@ impl Envoy {
         fs::set_permissions(&path, Permissions::from_mode(0o644))?;
         let path = path.to_string_lossy();
         // No hot restart: it would need shared memory named apart for every Envoy on the machine. What is replaced goes
-        // soon: a connection that is not meant to be closed must not outlive a test only because draining is slow.
-        let arguments = ["-c", &path, "--concurrency", "1", "--disable-hot-restart", "--drain-time-s", "1"];
+        // soon: a connection that is not meant to be closed must not outlive a test only because draining is slow. So is
+        // what is logged.
+        let quick = ["--drain-time-s", "1", "--file-flush-interval-msec", "100"];
+        let arguments = [&["-c", &path, "--concurrency", "1", "--disable-hot-restart"][..], &quick].concat();
         let log = folder.join(format!("{}.log", seat.pod));
         let program = program(seat, setup.release, folder)?;
         let process = spawner::start_in(&seat.place, &format!("Envoy of {}", seat.pod), &program, &arguments, &log)?;
@@ -137,6 +139,20 @@ impl Envoy {
         Ok(value.and_then(|(_, value)| value.trim().parse().ok()))
     }
 
+    /// Waits until the listeners and chains that were replaced are gone, and with them the connections through them.
+    pub async fn drained(&self, limit: Duration) -> Outcome<()> {
+        let gone = async |what: &str| {
+            let draining = self.stat(&format!("listener_manager.total_{what}_draining")).await.ok()??;
+            (draining == 0).then_some(())
+        };
+        let what = format!("{} has no old listeners", self.node);
+        deadline::until(&what, limit, async || {
+            gone("listeners").await?;
+            gone("filter_chains").await
+        })
+        .await
+    }
+
     /// A scrape of its metrics, as Prometheus would make it.
     pub async fn scrape(&self) -> Outcome<Metrics> {
         Ok(Metrics::parse(&self.client.text(self.metrics, "/stats/prometheus").await?))
@@ -166,6 +182,11 @@ impl Envoy {
         let found = statuses.iter().find(|status| status.get("name").and_then(Value::as_str) == Some(cluster));
         let hosts = found.and_then(|status| status.get("host_statuses")?.as_array()).cloned().unwrap_or_default();
         Ok(hosts.iter().filter_map(|host| socket(host.pointer("/address/socket_address")?)).collect())
+    }
+
+    /// All it has written: its log, and the access log among it.
+    pub fn written(&self) -> String {
+        self.process.written()
     }
 
     /// The end of its log, for a failure's text.

@@ -119,10 +119,14 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// All it wrote.
+    pub fn written(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// The end of what it wrote, for a failure's text.
     pub fn tail(&self) -> String {
-        let text = std::fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = self.written();
         let lines: Vec<&str> = text.lines().collect();
         let last = &lines[lines.len().saturating_sub(20)..];
         format!("the last lines of {} ({}):\n  {}", self.name, self.log.display(), last.join("\n  "))
