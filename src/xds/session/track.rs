@@ -245,6 +245,9 @@ impl Track {
         if self.backlog.is_empty() && batch.is_none() {
             self.since = None;
         }
+        if phase == Phase::Remove && batch.is_some() {
+            self.gone_since = None;
+        }
         batch
     }
 
@@ -345,7 +348,7 @@ impl Track {
 
     /// Since when a removal has waited.
     pub(in crate::xds) fn gone_since(&self) -> Option<Instant> {
-        self.gone_since
+        self.gone_since.filter(|_| self.has_work())
     }
 
     /// A removal of another type was sent: this one waits anew.
