@@ -4,12 +4,16 @@
 
 #[path = "transcripts/cases.rs"]
 mod cases;
+#[path = "transcripts/doctored.rs"]
+mod doctored;
 #[path = "transcripts/replay.rs"]
 mod replay;
+mod trace;
 
-use replay::replay;
+use replay::Stage;
 use std::fs;
 use std::path::{Path, PathBuf};
+use trace::Trace;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/transcripts")
@@ -23,9 +27,34 @@ fn cases() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).expect("a transcript"))).collect()
 }
 
+/// Whether a line says what the server does.
+fn is_output(line: &str) -> bool {
+    let word = line.split_whitespace().next().unwrap_or_default();
+    let outputs = ["server", "refused", "counters", "latency", "lint", "cds", "eds", "sds", "lds", "rds"];
+    outputs.contains(&word)
+}
+
+/// What happens when the input lines of `text` do, in the form of a transcript; and the trace of it.
+fn replay(text: &str) -> Result<(String, Trace), String> {
+    let mut stage = Stage::new();
+    let mut out = String::new();
+    for line in text.lines() {
+        if is_output(line) {
+            continue;
+        }
+        out += line;
+        out += "\n";
+        for said in stage.play(line).map_err(|error| format!("{line:?}: {error}"))? {
+            out += &said;
+            out += "\n";
+        }
+    }
+    Ok((out, stage.trace))
+}
+
 /// Compares a transcript with what happens now.
 fn compare(text: &str) -> Result<(), String> {
-    let actual = replay(text)?;
+    let (actual, _) = replay(text)?;
     if actual == text { Ok(()) } else { Err(difference(text, &actual)) }
 }
 
@@ -48,7 +77,7 @@ fn every_transcript_is_what_happens() {
     let mut failures = String::new();
     for (path, text) in cases {
         if std::env::var_os("CHANCERY_REWRITE").is_some() {
-            fs::write(&path, replay(&text).expect("a transcript that can be read")).expect("a writable folder");
+            fs::write(&path, replay(&text).expect("a transcript that can be read").0).expect("a writable folder");
         } else if let Err(difference) = compare(&text) {
             failures += &format!("{}: {difference}\n", path.display());
         }
@@ -56,12 +85,23 @@ fn every_transcript_is_what_happens() {
     assert!(failures.is_empty(), "{failures}");
 }
 
+/// What holds of every trace holds of these, however strange the client.
+#[test]
+fn every_transcript_passes_the_oracles() {
+    let mut wrong = String::new();
+    for (path, text) in cases() {
+        let (_, trace) = replay(&text).expect("a transcript that can be read");
+        trace.violations().iter().for_each(|violation| wrong += &format!("{}: {violation}\n", path.display()));
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
 /// The control: no line of what the server does can be lost or changed unnoticed.
 #[test]
 fn an_altered_transcript_fails() {
     for (path, text) in cases() {
         let lines: Vec<&str> = text.lines().collect();
-        for (index, line) in lines.iter().enumerate().filter(|(_, line)| replay::is_output(line)) {
+        for (index, line) in lines.iter().enumerate().filter(|(_, line)| is_output(line)) {
             let without: Vec<&str> = [&lines[..index], &lines[index + 1..]].concat();
             let changed = format!("{line} more");
             let with = [&lines[..index], &[&changed], &lines[index + 1..]].concat();

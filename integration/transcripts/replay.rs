@@ -1,7 +1,8 @@
-//! Replays one transcript: reads its input lines, drives a session, writes both kinds of line.
+//! Plays the lines of a transcript: drives a session, writes what it says, records what happens.
 
 mod words;
 
+use crate::trace::{self, Asked, Sent, Trace, What};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::lint;
 use chancery::snapshot::resource::{Resource, Version};
@@ -15,37 +16,14 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use words::{Asked, content, credential, list, metadata, reference, short, version};
+use words::{Question, content, credential, list, metadata, reference, short, version};
 
 /// What is written when the server sends nothing.
 const SILENT: &str = "server silent";
 
-/// Whether a line says what the server does.
-pub fn is_output(line: &str) -> bool {
-    let word = line.split_whitespace().next().unwrap_or_default();
-    let outputs = ["server", "refused", "counters", "latency", "lint", "cds", "eds", "sds", "lds", "rds"];
-    outputs.contains(&word)
-}
-
-/// What happens when the input lines of `text` do, in the form of a transcript.
-pub fn replay(text: &str) -> Result<String, String> {
-    let mut stage = Stage::new();
-    let mut out = String::new();
-    for line in text.lines() {
-        if is_output(line) {
-            continue;
-        }
-        out += line;
-        out += "\n";
-        for said in stage.play(line).map_err(|error| format!("{line:?}: {error}"))? {
-            out += &said;
-            out += "\n";
-        }
-    }
-    Ok(out)
-}
-
-struct Stage {
+/// A session and its world, driven by lines.
+pub struct Stage {
+    start: Instant,
     now: Instant,
     layer: Layer,
     known: bool,
@@ -58,12 +36,17 @@ struct Stage {
     versions: BTreeMap<Version, usize>,
     /// Whether the connection takes what is written to it.
     room: bool,
+    /// What has happened.
+    pub trace: Trace,
+    stream: usize,
 }
 
 impl Stage {
-    fn new() -> Self {
+    pub fn new() -> Self {
+        let start = Instant::now();
         Stage {
-            now: Instant::now(),
+            start,
+            now: start,
             layer: Layer::default(),
             known: false,
             session: None,
@@ -72,10 +55,31 @@ impl Stage {
             latency: None,
             versions: BTreeMap::new(),
             room: true,
+            trace: Trace::default(),
+            stream: 0,
         }
     }
 
-    fn play(&mut self, line: &str) -> Result<Vec<String>, String> {
+    fn note(&mut self, what: What) {
+        self.trace.note(self.now - self.start, self.stream, what);
+    }
+
+    /// Nothing more is to come: what was sent is judged by that.
+    pub fn rest(&mut self) {
+        self.note(What::Rest);
+    }
+
+    /// Gives the session what the world is now.
+    fn post(&mut self) {
+        let snapshot = self.snapshot();
+        if let Some(session) = &mut self.session {
+            session.on_snapshot(snapshot.clone(), self.now);
+            self.note(What::World(trace::world(&snapshot)));
+        }
+    }
+
+    /// Does what an input line says; returns what the server does.
+    pub fn play(&mut self, line: &str) -> Result<Vec<String>, String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.split_first() {
             None => Ok(Vec::new()),
@@ -103,10 +107,8 @@ impl Stage {
             }
         }
         self.known = true;
-        let snapshot = self.snapshot();
-        let Some(session) = &mut self.session else { return Ok(Vec::new()) };
-        session.on_snapshot(snapshot, self.now);
-        Ok(self.drain())
+        self.post();
+        Ok(if self.session.is_some() { self.drain() } else { Vec::new() })
     }
 
     fn change(&mut self, kind: Kind, word: &str) -> Result<(), String> {
@@ -150,11 +152,11 @@ impl Stage {
             "delta" => Wire::Delta,
             other => return Err(format!("{other:?} is not a wire form")),
         };
-        let mut session = Session::new(wire);
+        self.session = Some(Session::new(wire));
+        self.stream = self.trace.open(self.now - self.start, wire);
         if self.known && credential.is_none() {
-            session.on_snapshot(self.snapshot(), self.now);
+            self.post();
         }
-        self.session = Some(session);
         self.credential = credential;
         self.introduced = false;
         self.room = true;
@@ -163,6 +165,7 @@ impl Stage {
 
     fn client(&mut self, kind: &str, words: &[&str]) -> Result<Vec<String>, String> {
         let request = self.request(kind, words)?;
+        self.note(What::Asked(Asked::from(&request)));
         let session = self.session.as_mut().ok_or("no stream is open")?;
         let received =
             session.on_request(&request, self.now).and_then(|received| self.admit(&request).map(|()| received));
@@ -182,9 +185,8 @@ impl Stage {
     fn admit(&mut self, request: &Request) -> Result<(), Refusal> {
         let Some(credential) = self.credential.take() else { return Ok(()) };
         identity::admit(&request.node.clone().unwrap_or_default(), &credential)?;
-        let snapshot = self.snapshot();
-        if let Some(session) = self.session.as_mut().filter(|_| self.known) {
-            session.on_snapshot(snapshot, self.now);
+        if self.known {
+            self.post();
         }
         Ok(())
     }
@@ -195,7 +197,7 @@ impl Stage {
             ("none", _) => String::new(),
             (url, _) => url.to_owned(),
         };
-        let mut asked = Asked::default();
+        let mut asked = Question::default();
         asked.read(&words.join(" "))?;
         let node = asked.node.or_else(|| (!self.introduced).then(|| "proxy".to_owned()));
         self.introduced = true;
@@ -243,8 +245,11 @@ impl Stage {
         while let Some(response) =
             self.session.as_mut().filter(|_| self.room).and_then(|session| session.poll(self.now))
         {
+            self.note(What::Sent(Sent::from(&response)));
             said.push(self.response(&response));
         }
+        let waiting = self.session.iter().flat_map(|session| session.status()).map(|status| status.waiting).sum();
+        self.note(What::Waiting(waiting));
         if said.is_empty() {
             said.push(SILENT.to_owned());
         }

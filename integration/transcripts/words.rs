@@ -11,7 +11,7 @@ const LISTED: usize = 30;
 
 /// The words of a client line.
 #[derive(Default)]
-pub struct Asked {
+pub struct Question {
     pub all: Option<Vec<String>>,
     pub subscribe: Vec<String>,
     pub unsubscribe: Vec<String>,
@@ -22,7 +22,7 @@ pub struct Asked {
     pub account: Option<String>,
 }
 
-impl Asked {
+impl Question {
     /// Reads what follows the type.
     pub fn read(&mut self, text: &str) -> Result<(), String> {
         let mut text = text.trim().to_owned();

@@ -1,0 +1,157 @@
+//! What happened on streams, recorded: every request, every response, every world. What must hold of it is judged
+//! afterwards by [`oracles`], apart from the tests that made it happen.
+#![allow(dead_code, reason = "each test target records or judges a part")]
+
+pub mod oracles;
+pub mod rules;
+
+use chancery::snapshot::kind::Kind;
+use chancery::snapshot::set::Snapshot;
+use chancery::xds::request::{Names, Request, Wire};
+use chancery::xds::response::Response;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+/// The hash of a resource's content: its version.
+pub type Hash = u128;
+
+/// What a resource of the world is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    pub hash: Hash,
+    pub refs: Vec<(Kind, String)>,
+}
+
+/// Everything a proxy is meant to hold.
+pub type World = BTreeMap<(Kind, String), Entry>;
+
+/// A request.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// None for a type that is not served.
+    pub kind: Option<Kind>,
+    pub node: String,
+    pub nonce: String,
+    pub error: Option<String>,
+    /// SotW: every name wanted.
+    pub all: Option<Vec<String>>,
+    pub subscribe: Vec<String>,
+    pub unsubscribe: Vec<String>,
+    /// What the client states to hold; none for a version that is not one of ours.
+    pub initial: Vec<(String, Option<Hash>)>,
+}
+
+/// A response.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub kind: Kind,
+    pub nonce: String,
+    pub version: String,
+    pub resources: Vec<(String, Hash)>,
+    pub removed: Vec<String>,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A stream opened.
+    Opened(Wire),
+    /// What the proxy is meant to hold became this; before the first, nothing is known.
+    World(World),
+    Asked(Asked),
+    Sent(Sent),
+    /// How much the server keeps for the stream: names that wait to be sent.
+    Waiting(usize),
+    /// Everything was read and answered, and time was given: nothing more is to come.
+    Rest,
+}
+
+/// What happened, when, and on which stream.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub at: Duration,
+    pub stream: usize,
+    pub what: What,
+}
+
+/// Records events. Streams are numbered in the order in which they open.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    pub events: Vec<Event>,
+    streams: usize,
+}
+
+impl Trace {
+    /// A stream opens; returns its number.
+    pub fn open(&mut self, at: Duration, wire: Wire) -> usize {
+        self.streams += 1;
+        self.note(at, self.streams, What::Opened(wire));
+        self.streams
+    }
+
+    pub fn note(&mut self, at: Duration, stream: usize, what: What) {
+        self.events.push(Event { at, stream, what });
+    }
+
+    /// What is wrong with it, by all oracles.
+    pub fn violations(&self) -> Vec<String> {
+        oracles::ALL
+            .iter()
+            .flat_map(|(name, oracle)| oracle(&self.events).into_iter().map(move |text| format!("{name}: {text}")))
+            .collect()
+    }
+}
+
+/// The world a snapshot describes.
+pub fn world(snapshot: &Snapshot) -> World {
+    let all = Kind::ALL.into_iter().flat_map(|kind| snapshot.iter(kind));
+    all.map(|resource| {
+        let refs = resource.refs().map(|to| (to.kind, to.name.to_string())).collect();
+        ((resource.kind(), resource.name().to_string()), Entry { hash: resource.version().0, refs })
+    })
+    .collect()
+}
+
+impl From<&Request> for Asked {
+    fn from(request: &Request) -> Self {
+        let node = request.node.as_ref().map(|node| node.id.clone()).unwrap_or_default();
+        let (kind, nonce, error) =
+            (Kind::from_type_url(&request.type_url), request.nonce.clone(), request.error.clone());
+        let asked = Asked { kind, node, nonce, error, ..Asked::default() };
+        match &request.names {
+            Names::All(names) => Asked { all: Some(names.clone()), ..asked },
+            Names::Change { subscribe, unsubscribe, initial } => {
+                let hash = |version: &String| u128::from_str_radix(version, 16).ok();
+                let initial = initial.iter().map(|(name, version)| (name.clone(), hash(version))).collect();
+                Asked { subscribe: subscribe.clone(), unsubscribe: unsubscribe.clone(), initial, ..asked }
+            }
+        }
+    }
+}
+
+impl From<&Response> for Sent {
+    fn from(response: &Response) -> Self {
+        let resource = |resource: &std::sync::Arc<chancery::snapshot::resource::Resource>| {
+            (resource.name().to_string(), resource.version().0)
+        };
+        Sent {
+            kind: response.kind,
+            nonce: response.nonce.to_string(),
+            version: response.version.to_string(),
+            resources: response.resources.iter().map(resource).collect(),
+            removed: response.removed.iter().map(|name| name.to_string()).collect(),
+        }
+    }
+}
+
+impl Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} stream {}: ", self.at, self.stream)?;
+        match &self.what {
+            What::Asked(asked) => write!(f, "asked {asked:?}"),
+            What::Sent(sent) => write!(f, "sent {sent:?}"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! What must hold of every trace, whoever made it: one function for each, from events to what is wrong.
+
+use super::rules::Rules;
+use super::{Asked, Event, Hash, Sent, What};
+use chancery::snapshot::kind::Kind;
+use chancery::xds::request::Wire;
+use chancery::xds::session::IN_FLIGHT;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What is wrong with a trace.
+pub type Oracle = fn(&[Event]) -> Vec<String>;
+
+/// Every oracle, by name.
+pub const ALL: &[(&str, Oracle)] = &[
+    ("rules", rules),
+    ("nothing unfounded is taken away (I1)", unfounded_removals),
+    ("accepted is what is desired (I2)", accepted_is_desired),
+    ("a response has a reason (I3)", reasons),
+    ("what waits is bounded (I4)", bounded),
+    ("order on the wire (P49)", order),
+    ("one in flight (P55)", in_flight),
+    ("nonces are unique (P42)", nonces),
+    ("equal content is not sent again (P11, P52)", resends),
+];
+
+/// How long after the last change everything has to be accepted.
+const BOUND: Duration = Duration::from_secs(60);
+/// How many responses of a type may be unanswered: one a second for as long as a client may be silent in a test.
+const UNANSWERED: usize = 4000;
+
+/// The events of each stream.
+fn streams(events: &[Event]) -> Vec<Vec<&Event>> {
+    let mut streams: BTreeMap<usize, Vec<&Event>> = BTreeMap::new();
+    for event in events {
+        streams.entry(event.stream).or_default().push(event);
+    }
+    streams.into_values().collect()
+}
+
+/// Each stream obeys the twelve rules, and owes nothing at rest.
+fn rules(events: &[Event]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for stream in streams(events) {
+        let mut rules = Rules::new(Wire::Delta);
+        for event in stream {
+            match &event.what {
+                What::Opened(wire) => rules = Rules::new(*wire),
+                What::World(world) => rules.world(world),
+                What::Asked(asked) => rules.request(asked, event.at),
+                What::Sent(sent) => wrong.extend(rules.response(sent, event.at).err()),
+                What::Rest => wrong.extend(rules.debts()),
+                What::Waiting(_) => {}
+            }
+        }
+    }
+    wrong
+}
+
+/// I1: whatever is taken away is missing from a world that has arrived; before one has, nothing is said at all.
+fn unfounded_removals(events: &[Event]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for stream in streams(events) {
+        let (mut world, mut sotw) = (None, false);
+        let mut held: BTreeMap<Kind, BTreeSet<&String>> = BTreeMap::new();
+        let mut wanted: BTreeMap<Kind, Option<BTreeSet<&String>>> = BTreeMap::new();
+        for event in stream {
+            match &event.what {
+                What::Opened(wire) => sotw = *wire == Wire::Sotw,
+                What::World(new) => world = Some(new),
+                What::Asked(Asked { kind: Some(kind), all: Some(names), .. }) => {
+                    let all = names.is_empty() || names.iter().any(|name| name == "*");
+                    wanted.insert(*kind, (!all).then(|| names.iter().collect()));
+                }
+                What::Sent(sent) => {
+                    let there: BTreeSet<&String> = sent.resources.iter().map(|(name, _)| name).collect();
+                    let before = held.entry(sent.kind).or_default();
+                    let mut gone: Vec<&String> = sent.removed.iter().collect();
+                    if sotw && sent.kind.is_whole_set() {
+                        let left = before.iter().filter(|name| !there.contains(*name));
+                        let still = |name: &&String| match wanted.get(&sent.kind) {
+                            Some(Some(names)) => names.contains(name),
+                            _ => true,
+                        };
+                        gone.extend(left.copied().filter(still));
+                    }
+                    let exists =
+                        |name: &&String| world.is_none_or(|world| world.contains_key(&(sent.kind, (*name).clone())));
+                    wrong.extend(gone.iter().filter(|name| exists(name)).map(|name| format!("{name} in {event}")));
+                    wrong.extend(world.is_none().then(|| format!("nothing is known yet: {event}")));
+                    if sotw && sent.kind.is_whole_set() {
+                        *before = there;
+                    } else {
+                        before.extend(there);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    wrong
+}
+
+/// I2: at rest the newest response of each type is answered, and what it carried that is still wanted was not rejected; all
+/// within the bound after the last change.
+fn accepted_is_desired(events: &[Event]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for stream in streams(events) {
+        let (mut changed, mut last) = (Duration::ZERO, Duration::ZERO);
+        let mut rules = Rules::new(Wire::Delta);
+        let mut open: BTreeMap<Kind, (&Sent, &Event)> = BTreeMap::new();
+        let mut rejected: BTreeMap<Kind, (&Sent, &Event)> = BTreeMap::new();
+        for event in stream {
+            match &event.what {
+                What::Opened(wire) => rules = Rules::new(*wire),
+                What::World(_) => changed = event.at,
+                What::Sent(sent) => {
+                    last = event.at;
+                    open.insert(sent.kind, (sent, event));
+                }
+                What::Asked(asked) => {
+                    rules.request(asked, event.at);
+                    let Some(kind) = asked.kind else { continue };
+                    if open.get(&kind).is_some_and(|(sent, _)| sent.nonce == asked.nonce) {
+                        let answered = open.remove(&kind).expect("just seen");
+                        rejected.remove(&kind);
+                        rejected.extend(asked.error.is_some().then_some((kind, answered)));
+                    }
+                }
+                What::Rest => {
+                    wrong.extend(open.values().map(|(_, event)| format!("never answered: {event}")));
+                    let wanted = |(sent, _): &&(&Sent, &Event)| {
+                        sent.resources.iter().any(|(name, _)| rules.wants(sent.kind, name))
+                    };
+                    wrong.extend(rejected.values().filter(wanted).map(|(_, event)| format!("rejected: {event}")));
+                    let after = last.saturating_sub(changed);
+                    wrong
+                        .extend((after > BOUND).then(|| format!("something was sent {after:?} after the last change")));
+                }
+                What::Waiting(_) => {}
+            }
+        }
+    }
+    wrong
+}
+
+/// I3: since the last response of the type there was a request of the type, an answer to clusters or listeners, a change of
+/// the world, or an owner; one such reason is good for two responses, of which one adds and one removes. Time is a reason for
+/// a client left warming.
+fn reasons(events: &[Event]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for stream in streams(events) {
+        let mut left: BTreeMap<Kind, usize> = BTreeMap::new();
+        let mut warming = Warming::default();
+        for event in stream {
+            warming.see(event);
+            match &event.what {
+                What::World(_) => left.extend(Kind::ALL.map(|kind| (kind, 2))),
+                What::Asked(Asked { kind: Some(kind), .. }) => {
+                    left.insert(*kind, 2);
+                    if kind.is_whole_set() {
+                        left.extend([Kind::Cluster, Kind::Listener, Kind::Route].map(|kind| (kind, 2)));
+                    }
+                }
+                What::Sent(sent) => {
+                    let reasons = left.entry(sent.kind).or_default();
+                    let none = *reasons == 0 && !warming.is_over(event, sent.kind);
+                    wrong.extend(none.then(|| event.to_string()));
+                    *reasons = reasons.saturating_sub(1);
+                    if sent.kind.is_whole_set() {
+                        left.extend([Kind::Endpoint, Kind::Secret].map(|kind| (kind, 2)));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    wrong
+}
+
+/// A client left warming asks for endpoints or secrets and not for clusters: after thirty seconds they are sent again, once.
+#[derive(Default)]
+struct Warming {
+    since: Option<Duration>,
+    clusters: bool,
+    again: BTreeSet<Kind>,
+}
+
+impl Warming {
+    fn see(&mut self, event: &Event) {
+        match &event.what {
+            What::Asked(Asked { kind: Some(Kind::Cluster), .. }) => self.clusters = true,
+            What::Asked(Asked { kind: Some(Kind::Endpoint | Kind::Secret), .. }) => {
+                self.since.get_or_insert(event.at);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_over(&mut self, event: &Event, kind: Kind) -> bool {
+        let over = self.since.is_some_and(|since| event.at >= since + Duration::from_secs(30));
+        over && !self.clusters && matches!(kind, Kind::Endpoint | Kind::Secret) && self.again.insert(kind)
+    }
+}
+
+/// I4: what waits for a client is no more than there are names, and responses without an answer do not pile up.
+fn bounded(events: &[Event]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for stream in streams(events) {
+        let mut names: BTreeSet<(Kind, String)> = BTreeSet::new();
+        let mut open: BTreeMap<Kind, usize> = BTreeMap::new();
+        for event in stream {
+            match &event.what {
+                What::World(world) => names.extend(world.keys().cloned()),
+                What::Asked(asked) => {
+                    let Some(kind) = asked.kind else { continue };
+                    let named =
+                        asked.all.iter().flatten().chain(&asked.subscribe).chain(asked.initial.iter().map(|(n, _)| n));
+                    names.extend(named.map(|name| (kind, name.clone())));
+                    open.insert(kind, 0);
+                }
+                What::Sent(sent) => {
+                    let count = open.entry(sent.kind).or_default();
+                    *count += 1;
+                    wrong
+                        .extend((*count > UNANSWERED).then(|| format!("{count} responses without an answer: {event}")));
+                }
+                What::Waiting(count) => {
+                    wrong.extend(
+                        (*count > names.len()).then(|| format!("{count} of {} names wait: {event}", names.len())),
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+    wrong
+}
+
+/// P49: what is sent at one moment adds in the order clusters, endpoints, secrets, listeners, routes, and only then removes.
+fn order(events: &[Event]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for stream in streams(events) {
+        let mut last: Option<(Duration, bool, Kind)> = None;
+        let mut sets: BTreeMap<Kind, BTreeSet<&(String, Hash)>> = BTreeMap::new();
+        let mut held: BTreeSet<(Kind, &String)> = BTreeSet::new();
+        for event in stream {
+            match &event.what {
+                What::Sent(sent) => {
+                    let set: BTreeSet<_> = sent.resources.iter().collect();
+                    let before = sets.insert(sent.kind, set.clone()).unwrap_or_default();
+                    // A whole set that is part of the last one takes something away.
+                    let shrinks = sent.kind.is_whole_set() && set.len() < before.len() && set.is_subset(&before);
+                    // What was never sent is answered as removed in its turn among the additions.
+                    let takes = sent.removed.iter().any(|name| held.contains(&(sent.kind, name)));
+                    held.extend(sent.resources.iter().map(|(name, _)| (sent.kind, name)));
+                    sent.removed.iter().for_each(|name| _ = held.remove(&(sent.kind, name)));
+                    let removes = shrinks || (set.is_empty() && takes);
+                    let together = last.filter(|(at, ..)| *at == event.at);
+                    let backwards =
+                        together.is_some_and(|(_, removed, kind)| !removes && (removed, kind) > (removes, sent.kind));
+                    // Endpoints and secrets follow a listener that names them.
+                    let follows =
+                        matches!(sent.kind, Kind::Endpoint | Kind::Secret) && !together.is_some_and(|last| last.1);
+                    wrong.extend((backwards && !follows).then(|| format!("after {last:?}: {event}")));
+                    last = Some((event.at, removes, sent.kind));
+                }
+                What::Waiting(_) => {}
+                What::Asked(Asked { kind: Some(kind), initial, .. }) => {
+                    last = None;
+                    held.extend(initial.iter().map(|(name, _)| (*kind, name)));
+                }
+                _ => last = None,
+            }
+        }
+    }
+    wrong
+}
+
+/// P55: while a response of a type is unanswered, the next comes a second later at the earliest.
+fn in_flight(events: &[Event]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for stream in streams(events) {
+        let mut open: BTreeMap<Kind, (&String, Duration)> = BTreeMap::new();
+        for event in stream {
+            match &event.what {
+                What::Sent(sent) => {
+                    if let Some((nonce, at)) = open.insert(sent.kind, (&sent.nonce, event.at)) {
+                        let early = event.at < at + IN_FLIGHT;
+                        wrong.extend(early.then(|| format!("{nonce} is unanswered: {event}")));
+                    }
+                }
+                What::Asked(Asked { kind: Some(kind), nonce, .. })
+                    if open.get(kind).is_some_and(|(open, _)| *open == nonce) =>
+                {
+                    open.remove(kind);
+                }
+                _ => {}
+            }
+        }
+    }
+    wrong
+}
+
+/// P42: no two responses of a stream have one nonce, and none has an empty one.
+fn nonces(events: &[Event]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let sent = events.iter().filter_map(|event| match &event.what {
+        What::Sent(sent) => Some((event, &sent.nonce)),
+        _ => None,
+    });
+    sent.filter(|(event, nonce)| nonce.is_empty() || !seen.insert((event.stream, *nonce)))
+        .map(|(event, _)| event.to_string())
+        .collect()
+}
+
+/// P11, P52: a response is not repeated: with what the last of its type carried, and no request or owner since that could
+/// have asked for it.
+fn resends(events: &[Event]) -> Vec<String> {
+    type Content = (Vec<(String, Hash)>, Vec<String>);
+    let content = |sent: &Sent| -> Content { (sent.resources.clone(), sent.removed.clone()) };
+    let mut wrong = Vec::new();
+    for stream in streams(events) {
+        let mut last: BTreeMap<Kind, Content> = BTreeMap::new();
+        let mut wish: BTreeMap<Kind, Vec<String>> = BTreeMap::new();
+        let mut warming = Warming::default();
+        for event in stream {
+            warming.see(event);
+            match &event.what {
+                What::Asked(Asked { kind: Some(kind), all, subscribe, unsubscribe, .. }) => {
+                    let names = all.iter().flatten().chain(unsubscribe);
+                    let new: Vec<String> = names.cloned().collect();
+                    let repeats = all.is_some() && wish.get(kind) == Some(&new);
+                    if !subscribe.is_empty() || !(repeats || new.is_empty()) {
+                        last.remove(kind);
+                    }
+                    wish.insert(*kind, new);
+                }
+                // Nobody says that a secret is gone: when it is back it is sent again.
+                What::World(world) => {
+                    let lost = |(name, _): &(String, Hash)| !world.contains_key(&(Kind::Secret, name.clone()));
+                    if last.get(&Kind::Secret).is_some_and(|(secrets, _)| secrets.iter().any(lost)) {
+                        last.remove(&Kind::Secret);
+                    }
+                }
+                What::Sent(sent) => {
+                    let this = content(sent);
+                    if last.get(&sent.kind) == Some(&this) && !warming.is_over(event, sent.kind) {
+                        wrong.push(event.to_string());
+                    }
+                    last.insert(sent.kind, this);
+                    if matches!(sent.kind, Kind::Cluster | Kind::Listener) {
+                        last.remove(&Kind::Endpoint);
+                        last.remove(&Kind::Secret);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    wrong
+}

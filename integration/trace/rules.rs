@@ -1,0 +1,324 @@
+//! The twelve rules of the protocol as a model of one stream: what a client wants, what it was told, what it is owed. It
+//! shares no code with the session. A response it can't explain is a violation, and so is a debt that is left at rest.
+
+use super::{Asked, Hash, Sent, World};
+use chancery::snapshot::absent::{empty_endpoints, empty_routes};
+use chancery::snapshot::kind::Kind;
+use chancery::xds::request::Wire;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The kinds a client left warming asks for before clusters.
+const AWAITED: [Kind; 2] = [Kind::Endpoint, Kind::Secret];
+/// How long it may do so before everything is owed again.
+const STRANDED: Duration = Duration::from_secs(30);
+
+/// One type on one stream (rule 1).
+#[derive(Clone, Debug, Default)]
+struct Type {
+    asked: bool,
+    wildcard: bool,
+    named: bool,
+    names: BTreeSet<String>,
+    /// What the client was told of a name, or states to hold: its content, or that there is none.
+    told: BTreeMap<String, Option<Hash>>,
+    /// Names to be answered whatever was told.
+    owed: BTreeSet<String>,
+    /// Whether an answer is owed that may carry nothing.
+    first: bool,
+    /// What an unanswered response carried, by nonce.
+    carried: BTreeMap<String, BTreeMap<String, Option<Hash>>>,
+    /// Names that were rejected and have not changed since.
+    doubt: BTreeSet<String>,
+    /// Names whose owner was sent before the type was asked for.
+    early: BTreeSet<String>,
+}
+
+impl Type {
+    fn covers(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+}
+
+/// One stream.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    wire: Wire,
+    world: Option<World>,
+    types: BTreeMap<Kind, Type>,
+    /// Since when endpoints or secrets are asked for and clusters are not.
+    stranded: Option<Duration>,
+}
+
+impl Rules {
+    pub fn new(wire: Wire) -> Self {
+        Self { wire, world: None, types: Kind::ALL.map(|kind| (kind, Type::default())).into(), stranded: None }
+    }
+
+    pub fn world(&mut self, world: &World) {
+        let old = self.world.replace(world.clone()).unwrap_or_default();
+        for (kind, this) in &mut self.types {
+            let entry = |world: &World, name: &String| world.get(&(*kind, name.clone())).cloned();
+            if *kind == Kind::Secret {
+                // Nobody says that a secret is gone: when it is back it may be sent again.
+                let lost = this.told.keys().filter(|name| entry(world, name).is_none());
+                this.doubt.extend(lost.cloned());
+            } else {
+                this.doubt.retain(|name| entry(&old, name) == entry(world, name));
+            }
+        }
+    }
+
+    /// Whether the client wants the resource of that name.
+    pub fn wants(&self, kind: Kind, name: &str) -> bool {
+        self.types[&kind].covers(name)
+    }
+
+    /// What the world says of a name.
+    fn truth(&self, kind: Kind, name: &str) -> Option<Hash> {
+        self.world.as_ref()?.get(&(kind, name.to_owned())).map(|entry| entry.hash)
+    }
+
+    fn whole(&self, kind: Kind) -> bool {
+        self.wire == Wire::Sotw && kind.is_whole_set()
+    }
+
+    /// A request is an answer, a subscription and an unsubscription at once (rules 2 to 5).
+    pub fn request(&mut self, asked: &Asked, at: Duration) {
+        let Some(kind) = asked.kind else { return };
+        let warming = AWAITED.contains(&kind) && !self.types[&Kind::Cluster].asked;
+        let (known, wire) = (self.names_of(kind), self.wire);
+        let this = self.types.get_mut(&kind).expect("every kind has one");
+        let first = !std::mem::replace(&mut this.asked, true);
+        if let Some(carried) = this.carried.remove(&asked.nonce).filter(|_| asked.error.is_some()) {
+            // A rejection: what the client holds of these names is not known any more. They may be sent again.
+            this.doubt
+                .extend(carried.into_iter().filter(|(name, hash)| this.told.get(name) == Some(hash)).map(|(n, _)| n));
+        }
+        match &asked.all {
+            Some(names) => this.replace(kind, names),
+            None => this.change(kind, first, asked, &known),
+        }
+        if first {
+            this.first = match wire {
+                Wire::Sotw => kind.is_whole_set(),
+                Wire::Delta => kind != Kind::Secret,
+            } && (this.wildcard || !this.names.is_empty());
+            let claims: Vec<_> = asked.initial.iter().filter(|(name, _)| this.covers(name)).collect();
+            for (name, hash) in claims {
+                // Equal versions are not sent again (rule 9), unless the client is left warming or will warm.
+                this.owed.remove(name);
+                this.told.insert(name.clone(), Some(hash.unwrap_or_default()));
+                if warming || this.early.contains(name) {
+                    this.owed.insert(name.clone());
+                }
+                if kind == Kind::Secret && !known.contains(name) {
+                    this.doubt.insert(name.clone());
+                }
+            }
+        }
+        self.stranded = if self.types[&Kind::Cluster].asked { None } else { self.stranded.or(warming.then_some(at)) };
+    }
+
+    fn names_of(&self, kind: Kind) -> Vec<String> {
+        let all = self.world.iter().flat_map(|world| world.keys());
+        all.filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Takes a response, or says which rule it breaks.
+    pub fn response(&mut self, sent: &Sent, at: Duration) -> Result<(), String> {
+        if self.world.is_none() {
+            return Err(format!("{sent:?} is sent although nothing is known (rule 12)"));
+        }
+        self.strand(at);
+        let this = &self.types[&sent.kind];
+        if !this.asked {
+            return Err(format!("{sent:?} was not asked for (rule 1)"));
+        }
+        let gone = self.gone(sent)?;
+        sent.resources.iter().try_for_each(|(name, hash)| self.check_resource(sent.kind, name, *hash))?;
+        let changed = |(name, hash): &(String, Hash)| this.told.get(name) != Some(&Some(*hash));
+        if sent.kind.is_whole_set() && !gone.is_empty() && sent.resources.iter().any(changed) {
+            return Err(format!("{sent:?} adds and removes in one response"));
+        }
+        let news = sent.resources.iter().any(|(name, hash)| self.is_news(sent.kind, name, *hash));
+        if !news && gone.is_empty() && !this.first {
+            return Err(format!("{sent:?} says nothing new (rule 8)"));
+        }
+        self.apply(sent, &gone);
+        Ok(())
+    }
+
+    /// What the response says is gone: in removed, or by being left out of a whole set.
+    fn gone(&self, sent: &Sent) -> Result<Vec<String>, String> {
+        let this = &self.types[&sent.kind];
+        let mut gone = sent.removed.clone();
+        if self.whole(sent.kind) {
+            let there: BTreeSet<&String> = sent.resources.iter().map(|(name, _)| name).collect();
+            let left_out = |(name, told): &(&String, &Option<Hash>)| told.is_some() && !there.contains(name);
+            gone.extend(this.told.iter().filter(left_out).map(|(name, _)| name.clone()));
+        }
+        for name in &gone {
+            if self.truth(sent.kind, name).is_some() {
+                return Err(format!("{sent:?} takes away {name}, which exists (I1)"));
+            }
+            if !this.covers(name) {
+                return Err(format!("{sent:?} takes away {name}, which nobody wants"));
+            }
+            if !matches!(this.told.get(name), Some(Some(_))) && !this.owed.contains(name) && !self.whole(sent.kind) {
+                return Err(format!("{sent:?} takes away {name}, which the client does not hold (rule 7)"));
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Whether a resource may be sent: it has to be, or it was rejected.
+    fn is_news(&self, kind: Kind, name: &str, hash: Hash) -> bool {
+        self.types[&kind].doubt.contains(name) || self.must(kind, name, hash)
+    }
+
+    /// Whether a resource has to be sent.
+    fn must(&self, kind: Kind, name: &str, hash: Hash) -> bool {
+        let this = &self.types[&kind];
+        let told = this.told.get(name);
+        let differs = told != Some(&Some(hash)) && (told != Some(&None) || self.truth(kind, name).is_some());
+        this.owed.contains(name) || differs
+    }
+
+    fn check_resource(&self, kind: Kind, name: &str, hash: Hash) -> Result<(), String> {
+        let this = &self.types[&kind];
+        if !this.covers(name) {
+            return Err(format!("{kind} {name} is sent to nobody who wants it"));
+        }
+        let placeholder = match kind {
+            Kind::Route => Some(empty_routes(name).version().0),
+            Kind::Endpoint if self.wire == Wire::Sotw => Some(empty_endpoints(name).version().0),
+            _ => None,
+        };
+        let truth = self.truth(kind, name);
+        let before = this.told.get(name).copied().flatten();
+        let empty = truth.is_none() && placeholder == Some(hash);
+        if truth != Some(hash) && before != Some(hash) && !empty {
+            return Err(format!("{kind} {name} is sent with other content than it has"));
+        }
+        if !self.whole(kind) && !self.is_news(kind, name, hash) {
+            return Err(format!("{kind} {name} is sent again, unchanged and not asked for"));
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, sent: &Sent, gone: &[String]) {
+        let kind = sent.kind;
+        let mut children: Vec<(bool, Kind, String)> = Vec::new();
+        for (name, hash) in sent.resources.iter().filter(|(name, hash)| self.is_news(kind, name, *hash)) {
+            let entry = self.world.as_ref().and_then(|world| world.get(&(kind, name.clone())));
+            let refs = entry.iter().flat_map(|entry| &entry.refs).filter(|(child, _)| AWAITED.contains(child));
+            children.extend(refs.map(|(child, to)| (self.must(kind, name, *hash), *child, to.clone())));
+        }
+        let there = |name: &String| kind.is_whole_set() || self.truth(kind, name).is_some();
+        let resources = sent.resources.iter().map(|(name, hash)| (name.clone(), there(name).then_some(*hash)));
+        let carried: BTreeMap<_, _> = resources.chain(gone.iter().map(|name| (name.clone(), None))).collect();
+        let this = self.types.get_mut(&kind).expect("every kind has one");
+        this.first = false;
+        for (name, hash) in &carried {
+            this.owed.remove(name);
+            this.doubt.remove(name);
+            this.told.insert(name.clone(), *hash);
+        }
+        this.carried.insert(sent.nonce.clone(), carried);
+        // Children follow their owner (rule 10).
+        for (must, child, name) in children {
+            let this = self.types.get_mut(&child).expect("every kind has one");
+            if this.covers(&name) {
+                if must {
+                    this.owed.insert(name)
+                } else {
+                    this.doubt.insert(name)
+                };
+            } else if !this.asked {
+                this.early.insert(name);
+            }
+        }
+    }
+
+    /// A client left warming is owed everything once more (rule 11).
+    fn strand(&mut self, at: Duration) {
+        if self.stranded.is_none_or(|since| at < since + STRANDED) {
+            return;
+        }
+        self.stranded = Some(Duration::MAX - STRANDED);
+        for kind in AWAITED {
+            let names = self.names_of(kind);
+            let this = self.types.get_mut(&kind).expect("every kind has one");
+            this.owed.extend(names.into_iter().filter(|name| this.covers(name)).collect::<Vec<_>>());
+        }
+    }
+
+    /// What has not been said although nothing more is to come.
+    pub fn debts(&self) -> Vec<String> {
+        let mut debts = Vec::new();
+        for (kind, this) in self.types.iter().filter(|(_, this)| this.asked && self.world.is_some()) {
+            debts.extend(this.first.then(|| format!("{kind}: the first request was never answered")));
+            let names: BTreeSet<&String> = this.names.iter().chain(this.told.keys()).chain(&this.owed).collect();
+            let all = self.names_of(*kind);
+            for name in names.into_iter().chain(&all).filter(|name| this.covers(name)) {
+                let (truth, told) = (self.truth(*kind, name), this.told.get(name).copied());
+                // Nothing is ever said of a secret that does not exist.
+                if *kind == Kind::Secret && truth.is_none() || this.doubt.contains(name) {
+                    continue;
+                }
+                if truth.is_some() && told.flatten() != truth || truth.is_none() && told.flatten().is_some() {
+                    debts.push(format!("{kind} {name}: told {told:?}, but it is {truth:?}"));
+                } else if this.owed.contains(name) && !(self.whole(*kind) && truth.is_none()) {
+                    debts.push(format!("{kind} {name} was asked for and never answered"));
+                }
+            }
+        }
+        debts
+    }
+}
+
+impl Type {
+    /// SotW: everything wanted from now on.
+    fn replace(&mut self, kind: Kind, names: &[String]) {
+        let (before, held) = (self.wildcard, self.names.clone());
+        self.wildcard =
+            names.iter().any(|name| name == "*") || (names.is_empty() && !self.named && kind.is_whole_set());
+        self.named |= !names.is_empty();
+        self.names = names.iter().filter(|name| *name != "*").cloned().collect();
+        self.owed.extend(self.names.difference(&held).cloned());
+        self.first |= self.wildcard && !before && kind.is_whole_set();
+        self.forget();
+    }
+
+    /// Delta: an explicit subscription is always answered (rule 11), and so is a name dropped under a wildcard.
+    fn change(&mut self, kind: Kind, first: bool, asked: &Asked, known: &[String]) {
+        let star = |names: &[String]| names.iter().any(|name| name == "*");
+        let opened = star(&asked.subscribe) || (first && asked.subscribe.is_empty() && kind.is_whole_set());
+        let before = self.wildcard;
+        self.wildcard = (before || opened) && !star(&asked.unsubscribe);
+        let new = asked.subscribe.iter().filter(|name| *name != "*");
+        self.names.extend(new.clone().cloned());
+        self.owed.extend(new.cloned());
+        for name in &asked.unsubscribe {
+            let was = self.names.remove(name);
+            self.owed.remove(name);
+            if was && self.wildcard {
+                self.owed.insert(name.clone());
+            }
+        }
+        if opened && self.wildcard {
+            self.first |= kind != Kind::Secret;
+            let again = known.iter().filter(|_| before);
+            self.owed.extend(again.cloned());
+        }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        let (wildcard, names) = (self.wildcard, self.names.clone());
+        self.told.retain(|name, _| wildcard || names.contains(name));
+        self.owed.retain(|name| wildcard || names.contains(name));
+        self.doubt.retain(|name| wildcard || names.contains(name));
+    }
+}
