@@ -55,6 +55,11 @@ tools: need-python ## Fetch the pinned tools the demo and the tests use
 mutants: need-cargo need-python ## Alter lines of the protocol one at a time; the tests must notice each (a quarter of an hour)
 	@integration/tools/mutants
 
+.PHONY: soak
+soak: need-cargo need-python tools ## What takes longer than a test may: half a minute of silence, and the mutants
+	@$(CALM) "soak" cargo test --test live -- --ignored
+	@integration/tools/mutants
+
 .PHONY: audit
 audit: need-cargo need-python ## Licences, sources and bans of all dependencies (builds cargo-deny once: minutes)
 	@deny="$$($(FETCH) cargo-deny)"; $(CALM) "audit" "$$deny" check bans licenses sources

@@ -5,6 +5,8 @@
 mod endpoints;
 #[path = "live/families.rs"]
 mod families;
+#[path = "live/handmade.rs"]
+mod handmade;
 mod harness;
 #[path = "live/hashing.rs"]
 mod hashing;
@@ -18,12 +20,16 @@ mod mistakes;
 mod readiness;
 #[path = "live/replicas.rs"]
 mod replicas;
+#[path = "live/resources.rs"]
+mod resources;
 #[path = "live/restarts.rs"]
 mod restarts;
 #[path = "live/routing.rs"]
 mod routing;
 #[path = "live/tutorial.rs"]
 mod tutorial;
+#[path = "live/waiting.rs"]
+mod waiting;
 #[path = "live/warming.rs"]
 mod warming;
 
@@ -72,6 +78,9 @@ releases!(
         families::a_pod_is_reached_by_its_other_address,
         warming::a_changed_cluster_is_active_at_once,
         warming::a_crash_between_clusters_and_endpoints_is_healed,
+        waiting::a_secret_follows_its_cluster,
+        waiting::a_cluster_that_never_warms_holds_nothing_back,
+        waiting::a_listener_moves_without_a_gap,
         restarts::a_crash_and_restart_are_not_noticed,
         readiness::a_proxy_is_ready_when_its_first_listeners_are,
         limits::a_breaker_opens_and_closes,
@@ -89,6 +98,7 @@ releases!(
         logging::bad_settings_break_no_listener_and_are_reported,
         mistakes::a_broken_manifest_changes_nothing_and_is_reported,
         restarts::a_polite_end_is_clean,
+        restarts::equal_manifests_send_nothing,
         families::a_pod_gains_and_loses_its_other_address,
         hashing::without_hashing_nothing_sticks,
         hashing::hashing_by_header_sticks_in_a_table,
@@ -96,6 +106,25 @@ releases!(
         hashing::hashing_by_address_sticks,
         hashing::hashing_by_cookie_sticks;
 );
+
+/// What takes longer than a test may.
+mod soak {
+    use crate::harness::envoy::{Setup, Wire};
+    use crate::harness::{Outcome, tools::Release};
+    use crate::waiting::what_is_left_warming_is_found as found;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "takes forty seconds: make soak"]
+    async fn what_is_left_warming_is_found_delta() -> Outcome<()> {
+        found(Setup { wire: Wire::Delta, release: Release::Newest }).await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "takes forty seconds: make soak"]
+    async fn what_is_left_warming_is_found_sotw() -> Outcome<()> {
+        found(Setup { wire: Wire::Sotw, release: Release::Oldest }).await
+    }
+}
 
 /// Runs a test on an open scene; a failure gets the logs that explain it.
 async fn on(scene: Scene, test: impl AsyncFnOnce(&mut Scene) -> Outcome<()>) -> Outcome<()> {

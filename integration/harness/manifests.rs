@@ -37,6 +37,12 @@ impl Folder {
         &self.path
     }
 
+    /// The names of its files.
+    pub fn names(&self) -> Outcome<Vec<String>> {
+        let entries = std::fs::read_dir(&self.path)?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
     /// Where a file of it is.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

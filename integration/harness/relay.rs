@@ -1,7 +1,7 @@
-//! A relay between Envoys and chancery that can hold back endpoints: the control of the warming test.
+//! A relay between Envoys and chancery that can hold back what is sent of a type: the control of tests about waiting.
 //!
-//! Every message passes unchanged, both ways and in both variants of the protocol. Between [`Relay::withhold_endpoints`]
-//! and [`Relay::pass_endpoints`] EDS responses are swallowed. So the product needs no switch that breaks it.
+//! Every message passes unchanged, both ways and in both variants of the protocol. Between [`Relay::withhold`] and
+//! [`Relay::pass`] responses of a type are swallowed. So the product needs no switch that breaks it.
 
 use super::Outcome;
 use chancery::snapshot::kind::Kind;
@@ -30,7 +30,7 @@ pub struct Relay {
 
 #[derive(Default)]
 struct Switch {
-    withheld: AtomicBool,
+    withheld: [AtomicBool; Kind::ALL.len()],
     swallowed: AtomicU64,
     first_asked: Mutex<Vec<String>>,
 }
@@ -46,14 +46,14 @@ impl Relay {
         Ok(Self { address, switch, serving })
     }
 
-    /// From now on Envoys get no endpoints.
-    pub fn withhold_endpoints(&self) {
-        self.switch.withheld.store(true, Ordering::SeqCst);
+    /// From now on Envoys get nothing of that kind.
+    pub fn withhold(&self, kind: Kind) {
+        self.switch.withheld[kind as usize].store(true, Ordering::SeqCst);
     }
 
-    /// Envoys get endpoints again. What was swallowed stays so.
-    pub fn pass_endpoints(&self) {
-        self.switch.withheld.store(false, Ordering::SeqCst);
+    /// Envoys get it again. What was swallowed stays so.
+    pub fn pass(&self, kind: Kind) {
+        self.switch.withheld[kind as usize].store(false, Ordering::SeqCst);
     }
 
     /// What each stream asked for first, as type URLs, in the order in which the streams opened.
@@ -75,7 +75,8 @@ impl Drop for Relay {
 
 impl Switch {
     fn passes(&self, type_url: &str) -> bool {
-        let swallow = type_url == Kind::Endpoint.type_url() && self.withheld.load(Ordering::SeqCst);
+        let withheld = |kind: Kind| self.withheld[kind as usize].load(Ordering::SeqCst);
+        let swallow = Kind::from_type_url(type_url).is_some_and(withheld);
         self.swallowed.fetch_add(u64::from(swallow), Ordering::SeqCst);
         !swallow
     }

@@ -29,6 +29,26 @@ pub async fn a_crash_and_restart_are_not_noticed(setup: Setup) -> Outcome<()> {
     .await
 }
 
+/// The manifests are written again as they are: nothing is sent. The control: an edit is sent, and only what it is about.
+pub async fn equal_manifests_send_nothing(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
+        let before = scene.pushes().await?;
+        let text = scene.folder.read(TRAFFIC)?;
+        for name in scene.folder.names()? {
+            scene.folder.replace(&name, &scene.folder.read(&name)?)?;
+        }
+        // What is written later is read later.
+        scene.reroute(&reweighted(&text, &[("v1", 50), ("v2", 50)])).await?;
+        let after = scene.pushes().await?;
+        let more =
+            |kind: &str| after.get(kind).copied().unwrap_or_default() - before.get(kind).copied().unwrap_or_default();
+        let sent = ["cds", "eds", "lds", "rds", "sds"].map(|kind| (kind, more(kind)));
+        let right = sent.iter().all(|(kind, count)| if *kind == "rds" { (1..=3).contains(count) } else { *count == 0 });
+        if right { Ok(()) } else { Err(Failure::new(format!("sent after an edit of the routes: {sent:?}"))) }
+    })
+    .await
+}
+
 /// Asked to end, it ends with status 0, and its Envoys go on with what they have.
 pub async fn a_polite_end_is_clean(setup: Setup) -> Outcome<()> {
     on(Scene::open(setup).await?, async |scene| {

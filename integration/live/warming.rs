@@ -17,9 +17,10 @@ const STUCK: Duration = Duration::from_secs(4);
 const OWN_WAY_OUT: Duration = Duration::from_secs(15);
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// The timeout in the example, and the edited one, as in the manifest and as Envoy prints it.
+/// The timeout in the example, and the edited ones, as in the manifest and as Envoy prints them.
 const OLD: (&str, &str) = ("connectTimeout: 2s", "2s");
 const NEW: (&str, &str) = ("connectTimeout: 3s", "3s");
+const NEWEST: (&str, &str) = ("connectTimeout: 4s", "4s");
 
 /// An edit of a cluster is in service at once, nothing is left warming, and no request fails.
 pub async fn a_changed_cluster_is_active_at_once(setup: Setup) -> Outcome<()> {
@@ -39,7 +40,7 @@ pub async fn a_changed_cluster_is_active_at_once(setup: Setup) -> Outcome<()> {
 pub async fn without_endpoints_a_changed_cluster_stays_warming(setup: Setup) -> Outcome<()> {
     on(Scene::relayed(setup).await?, async |scene| {
         let relay = scene.relay.as_ref().ok_or_else(|| Failure::new("the scene has no relay"))?;
-        relay.withhold_endpoints();
+        relay.withhold(Kind::Endpoint);
         scene.folder.edit(TRAFFIC, OLD.0, NEW.0)?;
         let envoy = scene.client();
         deadline::until("the change arrives", SOON, async || (warming(envoy).await? > 0).then_some(())).await?;
@@ -59,11 +60,12 @@ pub async fn without_endpoints_a_changed_cluster_stays_warming(setup: Setup) -> 
 
 /// chancery dies after it has sent clusters and before their endpoints. Envoy, still warming, asks a new chancery for
 /// endpoints and not for clusters, and states the versions of endpoints it holds from before; it must get them all the
-/// same, well before its own way out.
+/// same, well before its own way out. On that stream, where endpoints were asked for first, endpoints follow their clusters
+/// as they do on any other.
 pub async fn a_crash_between_clusters_and_endpoints_is_healed(setup: Setup) -> Outcome<()> {
     on(Scene::relayed(setup).await?, async |scene| {
         let relay = scene.relay.as_ref().ok_or_else(|| Failure::new("the scene has no relay"))?;
-        relay.withhold_endpoints();
+        relay.withhold(Kind::Endpoint);
         let began = Instant::now();
         scene.folder.edit(TRAFFIC, OLD.0, NEW.0)?;
         for envoy in &scene.envoys {
@@ -74,7 +76,7 @@ pub async fn a_crash_between_clusters_and_endpoints_is_healed(setup: Setup) -> O
             let gone = async || (envoy.stat("control_plane.connected_state").await.ok()? == Some(0)).then_some(());
             deadline::until("Envoy has noticed", SOON, gone).await?;
         }
-        relay.pass_endpoints();
+        relay.pass(Kind::Endpoint);
         let before = relay.first_asked().len();
         scene.chancery.restart().await?;
         for envoy in &scene.envoys {
@@ -87,6 +89,11 @@ pub async fn a_crash_between_clusters_and_endpoints_is_healed(setup: Setup) -> O
         let asked = relay.first_asked().split_off(before);
         if asked.iter().filter(|asked| **asked == Kind::Endpoint.type_url()).count() < scene.envoys.len() {
             return Err(Failure::new(format!("not every Envoy asked for endpoints first: {asked:?}")));
+        }
+        scene.settled().await?;
+        scene.folder.edit(TRAFFIC, NEW.0, NEWEST.0)?;
+        for envoy in &scene.envoys {
+            in_service(envoy, NEWEST.1).await?;
         }
         scene.settled().await?;
         scene.requests(100).run().await?.clean()

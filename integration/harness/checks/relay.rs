@@ -71,10 +71,10 @@ async fn a_relay_withholds_endpoints_and_nothing_else() -> Outcome<()> {
     };
     let both = [Kind::Endpoint, Kind::Cluster];
     assert_eq!(ask(both).await?, both.map(Kind::type_url), "everything passes");
-    relay.withhold_endpoints();
+    relay.withhold(Kind::Endpoint);
     assert_eq!(ask(both).await?, [Kind::Cluster.type_url()], "endpoints do not");
     assert_eq!(relay.swallowed(), 1);
-    relay.pass_endpoints();
+    relay.pass(Kind::Endpoint);
     assert_eq!(ask(both).await?, both.map(Kind::type_url), "everything passes again");
     assert_eq!(relay.first_asked(), [Kind::Endpoint.type_url()]);
     serving.abort();

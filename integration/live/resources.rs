@@ -1,0 +1,126 @@
+//! Resources made by hand, as small as Envoy takes them.
+
+use chancery::model::provenance::Provenance;
+use chancery::snapshot::kind::Kind;
+use chancery::snapshot::resource::{Ref, Resource, any};
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig};
+use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
+use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType as SocketConfig;
+use envoy_types::pb::envoy::config::core::v3::{
+    Address, AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, SocketAddress, TransportSocket, data_source,
+};
+use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints};
+use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use envoy_types::pb::envoy::extensions::filters::network::direct_response::v3 as direct;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, CommonTlsContext, SdsSecretConfig, Secret, UpstreamTlsContext, secret,
+};
+use envoy_types::pb::google::protobuf::Duration;
+use std::net::SocketAddr;
+
+/// The name of the only secret.
+pub const SECRET: &str = "trust";
+
+fn seconds(seconds: i64) -> Option<Duration> {
+    Some(Duration { seconds, nanos: 0 })
+}
+
+/// Over this stream, waited for for so long; 0 is for ever.
+fn ads(wait: i64) -> ConfigSource {
+    ConfigSource {
+        resource_api_version: ApiVersion::V3.into(),
+        initial_fetch_timeout: seconds(wait),
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        ..ConfigSource::default()
+    }
+}
+
+fn refs(refs: &[(Kind, &str)]) -> Vec<Ref> {
+    refs.iter().map(|(kind, name)| Ref { kind: *kind, name: (*name).into() }).collect()
+}
+
+fn made<M: prost::Message + prost::Name>(kind: Kind, name: &str, message: &M, to: &[(Kind, &str)]) -> Resource {
+    Resource::new(kind, name, message, refs(to), Provenance::default())
+}
+
+fn bare(name: &str, timeout: i64) -> Cluster {
+    let eds_cluster_config = Some(EdsClusterConfig { eds_config: Some(ads(0)), service_name: name.to_owned() });
+    let kind = Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into()));
+    let connect_timeout = seconds(timeout);
+    Cluster {
+        name: name.to_owned(),
+        cluster_discovery_type: kind,
+        eds_cluster_config,
+        connect_timeout,
+        ..Cluster::default()
+    }
+}
+
+/// A cluster whose endpoints are waited for for ever.
+pub fn cluster(name: &str, timeout: i64) -> Resource {
+    made(Kind::Cluster, name, &bare(name, timeout), &[(Kind::Endpoint, name)])
+}
+
+/// A cluster that trusts whom [`SECRET`] says. `wait`: how long it waits for that, part of how it refers to it.
+pub fn trusting(name: &str, timeout: i64, wait: i64) -> Resource {
+    let secret = SdsSecretConfig { name: SECRET.to_owned(), sds_config: Some(ads(wait)) };
+    let context = UpstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            validation_context_type: Some(ValidationContextType::ValidationContextSdsSecretConfig(secret)),
+            ..CommonTlsContext::default()
+        }),
+        ..UpstreamTlsContext::default()
+    };
+    let socket =
+        TransportSocket { name: "tls".to_owned(), config_type: Some(SocketConfig::TypedConfig(any(&context))) };
+    let cluster = Cluster { transport_socket: Some(socket), ..bare(name, timeout) };
+    made(Kind::Cluster, name, &cluster, &[(Kind::Endpoint, name), (Kind::Secret, SECRET)])
+}
+
+/// One endpoint.
+pub fn endpoints(name: &str, address: SocketAddr) -> Resource {
+    let endpoint = Endpoint { address: Some(at(address)), ..Endpoint::default() };
+    let endpoint = LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() };
+    let locality = LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..LocalityLbEndpoints::default() };
+    let assignment =
+        ClusterLoadAssignment { cluster_name: name.to_owned(), endpoints: vec![locality], ..Default::default() };
+    made(Kind::Endpoint, name, &assignment, &[])
+}
+
+/// Trust in one certificate, by its hash.
+pub fn secret() -> Resource {
+    let context = CertificateValidationContext { verify_certificate_hash: vec!["ab".repeat(32)], ..Default::default() };
+    let secret = Secret { name: SECRET.to_owned(), r#type: Some(secret::Type::ValidationContext(context)) };
+    made(Kind::Secret, SECRET, &secret, &[])
+}
+
+/// A listener that says `text` to whoever connects.
+pub fn listener(name: &str, address: SocketAddr, text: &str) -> Resource {
+    let response =
+        DataSource { specifier: Some(data_source::Specifier::InlineString(format!("{text}\n"))), ..Default::default() };
+    let config = direct::Config { response: Some(response) };
+    let filter = Filter { name: "direct".to_owned(), config_type: Some(FilterConfig::TypedConfig(any(&config))) };
+    let chain = FilterChain { filters: vec![filter], ..FilterChain::default() };
+    let listener = Listener {
+        name: name.to_owned(),
+        address: Some(at(address)),
+        filter_chains: vec![chain],
+        ..Listener::default()
+    };
+    made(Kind::Listener, name, &listener, &[])
+}
+
+fn at(address: SocketAddr) -> Address {
+    let socket = SocketAddress {
+        address: address.ip().to_string(),
+        port_specifier: Some(PortSpecifier::PortValue(address.port().into())),
+        ..SocketAddress::default()
+    };
+    Address { address: Some(AddressKind::SocketAddress(socket)) }
+}
