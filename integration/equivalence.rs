@@ -55,7 +55,7 @@ fn services() -> impl Strategy<Value = Change> {
     let protocol =
         prop_oneof![Just(Protocol::Http), Just(Protocol::Http2), Just(Protocol::Tcp), Just(Protocol::Unnamed)];
     let ports = proptest::sample::subsequence(vec![80u16, 8080, 9000], 0..=2);
-    (0..2usize, 0..3usize, ports, protocol, 0..8i64).prop_map(|(namespace, name, ports, protocol, created)| {
+    (0..2usize, 0..3usize, ports, protocol, 0..12i64).prop_map(|(namespace, name, ports, protocol, created)| {
         let ports: Vec<_> = ports.into_iter().map(|port| (port, protocol)).collect();
         present(service(NAMESPACES[namespace], SERVICES[name], &ports, created))
     })

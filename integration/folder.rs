@@ -8,6 +8,8 @@ mod catalog;
 mod core_fields;
 #[path = "folder/fields.rs"]
 mod fields;
+#[path = "folder/forbidden.rs"]
+mod forbidden;
 #[path = "folder/hostile.rs"]
 mod hostile;
 #[path = "folder/mesh.rs"]

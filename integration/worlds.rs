@@ -16,7 +16,7 @@ use chancery::model::service::{Protocol, Service, ServicePort, TargetPort};
 use chancery::model::sidecar::{DefaultEndpoint, EgressHost, Ingress, Sidecar};
 use chancery::model::text::StringMatch;
 use chancery::model::world::Change;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub fn key(kind: ObjectKind, namespace: &str, name: &str) -> ObjectKey {
     ObjectKey { kind, namespace: namespace.into(), name: name.into() }
@@ -63,20 +63,31 @@ pub fn service(namespace: &str, name: &str, ports: &[(u16, Protocol)], created: 
         ports,
         selector: if created % 2 == 1 { labels(&[("version", "v1")]) } else { Labels::new() },
         publish_not_ready: false,
-        headless: false,
+        headless: created == 7,
+        external: external(created),
         exports: exports(created),
     };
     Object::Service(Stored::new(meta(ObjectKind::Service, namespace, name, None, created), value))
 }
 
-/// A slice of a service; endpoint n is 10.0.0.n, in pod `<service>-n`.
+/// From 8 on: another name for a service, and for one that may be another name itself, and a name outside.
+fn external(number: i64) -> Option<Host> {
+    match number {
+        8 | 9 => Some(service_key("shop", "web").host()),
+        10 => Some(service_key("bank", "api").host()),
+        11 => Some("partner.example".into()),
+        _ => None,
+    }
+}
+
+/// A slice of a service; endpoint n is 10.0.0.n in pod `<service>-n`, but the fourth is fd00::3 in the third pod.
 pub fn slice(service: &ServiceKey, name: &str, ports: &[u16], endpoints: &[(u8, bool, bool)]) -> Object {
     let namespace = service.namespace.as_str();
     let endpoint = |(host, ready, terminating): &(u8, bool, bool)| Endpoint {
-        address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, *host)),
+        address: if *host == 4 { v6(3) } else { IpAddr::V4(Ipv4Addr::new(10, 0, 0, *host)) },
         ready: *ready,
         terminating: *terminating,
-        pod: Some(Name::from(format!("{}-{host}", service.name))),
+        pod: Some(Name::from(format!("{}-{}", service.name, (*host).min(3)))),
         pod_uid: None,
         node: Some(Name::from(NODES[usize::from(*host) % 2])),
         zone: (host % 3 == 0).then(|| "zone-a".into()),
@@ -90,11 +101,18 @@ pub fn slice(service: &ServiceKey, name: &str, ports: &[u16], endpoints: &[(u8, 
     Object::EndpointSlice(Stored::new(meta(ObjectKind::EndpointSlice, namespace, name, None, 0), value))
 }
 
-/// A Pod, with an address if its name ends in a number.
+fn v6(host: u16) -> IpAddr {
+    Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, host).into()
+}
+
+/// A Pod, with an address if its name ends in a number, and of version v2 with one of the other family.
 pub fn pod(namespace: &str, name: &str, pairs: &[(&str, &str)]) -> Object {
-    let number = name.rsplit('-').next().and_then(|number| number.parse().ok());
-    let addresses = number.map(|number: u8| Ipv4Addr::new(10, 0, 0, number).into()).into_iter().collect();
-    let value = Pod { labels: labels(pairs), addresses, service_account: "default".into(), node: None, ports: vec![] };
+    let labels = labels(pairs);
+    let number: Option<u8> = name.rsplit('-').next().and_then(|number| number.parse().ok());
+    let both = labels.get("version").is_some_and(|version| **version == *"v2");
+    let address = |number: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, number));
+    let addresses = number.map(address).into_iter().chain(both.then(|| v6(9))).collect();
+    let value = Pod { labels, addresses, service_account: "default".into(), node: None, ports: vec![] };
     Object::Pod(Stored::new(meta(ObjectKind::Pod, namespace, name, None, 0), value))
 }
 

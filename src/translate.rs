@@ -3,10 +3,12 @@
 //! Two steps. [`select`] reads the World through recorded look-ups and returns comparable [`Inputs`]; [`build`] turns
 //! inputs into encoded resources and sees nothing else, so equal inputs may share one result.
 
+mod alias;
 mod balance;
 pub mod check;
 mod cluster;
 mod destination;
+mod dns;
 mod endpoint;
 mod filter;
 mod fixed;

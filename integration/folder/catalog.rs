@@ -165,10 +165,15 @@ fn an_object_that_moves_and_breaks_on_the_way_stays() {
 
 #[test]
 fn what_means_nothing_to_us_replaces_what_did() {
-    let service = |spec: &str| format!("{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {spec}}}");
+    let routes = |gateways: &str| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {{name: s}}, spec: {{hosts: [a.b], {gateways}
+              http: [{{route: [{{destination: {{host: a.b}}}}]}}]}}}}"
+        )
+    };
     let mut catalog = Catalog::default();
-    put(&mut catalog, "x.yaml", &service("{clusterIP: None}"));
-    assert_eq!(names(&put(&mut catalog, "x.yaml", &service("{type: ExternalName, externalName: a.b}"))), ["-s"]);
+    assert_eq!(names(&put(&mut catalog, "x.yaml", &routes(""))), ["s"]);
+    assert_eq!(names(&put(&mut catalog, "x.yaml", &routes("gateways: [edge],"))), ["-s"]);
 }
 
 #[test]

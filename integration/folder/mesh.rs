@@ -34,13 +34,14 @@ fn nothing_said_is_istios_default() {
 #[test]
 fn every_setting_that_is_read() {
     let (found, object) = read(
-        "{connectTimeout: 3s, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, trustDomain: cluster.local, rootNamespace: infra,
+        "{connectTimeout: 3s, dnsRefreshRate: 9s, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, trustDomain: cluster.local, rootNamespace: infra,
           proxyListenPort: 15001, proxyInboundListenPort: 15006, protocolDetectionTimeout: 0s, accessLogFile: '',
           defaultServiceExportTo: ['.', bank], defaultVirtualServiceExportTo: ['~'], defaultDestinationRuleExportTo: ['*']}",
     );
     assert_eq!(found, [""; 0]);
     let mesh = mesh(object);
     assert_eq!((mesh.connect_timeout, mesh.outbound), (Duration::from_secs(3), OutboundMode::RegistryOnly));
+    assert_eq!(mesh.dns_refresh, Duration::from_secs(9));
     assert_eq!((mesh.root_namespace.as_str(), &*mesh.trust_domain), ("infra", "cluster.local"));
     assert_eq!((mesh.outbound_port, mesh.inbound_port, mesh.detection_timeout), (15001, 15006, None));
     let own_and_bank = Exports::Some { own: true, namespaces: ["bank".into()].into() };

@@ -336,9 +336,6 @@ fn services() {
     );
     assert!(only(&service("{clusterIP: 10.0.0.1}")).contains("needs a port"));
     assert!(only(&service("{clusterIP: 10.0.0.1, ports: [{port: '80'}]}")).starts_with("error: spec.ports[0].port: "));
-    let (found, object) = parsed(&service("{type: ExternalName, externalName: a.b}"));
-    assert!(object.is_none() && found.len() == 2, "{found:?}");
-    assert!(found[0].starts_with("warning: spec.externalName: ") && found[1].starts_with("warning: spec.type: "));
     let (found, object) = parsed(&service("{clusterIP: 10.0.0.1, ports: [{port: 80, prot: x}], more: 1}"));
     assert!(object.is_some(), "unknown fields of core kinds are warnings");
     assert_eq!(found, ["warning: spec.more: unknown field", "warning: spec.ports[0].prot: unknown field"]);

@@ -12,6 +12,8 @@ use std::time::Duration;
 pub struct Mesh {
     /// `connectTimeout`: 10 s (Envoy: 5 s).
     pub connect_timeout: Duration,
+    /// `dnsRefreshRate`: 60 s; how soon a name is looked up again whose answer doesn't say how long it holds.
+    pub dns_refresh: Duration,
     /// `outboundTrafficPolicy.mode`.
     pub outbound: OutboundMode,
     /// `trustDomain`: `cluster.local`.
@@ -49,6 +51,7 @@ impl Default for Mesh {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
+            dns_refresh: Duration::from_secs(60),
             outbound: OutboundMode::default(),
             trust_domain: "cluster.local".into(),
             root_namespace: "istio-system".into(),

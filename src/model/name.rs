@@ -90,6 +90,11 @@ impl Host {
         (!self.is_wildcard(), self.0.len())
     }
 
+    /// Whether the host is that of a Service, or of a name below one.
+    pub fn is_inside(&self) -> bool {
+        self.0.strip_suffix(CLUSTER_DOMAIN).is_some_and(|rest| rest.ends_with(".svc."))
+    }
+
     /// Whether the host is a wildcard (`*` or `*.example.com`).
     pub fn is_wildcard(&self) -> bool {
         self.0.starts_with('*')

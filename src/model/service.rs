@@ -42,8 +42,22 @@ pub struct Service {
     pub publish_not_ready: bool,
     /// Whether `spec.clusterIP` is `None`: clients address the endpoints themselves.
     pub headless: bool,
+    /// Of type ExternalName, `spec.externalName`: the name that this one stands for.
+    pub external: Option<Host>,
     /// The annotation `networking.istio.io/exportTo`; absent means the mesh's default.
     pub exports: Option<Exports>,
+}
+
+impl Service {
+    /// The host of another Service that this one is only another name for.
+    pub fn alias(&self) -> Option<&Host> {
+        self.external.as_ref().filter(|name| name.is_inside())
+    }
+
+    /// The name outside that this Service stands for.
+    pub fn outside(&self) -> Option<&Host> {
+        self.external.as_ref().filter(|name| !name.is_inside())
+    }
 }
 
 /// One port of a [`Service`].

@@ -145,6 +145,14 @@ impl<'w> Tracked<'w> {
             .collect()
     }
 
+    /// The Services that are other names for a host.
+    pub fn aliases_of(&self, host: &Host) -> Vec<Stored<Service>> {
+        let found = self.read(Key::AliasesOf(host.clone()));
+        found
+            .filter_map(|object| if let Object::Service(service) = object { Some(service.clone()) } else { None })
+            .collect()
+    }
+
     /// The numbers of the ports that services have, ascending.
     pub fn ports(&self) -> Vec<u16> {
         self.reads.borrow_mut().insert(Key::Ports);

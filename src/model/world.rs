@@ -26,6 +26,8 @@ pub enum Key {
     SelectedBy(Namespace, Arc<str>, Arc<str>),
     /// Services that say themselves for whom they are.
     Exporting,
+    /// Services that are other names for a host.
+    AliasesOf(Host),
     /// EndpointSlices of a service.
     SlicesOf(ServiceKey),
     /// DestinationRules that name a host.
@@ -54,6 +56,7 @@ pub fn keys(object: &Object) -> Vec<Key> {
             let namespace = &object.key().namespace;
             keys.extend(first.map(|(key, value)| Key::SelectedBy(namespace.clone(), key.clone(), value.clone())));
             keys.extend(service.exports.is_some().then_some(Key::Exporting));
+            keys.extend(service.alias().cloned().map(Key::AliasesOf));
         }
         Object::EndpointSlice(slice) => keys.push(Key::SlicesOf(slice.service.clone())),
         Object::DestinationRule(rule) => keys.push(Key::RulesFor(rule.host.clone())),

@@ -9,6 +9,7 @@ mod destination_rule;
 mod endpoint_slice;
 mod exports;
 mod expression;
+mod external_name;
 pub mod fields;
 mod identity;
 mod load_balancer;

@@ -1,7 +1,9 @@
 //! What is wrong with a policy object given the rest of the World, whoever asks: unknown hosts, subsets and ports,
 //! rules that lose against older ones.
 
-use super::{destination, route, visible};
+mod name;
+
+use super::{alias, destination, route, visible};
 use crate::model::audience::Audience;
 use crate::model::destination::DestinationRule;
 use crate::model::name::{Host, ServiceKey};
@@ -17,13 +19,14 @@ pub fn check(world: &Tracked, key: &ObjectKey) -> Vec<Problem> {
     match world.object(key) {
         Some(Object::VirtualService(object)) => virtual_service(world, object),
         Some(Object::DestinationRule(object)) => destination_rule(world, object),
-        Some(Object::Service(object)) => unnamed_ports(object),
+        Some(Object::Service(object)) => unnamed_ports(object).into_iter().chain(name::check(world, object)).collect(),
         _ => Vec::new(),
     }
 }
 
 fn unnamed_ports(object: &Stored<Service>) -> Vec<Problem> {
-    let unnamed = object.ports.iter().map(|port| (port.number, port.protocol));
+    let ports = object.ports.iter().filter(|_| object.alias().is_none());
+    let unnamed = ports.map(|port| (port.number, port.protocol));
     let unnamed = unnamed.filter(|(_, protocol)| *protocol == Protocol::Unnamed);
     let text = |port| {
         format!(
@@ -54,6 +57,9 @@ fn virtual_service(world: &Tracked, object: &Stored<VirtualService>) -> Vec<Prob
 
 fn host_problem(world: &Tracked, object: &Stored<VirtualService>, index: usize, host: &Host) -> Option<Problem> {
     let field = format!("spec.hosts[{index}]");
+    if let Some(problem) = name::ruled(world, object.key(), &field, host) {
+        return Some(problem);
+    }
     let services = services_of(world, host);
     if services.is_empty() {
         return Some(unknown_host(object.key(), field, host));
@@ -116,7 +122,7 @@ fn destination_problem(
     to: &Destination,
 ) -> Option<Problem> {
     let error = |part: &str, text: String| Some(problem(object.key(), format!("{field}{part}"), Severity::Error, text));
-    let Some(service) = world.service_of(&to.host) else {
+    let Some(service) = alias::resolve(world, &to.host) else {
         return error(".host", format!("no Service has the host {}; requests get 503", to.host));
     };
     let audience = Audience::of_everyone_in(object.key().namespace.clone());
@@ -154,6 +160,9 @@ fn destination_problem(
 
 fn destination_rule(world: &Tracked, object: &Stored<DestinationRule>) -> Vec<Problem> {
     let (host, field) = (&object.host, "spec.host".to_owned());
+    if let Some(problem) = name::ruled(world, object.key(), &field, host) {
+        return vec![problem];
+    }
     let services = services_of(world, host);
     if services.is_empty() {
         return vec![unknown_host(object.key(), field, host)];
@@ -163,6 +172,7 @@ fn destination_rule(world: &Tracked, object: &Stored<DestinationRule>) -> Vec<Pr
         rules.filter(|other| other.exports == object.exports && is_older(other.meta(), object.meta())).collect();
     older.sort_by(by_age);
     let mut problems = shadowed(object, &older);
+    problems.extend(name::subsets(world, object, &services));
     // Those of the root namespace stand behind all others.
     if object.key().namespace != world.mesh().root_namespace {
         problems.extend(short_reach(object.key(), field, host, &services));

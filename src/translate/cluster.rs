@@ -1,11 +1,11 @@
-//! Outbound clusters: one per service port, and one per port and subset, with endpoints over EDS.
+//! Outbound clusters: one per service port, and one per port and subset, with endpoints over EDS, or by DNS.
 //!
 //! Defaults are Istio's where they differ from Envoy's: least request, no circuit breaker limits, no panic mode.
 
 use super::names;
 use super::proto::{ads, duration, u32_value};
 use super::unit::{ClusterInputs, Inputs, Selection};
-use super::{balance, destination};
+use super::{balance, destination, dns};
 use crate::model::audience::{Audience, Interception};
 use crate::model::destination::{
     ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, TcpKeepalive, TrafficPolicy,
@@ -37,16 +37,20 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
     let Some(service) = world.service(key) else { return Selection::default() };
     let rules = destination::rules(world, audience, key);
     let (mesh, settings) = (world.mesh(), world.settings().map(|settings| settings.reference()));
-    let subsets: Vec<_> = destination::subsets(&rules).into_keys().collect();
+    if service.alias().is_some() {
+        return Selection::default();
+    }
+    let subsets = destination::subsets(&rules);
     let mut inputs = Vec::new();
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
-        for subset in std::iter::once(None).chain(subsets.iter().cloned().map(Some)) {
+        for subset in std::iter::once(None).chain(subsets.values().copied().map(Some)) {
             inputs.push(Inputs::Cluster(ClusterInputs {
                 service: service.clone(),
                 port: port.number,
                 protocol: port.protocol,
-                subset,
+                subset: subset.map(|subset| subset.name.clone()),
                 rules: rules.clone(),
+                lookup: dns::lookup(&service, audience, &mesh, subset),
                 connect_timeout: mesh.connect_timeout,
                 settings: settings.clone(),
             }));
@@ -88,6 +92,8 @@ pub fn build(inputs: &ClusterInputs) -> Resource {
     let mut refs = Vec::new();
     if balance::is_passthrough(&policy) {
         cluster.cluster_discovery_type = discovery(envoy::cluster::DiscoveryType::OriginalDst);
+    } else if let Some(lookup) = &inputs.lookup {
+        dns::apply(&mut cluster, lookup, inputs.port);
     } else {
         cluster.cluster_discovery_type = discovery(envoy::cluster::DiscoveryType::Eds);
         let eds_config = Some(ads(EDS_TIMEOUT));

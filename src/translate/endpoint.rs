@@ -8,14 +8,16 @@
 mod stack;
 
 use super::unit::{EndpointInputs, Inputs, ResolvedEndpoint, Selection};
-use super::{balance, destination, names, proto};
+use super::{balance, destination, fixed, names, proto};
 use crate::model::audience::{Audience, Families};
 use crate::model::destination::DestinationRule;
 use crate::model::endpoint::{Endpoint, EndpointSlice};
 use crate::model::labels::{Labels, selects};
+use crate::model::mesh::Mesh;
 use crate::model::name::ServiceKey;
 use crate::model::node as place;
 use crate::model::object::Stored;
+use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectRef;
 use crate::model::service::{Protocol, Service, ServicePort};
 use crate::model::tracked::Tracked;
@@ -24,7 +26,7 @@ use crate::snapshot::resource::Resource;
 use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality};
 use envoy_types::pb::envoy::config::endpoint::v3 as envoy;
 use stack::Stack;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// What the endpoints of one cluster are chosen by.
@@ -34,14 +36,18 @@ struct Choice<'a> {
     port: &'a ServicePort,
     labels: Option<&'a Labels>,
     list_unready: bool,
+    mesh: &'a Mesh,
     families: Families,
 }
 
 /// Selects the endpoints of each cluster of a service.
 pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selection {
     let Some(service) = world.service(key) else { return Selection::default() };
+    if service.external.is_some() {
+        return Selection::default();
+    }
     let rules = destination::rules(world, audience, key);
-    let slices = world.slices_of(key);
+    let (slices, mesh) = (world.slices_of(key), world.mesh());
     let subsets = destination::subsets(&rules);
     let mut inputs = Vec::new();
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
@@ -56,6 +62,7 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
                 port,
                 labels: subset.map(|subset| &subset.labels).filter(|labels| !labels.is_empty()),
                 list_unready: lists_unready(&rules, name),
+                mesh: &mesh,
                 families: audience.families,
             };
             let cluster = names::outbound(port.number, name, &service.host);
@@ -66,7 +73,21 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
             )));
         }
     }
-    Selection::of_inputs(inputs)
+    let problems = slices.iter().filter_map(|slice| into_proxies(slice, &mesh)).collect();
+    Selection { inputs, problems, ..Selection::default() }
+}
+
+/// Loopback is the proxy's own: whoever may write a slice must not make other people's proxies command themselves.
+fn is_of_the_proxy(address: IpAddr, port: u16, mesh: &Mesh) -> bool {
+    address.to_canonical().is_loopback() && fixed::is_own(mesh, port)
+}
+
+fn into_proxies(slice: &Stored<EndpointSlice>, mesh: &Mesh) -> Option<Problem> {
+    let leads =
+        |port| slice.endpoints.iter().any(|endpoint| is_of_the_proxy(endpoint.address, port, mesh)).then_some(port);
+    let port = slice.ports.iter().find_map(|(_, port)| leads(*port))?;
+    let text = format!("port {port} of loopback is one of the proxy's own: nothing may lead there, and nothing does");
+    Some(Problem { object: slice.key().clone(), field: "ports".to_owned(), severity: Severity::Error, text })
 }
 
 /// Whether endpoints that are not ready are listed: not where panic mode is wanted, which would pick them.
@@ -96,7 +117,8 @@ impl Choice<'_> {
     fn take(&self, slice: &Stored<EndpointSlice>, found: &mut Stack, sources: &mut Vec<ObjectRef>) {
         let Some((_, port)) = slice.ports.iter().find(|(name, _)| *name == self.port.name) else { return };
         let mut pods = Vec::new();
-        let taken = slice.endpoints.iter().filter(|endpoint| self.wants(endpoint, &mut pods));
+        let theirs = slice.endpoints.iter().filter(|endpoint| !is_of_the_proxy(endpoint.address, *port, self.mesh));
+        let taken = theirs.filter(|endpoint| self.wants(endpoint, &mut pods));
         let mut some = false;
         for endpoint in taken {
             let address = SocketAddr::new(endpoint.address, *port);

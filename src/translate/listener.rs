@@ -41,10 +41,11 @@ pub fn is_http(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Http | Protocol::Http2)
 }
 
-/// The services the audience sees that have a port of that number, oldest first; UDP is not proxied.
+/// The services the audience sees that have a port of that number, oldest first; UDP is not proxied, and a service that is
+/// another name for one has nothing of its own.
 pub fn claims(world: &Tracked, audience: &Audience, port: u16) -> Vec<Claim> {
     let services = world.services_on_port(port).into_iter().filter_map(|key| world.service(&key));
-    let services = services.filter(|service| visible::sees(world, audience, service));
+    let services = services.filter(|service| service.alias().is_none() && visible::sees(world, audience, service));
     let mut claims: Vec<_> = services
         .filter_map(|service| {
             let protocol = service.ports.iter().find(|p| p.number == port && p.protocol != Protocol::Udp)?.protocol;

@@ -2,7 +2,7 @@
 
 use super::proto::{bool_value, duration, u32_value};
 use super::unit::{HostInputs, HostUnit, Inputs, Selection, Targets};
-use super::{balance, destination, names, route_match, visible};
+use super::{alias, balance, destination, names, route_match, visible};
 use crate::model::audience::Audience;
 use crate::model::destination::{DestinationRule, HashKey, LoadBalancer};
 use crate::model::mesh::OutboundMode;
@@ -31,6 +31,7 @@ pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selectio
     let routes = in_effect(world, audience, &unit.service);
     let mut resolver = Resolver { world, audience, port: unit.table.port, sources: vec![service.reference()] };
     resolver.sources.extend(routes.iter().map(|routes| routes.reference()));
+    resolver.sources.extend(alias::names(world, audience, &service).iter().map(|alias| alias.reference()));
     let targets = match &routes {
         Some(routes) => routes.http.iter().map(|http| resolver.targets(http)).collect(),
         None => {
@@ -76,7 +77,7 @@ fn in_effect(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Opti
 pub fn destinations(world: &Tracked, audience: &Audience, service: &ServiceKey) -> BTreeSet<ServiceKey> {
     let routes = in_effect(world, audience, service);
     let all = routes.iter().flat_map(|routes| &routes.http).flat_map(|http| &http.destinations);
-    let services = all.filter_map(|to| world.service_of(&to.destination.host));
+    let services = all.filter_map(|to| alias::resolve(world, &to.destination.host));
     services.filter(|to| visible::exported(world, audience, to)).map(|to| to.key.clone()).collect()
 }
 
@@ -108,10 +109,12 @@ impl Resolver<'_> {
 
     /// The cluster of a destination, and what is hashed to pick one of its endpoints.
     fn existing(&mut self, to: &Destination) -> Option<(Arc<str>, Option<HashKey>)> {
-        let service = self.world.service_of(&to.host)?;
-        if !visible::exported(self.world, self.audience, &service) {
+        let mut chain = alias::chain(self.world, &to.host);
+        if !chain.iter().all(|service| visible::exported(self.world, self.audience, service)) {
             return None;
         }
+        let service = chain.pop()?;
+        self.sources.extend(chain.iter().map(|alias| alias.reference()));
         let port = target_port(to, &service, self.port)?;
         let rules = destination::rules(self.world, self.audience, &service.key);
         if let Some(subset) = &to.subset {

@@ -3,6 +3,7 @@
 //! Envoy refuses a whole route configuration if a domain stands in it twice, so domains are given out here, once,
 //! oldest service first.
 
+use super::alias;
 use super::listener::{claims, is_http};
 use super::proto::bool_value;
 use super::unit::{HostUnit, Selection, Table, Unit};
@@ -24,7 +25,9 @@ pub fn select(world: &Tracked, audience: &Audience, table: &Table) -> Selection 
     let mut claimed: BTreeSet<Arc<str>> = BTreeSet::new();
     let mut hosts = Vec::new();
     for claim in claims(world, audience, table.port).into_iter().filter(|claim| is_http(claim.protocol)) {
-        let wanted = domains(&claim.service, audience);
+        let others = alias::names(world, audience, &claim.service);
+        let names = std::iter::once(&claim.service).chain(&others);
+        let wanted = names.flat_map(|service| domains(service, audience)).collect::<Vec<_>>();
         let domains: Arc<[_]> = wanted.into_iter().filter(|domain| claimed.insert(domain.clone())).collect();
         if !domains.is_empty() {
             hosts.push(HostUnit { table: table.clone(), service: claim.service.key.clone(), domains });

@@ -1,6 +1,7 @@
 //! The units of translation: what is selected, built and recomputed as one, and what passes between the two steps.
 
 use crate::model::access_log::AccessLog;
+use crate::model::audience::Families;
 use crate::model::destination::{ConnectionPool, DestinationRule, HashKey};
 use crate::model::mesh::OutboundMode;
 use crate::model::name::{Host, ServiceKey};
@@ -145,10 +146,25 @@ pub struct ClusterInputs {
     pub subset: Option<Arc<str>>,
     /// The DestinationRules in effect, oldest first.
     pub rules: Vec<Stored<DestinationRule>>,
+    /// How the name is looked up, where the service stands for one outside.
+    pub lookup: Option<Lookup>,
     /// How long connecting may take where no rule says.
     pub connect_timeout: Duration,
     /// The settings of the mesh, where somebody wrote them.
     pub settings: Option<ObjectRef>,
+}
+
+/// How a name outside is looked up in DNS.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Lookup {
+    /// The name.
+    pub name: Host,
+    /// The families of addresses that the proxy can call.
+    pub families: Families,
+    /// How soon it is looked up again where the answer doesn't say.
+    pub refresh: Duration,
+    /// Whether the cluster is a subset by labels, which nothing outside has.
+    pub nobody: bool,
 }
 
 /// The endpoints of an outbound cluster.

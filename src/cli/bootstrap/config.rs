@@ -58,6 +58,7 @@ pub fn bootstrap(options: &Options) -> Value {
         "deferred_stat_options": {"enable_deferred_creation_stats": true},
         "overload_manager": overload::manager(options.max_heap_mib),
         "layered_runtime": layered_runtime(),
+        "typed_dns_resolver_config": dns_resolver(),
         "static_resources": {
             "clusters": [xds_cluster(&options.xds), admin_cluster(options)],
             "listeners": [listener::stats(options), listener::ready(options)],
@@ -97,6 +98,14 @@ fn dynamic_resources() -> Value {
 /// which many harmless ones are. chancery limits expressions before it sends them, to less than this (Istio's value).
 fn layered_runtime() -> Value {
     json!({"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 32768}}]})
+}
+
+/// A server that is silent is given up after seconds. Envoy's own limit is more than a minute, for which it accepts no
+/// cluster.
+fn dns_resolver() -> Value {
+    let config = json!({"query_timeout_seconds": 1, "query_tries": 3});
+    let config = extension("envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig", config);
+    json!({"name": "envoy.network.dns_resolver.cares", "typed_config": config})
 }
 
 fn xds_cluster(xds: &HostPort) -> Value {

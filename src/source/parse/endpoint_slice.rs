@@ -2,7 +2,7 @@
 
 use super::core::typed;
 use super::notes::Notes;
-use super::syntax;
+use super::{external_name, syntax};
 use crate::model::endpoint::{Endpoint, EndpointSlice};
 use crate::model::name::{Name, ServiceKey};
 use crate::model::problem::Severity;
@@ -103,15 +103,12 @@ fn for_zones(hints: k8s::EndpointHints) -> Vec<Arc<str>> {
     zones
 }
 
-/// The first address. Loopback is allowed: in a folder it is how several workloads share one machine.
+/// The first address.
 fn address(written: &[String], kind: &str) -> Result<IpAddr, String> {
     let first = written.first().ok_or("an address is missing")?;
     let address: IpAddr = first.parse().map_err(|_| format!("{} is not an IP address", syntax::quoted(first)))?;
     if address.is_ipv4() != (kind == "IPv4") {
         return Err(format!("{address} is not an {kind} address, which addressType promises"));
     }
-    if address.is_unspecified() || address.is_multicast() {
-        return Err(format!("{address} can't be the address of an endpoint"));
-    }
-    Ok(address)
+    external_name::reachable(address)
 }

@@ -13,6 +13,7 @@ struct Spec {
     proxy_listen_port: Option<Number>,
     proxy_inbound_listen_port: Option<Number>,
     connect_timeout: Option<String>,
+    dns_refresh_rate: Option<String>,
     protocol_detection_timeout: Option<String>,
     access_log_file: String,
     access_log_format: String,
@@ -44,6 +45,7 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
     let access_log = access_log::parse(written, notes);
     let default = Mesh::default();
     let connect = spec.connect_timeout.map(|text| notes.check("connectTimeout", syntax::positive(&text)));
+    let refresh = spec.dns_refresh_rate.map(|text| notes.check("dnsRefreshRate", syntax::at_least_a_second(&text)));
     let detection = spec.protocol_detection_timeout;
     let detection = detection.and_then(|text| notes.check("protocolDetectionTimeout", syntax::duration(&text)));
     let domain = named("trustDomain", spec.trust_domain, notes, syntax::subdomain);
@@ -59,6 +61,7 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
     let inbound_port = port("proxyInboundListenPort", spec.proxy_inbound_listen_port, notes);
     Some(Mesh {
         connect_timeout: connect.flatten().unwrap_or(default.connect_timeout),
+        dns_refresh: refresh.flatten().unwrap_or(default.dns_refresh),
         outbound: match &*spec.outbound_traffic_policy.mode {
             "REGISTRY_ONLY" => OutboundMode::RegistryOnly,
             // Another word was noted by the walk along the field table.

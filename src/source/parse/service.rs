@@ -2,10 +2,10 @@
 
 use super::core::{report, typed};
 use super::notes::Notes;
-use super::syntax;
+use super::{external_name, syntax};
 use crate::model::exports::Exports;
 use crate::model::labels::Labels;
-use crate::model::name::ServiceKey;
+use crate::model::name::{Host, ServiceKey};
 use crate::model::problem::Severity;
 use crate::model::provenance::{ObjectKey, ObjectKind};
 use crate::model::service::{Protocol, Service, ServicePort, TargetPort};
@@ -16,14 +16,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Parses a Service. One of type ExternalName is an alias of a name outside and has no effect yet.
+/// Parses a Service.
 pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Service> {
     let service: k8s::Service = typed(value, "", Severity::Warning, notes)?;
     let spec = service.spec.unwrap_or_default();
     report(value, ObjectKind::Service, notes);
-    if spec.type_.as_deref() == Some("ExternalName") {
-        return None;
-    }
+    let external = external(&spec, notes);
     let selector: Option<Labels> =
         notes.check("spec.selector", syntax::labels(&spec.selector.clone().unwrap_or_default()));
     let addresses = addresses(&spec, notes);
@@ -31,15 +29,57 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
     let addresses = sorted(addresses);
     let headless = spec.cluster_ip.as_deref() == Some("None");
     let written = spec.ports.unwrap_or_default();
-    if written.is_empty() && !headless {
+    if written.is_empty() && !headless && external.is_none() {
         notes.error("spec.ports", "a Service needs a port, unless it is headless");
+    }
+    if external.is_some() {
+        outside(&written, notes);
     }
     let ports = ports(written, notes);
     let key = ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() };
     let host = key.host();
     let exports = exports(service.metadata.annotations.unwrap_or_default(), notes);
     let publish_not_ready = spec.publish_not_ready_addresses.unwrap_or(false);
-    Some(Service { key, host, addresses, prefers_v6, ports, selector: selector?, publish_not_ready, headless, exports })
+    Some(Service {
+        key,
+        host,
+        addresses,
+        prefers_v6,
+        ports,
+        // No Pod is of a Service that is another name.
+        selector: selector.filter(|_| external.is_none()).unwrap_or_default(),
+        publish_not_ready,
+        headless,
+        external,
+        exports,
+    })
+}
+
+/// The name that a Service of type ExternalName stands for.
+fn external(spec: &k8s::ServiceSpec, notes: &mut Notes) -> Option<Host> {
+    let name = spec.external_name.as_deref().unwrap_or_default();
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return notes.check("spec.externalName", external_name::parse(name));
+    }
+    if !name.is_empty() {
+        notes.warning("spec.externalName", "has no effect: the Service is not of type ExternalName");
+    }
+    None
+}
+
+/// What can't be said of ports of a name outside.
+fn outside(ports: &[k8s::ServicePort], notes: &mut Notes) {
+    for (at, port) in ports.iter().enumerate() {
+        let path = marks::index("spec.ports", at);
+        if let Ok(number) = u16::try_from(port.port) {
+            notes.check(&format!("{path}.port"), external_name::port(number));
+        }
+        let same =
+            |target: &IntOrString| matches!(target, IntOrString::Int(number) if *number == port.port || *number == 0);
+        if port.target_port.as_ref().is_some_and(|target| !same(target)) {
+            notes.warning(format!("{path}.targetPort"), "has no effect: a name outside is called on the port itself");
+        }
+    }
 }
 
 /// The annotation by which a Service says for whom it is there.

@@ -133,6 +133,12 @@ pub fn positive(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// A duration of at least a second.
+pub fn at_least_a_second(text: &str) -> Result<Duration, String> {
+    let long = |duration: &Duration| *duration >= Duration::from_secs(1);
+    duration(text).and_then(|found| Some(found).filter(long).ok_or(format!("is {text}; it must be at least 1s")))
+}
+
 const UNITS: [(&str, u128); 8] = [
     ("ns", 1),
     ("us", 1_000),

@@ -38,6 +38,19 @@ fn reserved(claim: &Claim, port: u16) -> Problem {
     }
 }
 
+/// Connections that aren't HTTP carry the address they go to and not the name it was found by.
+fn unrecognised(claim: &Claim) -> Problem {
+    Problem {
+        object: claim.service.key().clone(),
+        field: "spec.ports".to_owned(),
+        severity: Severity::Warning,
+        text: format!(
+            "port {} is not HTTP: captured connections to a name outside can't be told from those to unknown hosts",
+            claim.port
+        ),
+    }
+}
+
 /// The listener that all HTTP services on a port share.
 fn shared(world: &Tracked, audience: &Audience, claims: &[Claim], port: u16, selection: &mut Selection) {
     let Some(first) = claims.iter().find(|claim| is_http(claim.protocol)) else { return };
@@ -60,6 +73,7 @@ fn own(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet
     let known = service.addresses.iter().copied().filter(|address| audience.families.has(*address));
     let addresses: Vec<IpAddr> = known.filter(|address| taken.insert(*address)).collect();
     if addresses.is_empty() {
+        selection.problems.extend(service.outside().map(|_| unrecognised(claim)));
         return;
     }
     let port = claim.port;

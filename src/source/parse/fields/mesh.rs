@@ -64,7 +64,11 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::without("localityLbSetting", Any, "endpoints of all localities are treated alike"),
     Field::without("zoneAwareLbSetting", Any, "endpoints of all zones are treated alike"),
-    Field::without("dnsRefreshRate", Any, "no endpoints are found by DNS"),
+    Field::done(
+        "dnsRefreshRate",
+        Duration,
+        "how soon a name outside is looked up again whose answer doesn't say how long it holds; 60s if none",
+    ),
     Field::without("h2UpgradePolicy", Any, "ports named http stay HTTP/1.1").except(&["\"DO_NOT_UPGRADE\""]),
     Field::without("inboundClusterStatName", Any, "statistics carry the cluster's name"),
     Field::without("outboundClusterStatName", Any, "statistics carry the cluster's name"),

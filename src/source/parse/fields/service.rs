@@ -19,19 +19,18 @@ const ANNOTATIONS: &[Field] = &[Field::done(
 )];
 
 const SPEC: &[Field] = &[
-    Field::without("type", Text, "a Service of type ExternalName is not applied, its host is unknown").except(&[
-        r#""ClusterIP""#,
-        r#""NodePort""#,
-        r#""LoadBalancer""#,
-        r#""""#,
-    ]),
+    Field::done("type", Text, "ExternalName makes the Service another name, for what externalName says"),
     Field::done(
         "clusterIP",
         Text,
         "the address clients use, where clusterIPs is absent; None makes the Service headless",
     ),
     Field::done("clusterIPs", TEXTS, "the addresses clients use"),
-    Field::done("ports", List(&Object(PORT)), "what the Service offers; only a headless one may have none"),
+    Field::done(
+        "ports",
+        List(&Object(PORT)),
+        "what the Service offers; only one that is headless or of type ExternalName may have none",
+    ),
     Field::done("publishNotReadyAddresses", Flag, "whether endpoints that aren't ready get requests too"),
     Field::done("selector", TEXT_MAP, "which Pods the Service is of: what they receive on its ports is its traffic"),
     Field::without("sessionAffinity", Text, "a DestinationRule's consistentHash keeps a client at an endpoint")
@@ -40,7 +39,11 @@ const SPEC: &[Field] = &[
     Field::without("internalTrafficPolicy", Text, "endpoints of all nodes are used").except(&[r#""Cluster""#, r#""""#]),
     Field::without("trafficDistribution", Text, "endpoints of all zones and nodes are treated alike")
         .except(&[r#""""#]),
-    Field::without("externalName", Text, "a Service is no alias of another name").except(&[r#""""#]),
+    Field::done(
+        "externalName",
+        Text,
+        "with that type, the host of a Service that gets the requests, or a name that proxies look up in DNS",
+    ),
     Field::silent("externalTrafficPolicy", Text, "kube-proxy heeds it for traffic from outside the cluster"),
     Field::silent("externalIPs", TEXTS, "kube-proxy accepts traffic for them on the nodes"),
     Field::done(
