@@ -3,6 +3,7 @@
 
 #[path = "session/client.rs"]
 mod client;
+mod trace;
 
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Ref, Resource};
@@ -14,6 +15,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tonic::Code;
+use trace::{Asked, Sent, Trace, What};
 
 /// The names of every kind; small, so that sequences meet.
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -59,6 +61,9 @@ struct Run {
     snapshot: Snapshot,
     session: Session,
     client: Client,
+    start: Instant,
+    trace: Trace,
+    stream: usize,
 }
 
 impl Run {
@@ -67,7 +72,19 @@ impl Run {
         let now = Instant::now();
         session.on_snapshot(Snapshot::default(), now);
         let (layer, snapshot) = (Layer::default(), Snapshot::default());
-        Self { now, layer, snapshot, session, client: Client::new(wire) }
+        let (client, trace) = (Client::new(wire), Trace::default());
+        let mut run = Self { now, layer, snapshot, session, client, start: now, trace, stream: 0 };
+        run.opened();
+        run
+    }
+
+    fn opened(&mut self) {
+        self.stream = self.trace.open(self.now - self.start, self.client.wire);
+        self.note(What::World(trace::world(&self.snapshot)));
+    }
+
+    fn note(&mut self, what: What) {
+        self.trace.note(self.now - self.start, self.stream, what);
     }
 
     fn play(&mut self, step: &Step) {
@@ -101,9 +118,11 @@ impl Run {
     fn post(&mut self) {
         self.snapshot = Snapshot { outbound: Arc::new(self.layer.clone()), ..Snapshot::default() };
         self.session.on_snapshot(self.snapshot.clone(), self.now);
+        self.note(What::World(trace::world(&self.snapshot)));
     }
 
     fn tell(&mut self, request: &Request) {
+        self.note(What::Asked(Asked::from(request)));
         self.session.on_request(request, self.now).expect("a request within all limits");
     }
 
@@ -112,6 +131,7 @@ impl Run {
         let response = self.session.poll(self.now);
         let sent = response.is_some();
         if let Some(response) = response {
+            self.note(What::Sent(Sent::from(&response)));
             self.client.receive(response, self.now);
         }
         sent
@@ -137,6 +157,7 @@ impl Run {
     fn reconnect(&mut self) {
         self.session = Session::new(self.client.wire);
         self.session.on_snapshot(self.snapshot.clone(), self.now);
+        self.opened();
         for request in self.client.reconnect() {
             self.tell(&request);
         }
@@ -172,6 +193,11 @@ proptest! {
         run.settle()?;
         let (held, wanted) = (run.client.held(&run.snapshot), run.client.wanted(&run.snapshot));
         prop_assert_eq!(held, wanted);
+        run.note(What::Rest);
+        // This client rejects whatever it likes, and is sent nothing else for it.
+        let mut violations = run.trace.violations();
+        violations.retain(|text| !text.contains("rejected: "));
+        prop_assert!(violations.is_empty(), "{}\nin this trace:\n{}", violations.join("\n"), run.trace);
         let warming = run.client.warming(&run.snapshot);
         prop_assert!(warming.is_empty(), "clusters wait for endpoints: {:?}", warming);
         for status in run.session.status() {

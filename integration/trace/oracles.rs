@@ -64,12 +64,15 @@ fn unfounded_removals(events: &[Event]) -> Vec<String> {
         let (mut world, mut sotw) = (None, false);
         let mut held: BTreeMap<Kind, BTreeSet<&String>> = BTreeMap::new();
         let mut wanted: BTreeMap<Kind, Option<BTreeSet<&String>>> = BTreeMap::new();
+        let mut named: BTreeSet<Kind> = BTreeSet::new();
         for event in stream {
             match &event.what {
                 What::Opened(wire) => sotw = *wire == Wire::Sotw,
                 What::World(new) => world = Some(new),
                 What::Asked(Asked { kind: Some(kind), all: Some(names), .. }) => {
-                    let all = names.is_empty() || names.iter().any(|name| name == "*");
+                    // The empty list means all until a name was given.
+                    let all = names.iter().any(|name| name == "*") || (names.is_empty() && !named.contains(kind));
+                    named.extend((!names.is_empty()).then_some(*kind));
                     wanted.insert(*kind, (!all).then(|| names.iter().collect()));
                 }
                 What::Sent(sent) => {
@@ -244,13 +247,16 @@ fn order(events: &[Event]) -> Vec<String> {
         let mut last: Option<(Duration, bool, Kind)> = None;
         let mut sets: BTreeMap<Kind, BTreeSet<&(String, Hash)>> = BTreeMap::new();
         let mut held: BTreeSet<(Kind, &String)> = BTreeSet::new();
+        let mut named: BTreeSet<Kind> = BTreeSet::new();
+        let mut sotw = false;
         for event in stream {
             match &event.what {
                 What::Sent(sent) => {
                     let set: BTreeSet<_> = sent.resources.iter().collect();
                     let before = sets.insert(sent.kind, set.clone()).unwrap_or_default();
                     // A whole set that is part of the last one takes something away.
-                    let shrinks = sent.kind.is_whole_set() && set.len() < before.len() && set.is_subset(&before);
+                    let shrinks =
+                        sotw && sent.kind.is_whole_set() && set.len() < before.len() && set.is_subset(&before);
                     // What was never sent is answered as removed in its turn among the additions.
                     let takes = sent.removed.iter().any(|name| held.contains(&(sent.kind, name)));
                     held.extend(sent.resources.iter().map(|(name, _)| (sent.kind, name)));
@@ -265,9 +271,18 @@ fn order(events: &[Event]) -> Vec<String> {
                     wrong.extend((backwards && !follows).then(|| format!("after {last:?}: {event}")));
                     last = Some((event.at, removes, sent.kind));
                 }
+                What::Opened(wire) => sotw = *wire == Wire::Sotw,
                 What::Waiting(_) => {}
-                What::Asked(Asked { kind: Some(kind), initial, .. }) => {
+                What::Asked(Asked { kind: Some(kind), initial, all, unsubscribe, .. }) => {
                     last = None;
+                    let names = all.iter().flatten();
+                    if named.contains(kind) || names.clone().next().is_some() {
+                        named.insert(*kind);
+                        let wanted: BTreeSet<&String> = names.collect();
+                        let all = wanted.iter().any(|name| *name == "*");
+                        sets.entry(*kind).or_default().retain(|(name, _)| all || wanted.contains(name));
+                    }
+                    unsubscribe.iter().for_each(|name| _ = held.remove(&(*kind, name)));
                     held.extend(initial.iter().map(|(name, _)| (*kind, name)));
                 }
                 _ => last = None,

@@ -28,8 +28,10 @@ struct Type {
     first: bool,
     /// What an unanswered response carried, by nonce.
     carried: BTreeMap<String, BTreeMap<String, Option<Hash>>>,
-    /// Names that were rejected and have not changed since.
+    /// Names of which it is not known what the client holds.
     doubt: BTreeSet<String>,
+    /// What was in a response that was rejected: it need not be what the client ends up with.
+    rejected: BTreeSet<(String, Hash)>,
     /// Names whose owner was sent before the type was asked for.
     early: BTreeSet<String>,
 }
@@ -45,6 +47,8 @@ impl Type {
 pub struct Rules {
     wire: Wire,
     world: Option<World>,
+    /// Every content a name has had: what is held back may be sent as it was.
+    past: BTreeSet<(Kind, String, Hash)>,
     types: BTreeMap<Kind, Type>,
     /// Since when endpoints or secrets are asked for and clusters are not.
     stranded: Option<Duration>,
@@ -52,11 +56,18 @@ pub struct Rules {
 
 impl Rules {
     pub fn new(wire: Wire) -> Self {
-        Self { wire, world: None, types: Kind::ALL.map(|kind| (kind, Type::default())).into(), stranded: None }
+        Self {
+            wire,
+            world: None,
+            past: BTreeSet::new(),
+            types: Kind::ALL.map(|kind| (kind, Type::default())).into(),
+            stranded: None,
+        }
     }
 
     pub fn world(&mut self, world: &World) {
         let old = self.world.replace(world.clone()).unwrap_or_default();
+        self.past.extend(world.iter().map(|((kind, name), entry)| (*kind, name.clone(), entry.hash)));
         for (kind, this) in &mut self.types {
             let entry = |world: &World, name: &String| world.get(&(*kind, name.clone())).cloned();
             if *kind == Kind::Secret {
@@ -91,7 +102,8 @@ impl Rules {
         let this = self.types.get_mut(&kind).expect("every kind has one");
         let first = !std::mem::replace(&mut this.asked, true);
         if let Some(carried) = this.carried.remove(&asked.nonce).filter(|_| asked.error.is_some()) {
-            // A rejection: what the client holds of these names is not known any more. They may be sent again.
+            let resources = carried.iter().filter_map(|(name, hash)| Some((name.clone(), (*hash)?)));
+            this.rejected.extend(resources);
             this.doubt
                 .extend(carried.into_iter().filter(|(name, hash)| this.told.get(name) == Some(hash)).map(|(n, _)| n));
         }
@@ -141,7 +153,9 @@ impl Rules {
         if sent.kind.is_whole_set() && !gone.is_empty() && sent.resources.iter().any(changed) {
             return Err(format!("{sent:?} adds and removes in one response"));
         }
-        let news = sent.resources.iter().any(|(name, hash)| self.is_news(sent.kind, name, *hash));
+        // A whole set answers also for what it does not hold.
+        let absent = self.whole(sent.kind) && this.owed.iter().any(|name| self.truth(sent.kind, name).is_none());
+        let news = absent || sent.resources.iter().any(|(name, hash)| self.is_news(sent.kind, name, *hash));
         if !news && gone.is_empty() && !this.first {
             return Err(format!("{sent:?} says nothing new (rule 8)"));
         }
@@ -174,7 +188,9 @@ impl Rules {
 
     /// Whether a resource may be sent: it has to be, or it was rejected.
     fn is_news(&self, kind: Kind, name: &str, hash: Hash) -> bool {
-        self.types[&kind].doubt.contains(name) || self.must(kind, name, hash)
+        let this = &self.types[&kind];
+        let rejected = this.rejected.iter().any(|(of, _)| of == name);
+        this.doubt.contains(name) || rejected || self.must(kind, name, hash)
     }
 
     /// Whether a resource has to be sent.
@@ -196,9 +212,10 @@ impl Rules {
             _ => None,
         };
         let truth = self.truth(kind, name);
-        let before = this.told.get(name).copied().flatten();
-        let empty = truth.is_none() && placeholder == Some(hash);
-        if truth != Some(hash) && before != Some(hash) && !empty {
+        let had = self.past.contains(&(kind, name.to_owned(), hash));
+        // Virtual hosts and filter chains are held back one by one, so that the whole may be a mixture.
+        let mixed = matches!(kind, Kind::Route | Kind::Listener) && truth.is_some();
+        if !had && !mixed && (truth.is_some() || placeholder != Some(hash)) {
             return Err(format!("{kind} {name} is sent with other content than it has"));
         }
         if !self.whole(kind) && !self.is_news(kind, name, hash) {
@@ -217,7 +234,12 @@ impl Rules {
         }
         let there = |name: &String| kind.is_whole_set() || self.truth(kind, name).is_some();
         let resources = sent.resources.iter().map(|(name, hash)| (name.clone(), there(name).then_some(*hash)));
-        let carried: BTreeMap<_, _> = resources.chain(gone.iter().map(|name| (name.clone(), None))).collect();
+        let mut carried: BTreeMap<_, _> = resources.chain(gone.iter().map(|name| (name.clone(), None))).collect();
+        if self.whole(kind) {
+            let absent = self.types[&kind].owed.iter().filter(|name| self.truth(kind, name).is_none());
+            let absent: Vec<_> = absent.filter(|name| !carried.contains_key(*name)).cloned().collect();
+            carried.extend(absent.into_iter().map(|name| (name, None)));
+        }
         let this = self.types.get_mut(&kind).expect("every kind has one");
         this.first = false;
         for (name, hash) in &carried {
@@ -264,7 +286,8 @@ impl Rules {
             for name in names.into_iter().chain(&all).filter(|name| this.covers(name)) {
                 let (truth, told) = (self.truth(*kind, name), this.told.get(name).copied());
                 // Nothing is ever said of a secret that does not exist.
-                if *kind == Kind::Secret && truth.is_none() || this.doubt.contains(name) {
+                let rejected = truth.is_some_and(|truth| this.rejected.contains(&(name.clone(), truth)));
+                if *kind == Kind::Secret && truth.is_none() || this.doubt.contains(name) || rejected {
                     continue;
                 }
                 if truth.is_some() && told.flatten() != truth || truth.is_none() && told.flatten().is_some() {
@@ -301,9 +324,8 @@ impl Type {
         self.names.extend(new.clone().cloned());
         self.owed.extend(new.cloned());
         for name in &asked.unsubscribe {
-            let was = self.names.remove(name);
-            self.owed.remove(name);
-            if was && self.wildcard {
+            // What was never asked for is not dropped either.
+            if self.names.remove(name) && self.wildcard {
                 self.owed.insert(name.clone());
             }
         }
