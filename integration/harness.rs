@@ -12,6 +12,7 @@ pub mod chancery;
 mod checks;
 pub mod client;
 pub mod deadline;
+pub mod dns;
 pub mod echo;
 pub mod envoy;
 pub mod load;

@@ -16,6 +16,8 @@ mod limits;
 mod logging;
 #[path = "live/mistakes.rs"]
 mod mistakes;
+#[path = "live/names.rs"]
+mod names;
 #[path = "live/readiness.rs"]
 mod readiness;
 #[path = "live/replicas.rs"]
@@ -47,7 +49,7 @@ macro_rules! wires {
             use crate::harness::{Outcome, envoy::{Setup, Wire}, tools::Release};
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() -> Outcome<()> {
-                crate::$module::$name(Setup { wire: Wire::$wire, release: Release::$release }).await
+                crate::$module::$name(Setup::new(Wire::$wire, Release::$release)).await
             })*
         }
     };
@@ -83,6 +85,8 @@ releases!(
         waiting::a_listener_moves_without_a_gap,
         restarts::a_crash_and_restart_are_not_noticed,
         readiness::a_proxy_is_ready_when_its_first_listeners_are,
+        names::a_name_outside_is_looked_up,
+        names::a_silent_dns_holds_nothing_up,
         limits::a_breaker_opens_and_closes,
         limits::an_endpoint_that_fails_is_ejected_and_returns,
         logging::requests_and_connections_are_logged,
@@ -96,6 +100,7 @@ releases!(
         warming::without_endpoints_a_changed_cluster_stays_warming,
         logging::without_settings_nothing_is_logged,
         logging::bad_settings_break_no_listener_and_are_reported,
+        names::another_name_leads_to_the_service,
         mistakes::a_broken_manifest_changes_nothing_and_is_reported,
         restarts::a_polite_end_is_clean,
         restarts::equal_manifests_send_nothing,
@@ -116,13 +121,13 @@ mod soak {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "takes forty seconds: make soak"]
     async fn what_is_left_warming_is_found_delta() -> Outcome<()> {
-        found(Setup { wire: Wire::Delta, release: Release::Newest }).await
+        found(Setup::new(Wire::Delta, Release::Newest)).await
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "takes forty seconds: make soak"]
     async fn what_is_left_warming_is_found_sotw() -> Outcome<()> {
-        found(Setup { wire: Wire::Sotw, release: Release::Oldest }).await
+        found(Setup::new(Wire::Sotw, Release::Oldest)).await
     }
 }
 

@@ -5,7 +5,7 @@ use super::metrics::Metrics;
 use super::spawner::{self, Place, Process};
 use super::tools::Release;
 use super::{Failure, Outcome, chancery, deadline, tools};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::{self, Permissions};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -31,12 +31,25 @@ pub struct Setup {
     pub wire: Wire,
     /// Their release.
     pub release: Release,
+    /// How many threads serve requests.
+    pub threads: u8,
+    /// The DNS server they ask; none is the machine's.
+    pub dns: Option<SocketAddr>,
+    /// A flag of Envoy's own that is on.
+    pub flag: Option<&'static str>,
+}
+
+impl Setup {
+    /// Of one thread and without anything special.
+    pub fn new(wire: Wire, release: Release) -> Self {
+        Self { wire, release, threads: 1, dns: None, flag: None }
+    }
 }
 
 /// The newest release.
 impl From<Wire> for Setup {
     fn from(wire: Wire) -> Self {
-        Self { wire, release: Release::Newest }
+        Self::new(wire, Release::Newest)
     }
 }
 
@@ -93,9 +106,7 @@ impl Envoy {
     /// Starts one and doesn't wait.
     pub fn launch(seat: &Seat, xds: SocketAddr, setup: Setup, folder: &Path) -> Outcome<Self> {
         let mut config = bootstrap(seat, xds)?;
-        if setup.wire == Wire::Sotw {
-            *api_type(&mut config)? = Value::from("GRPC");
-        }
+        adapt(&mut config, setup)?;
         let admin = admin(&config)?;
         let path = folder.join(format!("{}.json", seat.pod));
         fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
@@ -105,7 +116,8 @@ impl Envoy {
         // soon: a connection that is not meant to be closed must not outlive a test only because draining is slow. So is
         // what is logged.
         let quick = ["--drain-time-s", "1", "--file-flush-interval-msec", "100"];
-        let arguments = [&["-c", &path, "--concurrency", "1", "--disable-hot-restart"][..], &quick].concat();
+        let threads = setup.threads.to_string();
+        let arguments = [&["-c", &path, "--concurrency", &threads, "--disable-hot-restart"][..], &quick].concat();
         let log = folder.join(format!("{}.log", seat.pod));
         let program = program(seat, setup.release, folder)?;
         let process = spawner::start_in(&seat.place, &format!("Envoy of {}", seat.pod), &program, &arguments, &log)?;
@@ -225,6 +237,24 @@ fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
     let arguments: Vec<String> =
         pairs.into_iter().chain(metadata).flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
     chancery::bootstrap(&arguments)
+}
+
+/// Makes a bootstrap that of a setup.
+fn adapt(config: &mut Value, setup: Setup) -> Outcome<()> {
+    if setup.wire == Wire::Sotw {
+        *api_type(config)? = Value::from("GRPC");
+    }
+    if let Some(dns) = setup.dns {
+        let resolver = config.pointer_mut("/typed_dns_resolver_config/typed_config");
+        let resolver = resolver.ok_or_else(|| Failure::new("the bootstrap has no resolver"))?;
+        let address = json!({"address": dns.ip().to_string(), "port_value": dns.port()});
+        resolver["resolvers"] = json!([{ "socket_address": address }]);
+    }
+    if let Some(flag) = setup.flag {
+        let layer = config.pointer_mut("/layered_runtime/layers/0/static_layer");
+        layer.ok_or_else(|| Failure::new("the bootstrap has no runtime"))?[flag] = true.into();
+    }
+    Ok(())
 }
 
 /// The field of a bootstrap that names the protocol's variant.

@@ -15,6 +15,11 @@ use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::endpoint::v3 as endpoint;
 use envoy_types::pb::envoy::extensions::clusters::common::dns::v3::DnsLookupFamily;
 use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
+use envoy_types::pb::envoy::extensions::clusters::dns::v3::dns_cluster::RefreshRate;
+use std::time::Duration;
+
+/// When a name is first looked up again that no server answered for.
+const SOON: Duration = Duration::from_secs(1);
 
 /// How the endpoints of a cluster are looked up; none unless the service stands for a name outside.
 pub fn lookup(service: &Service, audience: &Audience, mesh: &Mesh, subset: Option<&Subset>) -> Option<Lookup> {
@@ -30,6 +35,11 @@ pub fn lookup(service: &Service, audience: &Audience, mesh: &Mesh, subset: Optio
 pub fn apply(cluster: &mut envoy::Cluster, lookup: &Lookup, port: u16) {
     let config = DnsCluster {
         dns_refresh_rate: Some(duration(lookup.refresh)),
+        // Where no server answers, it is tried again soon, and less and less often.
+        dns_failure_refresh_rate: Some(RefreshRate {
+            base_interval: Some(duration(SOON)),
+            max_interval: Some(duration(lookup.refresh.max(SOON))),
+        }),
         respect_dns_ttl: true,
         dns_lookup_family: family(lookup.families).into(),
         ..Default::default()
