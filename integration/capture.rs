@@ -4,6 +4,8 @@
 #[path = "capture/bare.rs"]
 mod bare;
 mod harness;
+#[path = "capture/headless.rs"]
+mod headless;
 #[path = "capture/how_to.rs"]
 mod how_to;
 #[path = "capture/inbound.rs"]
@@ -50,6 +52,8 @@ mod delta {
         inbound::the_ports_of_the_capture_refuse,
         inbound::ports_change_apart,
         logging::captured_traffic_is_logged,
+        headless::who_is_picked_answers,
+        headless::pods_come_and_go_apart,
         passthrough::a_request_goes_where_it_was_sent,
     );
 }

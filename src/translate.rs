@@ -12,6 +12,7 @@ mod dns;
 mod endpoint;
 mod filter;
 mod fixed;
+mod headless;
 mod inbound;
 mod listener;
 mod names;

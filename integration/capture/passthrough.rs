@@ -11,7 +11,7 @@ use std::time::Duration;
 const CROWD: &str = "apiVersion: v1
 kind: Service
 metadata: {name: crowd, namespace: capture}
-spec: {clusterIP: None, ports: [{name: http, port: 7777}]}
+spec: {clusterIP: 10.96.77.5, ports: [{name: http, port: 7777}]}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice

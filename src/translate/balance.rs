@@ -1,6 +1,6 @@
 //! How a cluster picks an endpoint, and what routes hash for those that pick by hash.
 
-use super::proto::duration;
+use super::proto::{duration, u32_value};
 use crate::model::destination::{HashKey, HashTable, LoadBalancer, TrafficPolicy};
 use envoy::cluster::{LbConfig, LbPolicy};
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
@@ -29,6 +29,12 @@ fn ring(least: u32) -> LbConfig {
 fn maglev(size: u32) -> LbConfig {
     let table_size = Some(UInt64Value { value: size.into() });
     LbConfig::MaglevLbConfig(envoy::cluster::MaglevLbConfig { table_size })
+}
+
+/// The original destination, but on another port.
+pub fn on_port(port: u16) -> LbConfig {
+    let upstream_port_override = Some(u32_value(port.into()));
+    LbConfig::OriginalDstLbConfig(envoy::cluster::OriginalDstLbConfig { upstream_port_override, ..Default::default() })
 }
 
 /// Whether a cluster takes the address the client asked for, and so has no endpoints of its own.

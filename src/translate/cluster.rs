@@ -1,14 +1,15 @@
-//! Outbound clusters: one per service port, and one per port and subset, with endpoints over EDS, or by DNS.
+//! Outbound clusters: one per service port, and one per port and subset, with endpoints over EDS,
+//! by DNS, or picked by clients.
 //!
 //! Defaults are Istio's where they differ from Envoy's: least request, no circuit breaker limits, no panic mode.
 
 use super::names;
 use super::proto::{ads, duration, u32_value};
-use super::unit::{ClusterInputs, Inputs, Selection};
-use super::{balance, destination, dns};
+use super::unit::{ClusterInputs, EndpointsFrom, Inputs, Selection};
+use super::{balance, destination, dns, headless};
 use crate::model::audience::{Audience, Interception};
 use crate::model::destination::{
-    ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, TcpKeepalive, TrafficPolicy,
+    ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, Subset, TcpKeepalive, TrafficPolicy,
 };
 use crate::model::name::ServiceKey;
 use crate::model::object::Stored;
@@ -23,6 +24,7 @@ use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream;
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Istio's `connectTimeout` (Envoy: 5 s).
@@ -41,22 +43,36 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
         return Selection::default();
     }
     let subsets = destination::subsets(&rules);
+    let direct = headless::is_direct(audience, &service);
     let mut inputs = Vec::new();
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
-        for subset in std::iter::once(None).chain(subsets.values().copied().map(Some)) {
+        let mut add = |name: Arc<str>, subset: Option<&Subset>, from: EndpointsFrom| {
             inputs.push(Inputs::Cluster(ClusterInputs {
+                name,
                 service: service.clone(),
                 port: port.number,
                 protocol: port.protocol,
                 subset: subset.map(|subset| subset.name.clone()),
                 rules: rules.clone(),
-                lookup: dns::lookup(&service, audience, &mesh, subset),
+                from,
                 connect_timeout: mesh.connect_timeout,
                 settings: settings.clone(),
             }));
+        };
+        for subset in std::iter::once(None).chain(subsets.values().copied().map(Some)) {
+            let name = names::outbound(port.number, subset.map(|subset| &*subset.name), &service.host);
+            let from = match dns::lookup(&service, audience, &mesh, subset) {
+                Some(lookup) => EndpointsFrom::Dns(lookup),
+                None if direct && subset.is_none() => EndpointsFrom::Client(headless::other_port(port)),
+                None => EndpointsFrom::List,
+            };
+            add(name, subset, from);
         }
+        let twin = headless::listed(audience, &service, port.number, &destination::policy(&rules, None));
+        twin.filter(|_| direct).into_iter().for_each(|twin| add(twin, None, EndpointsFrom::List));
     }
-    let problems = address_unknown(audience, &rules).into_iter().collect();
+    let unbalanced = direct.then(|| headless::unbalanced(&service, &rules)).flatten();
+    let problems = address_unknown(audience, &rules).into_iter().chain(unbalanced).collect();
     Selection { inputs, problems, ..Selection::default() }
 }
 
@@ -80,19 +96,25 @@ fn address_unknown(audience: &Audience, rules: &[Stored<DestinationRule>]) -> Op
 
 /// Builds an outbound cluster.
 pub fn build(inputs: &ClusterInputs) -> Resource {
-    let name = names::outbound(inputs.port, inputs.subset.as_deref(), &inputs.service.host);
-    let policy = destination::policy(&inputs.rules, inputs.subset.as_deref());
+    let name = &inputs.name;
+    let mut policy = destination::policy(&inputs.rules, inputs.subset.as_deref());
+    if matches!(inputs.from, EndpointsFrom::Client(_)) {
+        policy.load_balancer = Some(LoadBalancer::Passthrough);
+    }
     let rules = inputs.rules.iter().map(|rule| rule.reference());
     let sources = std::iter::once(inputs.service.reference()).chain(rules).chain(inputs.settings.clone());
     let provenance: Provenance = sources.collect();
     let pool = policy.connection_pool.as_ref();
-    let mut cluster = governed(&name, &policy, inputs.protocol);
+    let mut cluster = governed(name, &policy, inputs.protocol);
     cluster.connect_timeout =
         Some(duration(pool.and_then(|pool| pool.connect_timeout).unwrap_or(inputs.connect_timeout)));
     let mut refs = Vec::new();
     if balance::is_passthrough(&policy) {
         cluster.cluster_discovery_type = discovery(envoy::cluster::DiscoveryType::OriginalDst);
-    } else if let Some(lookup) = &inputs.lookup {
+        if let EndpointsFrom::Client(Some(port)) = inputs.from {
+            cluster.lb_config = Some(balance::on_port(port));
+        }
+    } else if let EndpointsFrom::Dns(lookup) = &inputs.from {
         dns::apply(&mut cluster, lookup, inputs.port);
     } else {
         cluster.cluster_discovery_type = discovery(envoy::cluster::DiscoveryType::Eds);
@@ -101,7 +123,7 @@ pub fn build(inputs: &ClusterInputs) -> Resource {
             Some(envoy::cluster::EdsClusterConfig { eds_config, service_name: name.to_string() });
         refs.push(Ref { kind: Kind::Endpoint, name: name.clone() });
     }
-    Resource::new(Kind::Cluster, &name, &cluster, refs, provenance)
+    Resource::new(Kind::Cluster, name, &cluster, refs, provenance)
 }
 
 /// The cluster without endpoints.

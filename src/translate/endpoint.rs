@@ -8,7 +8,7 @@
 mod stack;
 
 use super::unit::{EndpointInputs, Inputs, ResolvedEndpoint, Selection};
-use super::{balance, destination, fixed, names, proto};
+use super::{balance, destination, fixed, headless, names, proto};
 use crate::model::audience::{Audience, Families};
 use crate::model::destination::DestinationRule;
 use crate::model::endpoint::{Endpoint, EndpointSlice};
@@ -53,9 +53,13 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
         for subset in std::iter::once(None).chain(subsets.values().copied().map(Some)) {
             let name = subset.map(|subset| &*subset.name);
-            if balance::is_passthrough(&destination::policy(&rules, name)) {
-                continue;
-            }
+            let policy = destination::policy(&rules, name);
+            let cluster = match name {
+                None => headless::listed(audience, &service, port.number, &policy),
+                Some(_) if balance::is_passthrough(&policy) => None,
+                Some(_) => Some(names::outbound(port.number, name, &service.host)),
+            };
+            let Some(cluster) = cluster else { continue };
             let choice = Choice {
                 world,
                 service: &service,
@@ -65,7 +69,6 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
                 mesh: &mesh,
                 families: audience.families,
             };
-            let cluster = names::outbound(port.number, name, &service.host);
             inputs.push(Inputs::Endpoints(choice.resolve(
                 cluster,
                 &slices,

@@ -17,6 +17,11 @@ pub fn outbound(port: u16, subset: Option<&str>, host: &Host) -> Arc<str> {
     format!("outbound|{port}|{}|{host}", subset.unwrap_or_default()).into()
 }
 
+/// Beside a cluster that leads to the original destination, the one that has its endpoints. No subset can be called `*`.
+pub fn twin(port: u16, host: &Host) -> Arc<str> {
+    outbound(port, Some("*"), host)
+}
+
 /// `inbound|<port>||`.
 pub fn inbound(port: u16) -> String {
     format!("inbound|{port}||")

@@ -2,7 +2,7 @@
 
 use super::proto::{bool_value, duration, u32_value};
 use super::unit::{HostInputs, HostUnit, Inputs, Selection, Targets};
-use super::{alias, balance, destination, names, route_match, visible};
+use super::{alias, balance, destination, headless, names, route_match, visible};
 use crate::model::audience::Audience;
 use crate::model::destination::{DestinationRule, HashKey, LoadBalancer};
 use crate::model::mesh::OutboundMode;
@@ -29,7 +29,8 @@ const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,ret
 pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selection {
     let Some(service) = world.service(&unit.service) else { return Selection::default() };
     let routes = in_effect(world, audience, &unit.service);
-    let mut resolver = Resolver { world, audience, port: unit.table.port, sources: vec![service.reference()] };
+    let mut resolver =
+        Resolver { world, audience, service: &unit.service, port: unit.table.port, sources: vec![service.reference()] };
     resolver.sources.extend(routes.iter().map(|routes| routes.reference()));
     resolver.sources.extend(alias::names(world, audience, &service).iter().map(|alias| alias.reference()));
     let targets = match &routes {
@@ -85,6 +86,8 @@ pub fn destinations(world: &Tracked, audience: &Audience, service: &ServiceKey) 
 struct Resolver<'a> {
     world: &'a Tracked<'a>,
     audience: &'a Audience,
+    /// The service that was asked for.
+    service: &'a ServiceKey,
     /// The port of the route configuration.
     port: u16,
     sources: Vec<ObjectRef>,
@@ -122,7 +125,12 @@ impl Resolver<'_> {
             self.sources.extend(rules.iter().map(|rule| rule.reference()));
         }
         let hash = self.hash(&rules, to.subset.as_deref());
-        Some((names::outbound(port, to.subset.as_deref(), &service.host), hash))
+        let policy = destination::policy(&rules, None);
+        // Who asked for another service has picked none of this one's Pods.
+        let elsewhere = to.subset.is_none() && service.key != *self.service;
+        let listed = Some(&*service).filter(|_| elsewhere);
+        let listed = listed.and_then(|service| headless::listed(self.audience, service, port, &policy));
+        Some((listed.unwrap_or_else(|| names::outbound(port, to.subset.as_deref(), &service.host)), hash))
     }
 
     fn hash(&mut self, rules: &[Stored<DestinationRule>], subset: Option<&str>) -> Option<HashKey> {

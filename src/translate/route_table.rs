@@ -3,10 +3,10 @@
 //! Envoy refuses a whole route configuration if a domain stands in it twice, so domains are given out here, once,
 //! oldest service first.
 
-use super::alias;
 use super::listener::{claims, is_http};
 use super::proto::bool_value;
 use super::unit::{HostUnit, Selection, Table, Unit};
+use super::{alias, headless};
 use crate::model::audience::Audience;
 use crate::model::name::CLUSTER_DOMAIN;
 use crate::model::service::Service;
@@ -27,7 +27,11 @@ pub fn select(world: &Tracked, audience: &Audience, table: &Table) -> Selection 
     for claim in claims(world, audience, table.port).into_iter().filter(|claim| is_http(claim.protocol)) {
         let others = alias::names(world, audience, &claim.service);
         let names = std::iter::once(&claim.service).chain(&others);
-        let wanted = names.flat_map(|service| domains(service, audience)).collect::<Vec<_>>();
+        let mut wanted = names.flat_map(|service| domains(service, audience)).collect::<Vec<_>>();
+        if headless::is_direct(audience, &claim.service) {
+            // Its Pods have names of their own below each of these.
+            wanted.extend(wanted.clone().iter().map(|domain| format!("*.{domain}").into()));
+        }
         let domains: Arc<[_]> = wanted.into_iter().filter(|domain| claimed.insert(domain.clone())).collect();
         if !domains.is_empty() {
             hosts.push(HostUnit { table: table.clone(), service: claim.service.key.clone(), domains });

@@ -136,6 +136,8 @@ pub enum Built {
 /// An outbound cluster.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ClusterInputs {
+    /// The cluster's name.
+    pub name: Arc<str>,
     /// The service.
     pub service: Stored<Service>,
     /// The port's number.
@@ -146,12 +148,23 @@ pub struct ClusterInputs {
     pub subset: Option<Arc<str>>,
     /// The DestinationRules in effect, oldest first.
     pub rules: Vec<Stored<DestinationRule>>,
-    /// How the name is looked up, where the service stands for one outside.
-    pub lookup: Option<Lookup>,
+    /// Where its endpoints come from, unless policy says PASSTHROUGH.
+    pub from: EndpointsFrom,
     /// How long connecting may take where no rule says.
     pub connect_timeout: Duration,
     /// The settings of the mesh, where somebody wrote them.
     pub settings: Option<ObjectRef>,
+}
+
+/// Where the endpoints of a cluster come from.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum EndpointsFrom {
+    /// They are listed.
+    List,
+    /// Proxies look them up.
+    Dns(Lookup),
+    /// Clients have picked one: it is the original destination, on this port if one is given.
+    Client(Option<u16>),
 }
 
 /// How a name outside is looked up in DNS.

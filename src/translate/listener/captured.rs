@@ -6,6 +6,7 @@
 use super::{Claim, is_http, tcp_options};
 use crate::model::audience::Audience;
 use crate::model::problem::{Problem, Severity};
+use crate::model::provenance::ObjectRef;
 use crate::model::service::Protocol;
 use crate::model::tracked::Tracked;
 use crate::translate::unit::{Chains, Inputs, ListenerInputs, Selection, Table, Unit};
@@ -67,17 +68,21 @@ fn shared(world: &Tracked, audience: &Audience, claims: &[Claim], port: u16, sel
     selection.children.push(Unit::RouteTable(table));
 }
 
-/// The listener of one service at its own addresses; a headless service has none, its endpoints are called directly.
+/// The listener of one service at its own addresses; of a headless service one at each of its endpoints, which come and
+/// go without touching the others.
 fn own(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet<IpAddr>, selection: &mut Selection) {
     let service = &claim.service;
-    let known = service.addresses.iter().copied().filter(|address| audience.families.has(*address));
-    let addresses: Vec<IpAddr> = known.filter(|address| taken.insert(*address)).collect();
-    if addresses.is_empty() {
+    let mut places = if service.headless { endpoints(world, claim) } else { vec![(service.addresses.clone(), None)] };
+    for (addresses, _) in &mut places {
+        addresses.retain(|address| audience.families.has(*address) && taken.insert(*address));
+    }
+    places.retain(|(addresses, _)| !addresses.is_empty());
+    if places.is_empty() {
         selection.problems.extend(service.outside().map(|_| unrecognised(claim)));
         return;
     }
     let port = claim.port;
-    let (options, provenance) = tcp_options(world, audience, service);
+    let (options, sources) = tcp_options(world, audience, service);
     let cluster = names::outbound(port, None, &service.host);
     let chains = if claim.protocol == Protocol::Unnamed {
         let table = Table { port, service: Some(service.key.clone()) };
@@ -88,6 +93,23 @@ fn own(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet
         Chains::Tcp(cluster, options)
     };
     let (detection, log) = (world.mesh().detection_timeout, settings::log(world));
-    let inputs = ListenerInputs { addresses, port, bound: false, chains, detection, log, provenance };
-    selection.inputs.push(Inputs::Listener(inputs));
+    selection.inputs.extend(places.into_iter().map(|(addresses, slice)| {
+        let provenance = sources.refs().iter().cloned().chain(slice).collect();
+        let (chains, log) = (chains.clone(), log.clone());
+        Inputs::Listener(ListenerInputs { addresses, port, bound: false, chains, detection, log, provenance })
+    }));
+}
+
+/// The addresses of a service's endpoints that have the port, ready or not, since a client may have picked any of them;
+/// and the slices that list them.
+fn endpoints(world: &Tracked, claim: &Claim) -> Vec<(Vec<IpAddr>, Option<ObjectRef>)> {
+    let ports = claim.service.ports.iter().filter(|port| port.number == claim.port && port.protocol != Protocol::Udp);
+    let names: BTreeSet<_> = ports.map(|port| &port.name).collect();
+    let slices = world.slices_of(&claim.service.key);
+    let having = slices.iter().filter(|slice| slice.ports.iter().any(|(name, _)| names.contains(name)));
+    let each = having.flat_map(|slice| {
+        let reference = slice.reference();
+        slice.endpoints.iter().map(move |endpoint| (vec![endpoint.address], Some(reference.clone())))
+    });
+    each.collect()
 }

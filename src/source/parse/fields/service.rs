@@ -23,7 +23,7 @@ const SPEC: &[Field] = &[
     Field::done(
         "clusterIP",
         Text,
-        "the address clients use, where clusterIPs is absent; None makes the Service headless",
+        "the address clients use, where clusterIPs is absent; None makes the Service headless: clients pick its Pods",
     ),
     Field::done("clusterIPs", TEXTS, "the addresses clients use"),
     Field::done(
