@@ -65,6 +65,8 @@ pub fn service(namespace: &str, name: &str, ports: &[(u16, Protocol)], created: 
         publish_not_ready: false,
         headless: created == 7,
         external: external(created),
+        distribution: None,
+        node_local: false,
         exports: exports(created),
     };
     Object::Service(Stored::new(meta(ObjectKind::Service, namespace, name, None, created), value))
@@ -92,6 +94,7 @@ pub fn slice(service: &ServiceKey, name: &str, ports: &[u16], endpoints: &[(u8, 
         node: Some(Name::from(NODES[usize::from(*host) % 2])),
         zone: (host % 3 == 0).then(|| "zone-a".into()),
         for_zones: vec![],
+        for_nodes: vec![],
     };
     let value = EndpointSlice {
         service: service.clone(),

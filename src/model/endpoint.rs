@@ -34,4 +34,6 @@ pub struct Endpoint {
     pub zone: Option<Arc<str>>,
     /// `hints.forZones`, sorted: the zones whose clients should use it; none is no hint.
     pub for_zones: Vec<Arc<str>>,
+    /// `hints.forNodes`, sorted: the Nodes whose clients should use it.
+    pub for_nodes: Vec<Name>,
 }

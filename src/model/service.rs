@@ -22,6 +22,15 @@ pub enum Protocol {
     Unnamed,
 }
 
+/// Which endpoints are preferred to others that are ready, too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Distribution {
+    /// Those of the client's zone: `PreferSameZone`, and `PreferClose` of old.
+    SameZone,
+    /// Those on the client's Node: `PreferSameNode`.
+    SameNode,
+}
+
 /// A Service.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Service {
@@ -44,6 +53,10 @@ pub struct Service {
     pub headless: bool,
     /// Of type ExternalName, `spec.externalName`: the name that this one stands for.
     pub external: Option<Host>,
+    /// `spec.trafficDistribution`; nothing depends on it yet, because endpoints are not chosen by where a proxy is.
+    pub distribution: Option<Distribution>,
+    /// Whether `spec.internalTrafficPolicy` is `Local`: only endpoints on the client's own Node; nothing depends on it yet.
+    pub node_local: bool,
     /// The annotation `networking.istio.io/exportTo`; absent means the mesh's default.
     pub exports: Option<Exports>,
 }

@@ -82,6 +82,7 @@ fn endpoints(written: Vec<k8s::Endpoint>, kind: &str, notes: &mut Notes) -> Vec<
         if let Some(name) = &pod {
             notes.check(&format!("{path}.targetRef.name"), syntax::subdomain(name));
         }
+        let (for_zones, for_nodes) = meant_for(endpoint.hints.unwrap_or_default());
         Some(Endpoint {
             address,
             ready: conditions.ready.unwrap_or(true),
@@ -90,17 +91,24 @@ fn endpoints(written: Vec<k8s::Endpoint>, kind: &str, notes: &mut Notes) -> Vec<
             pod_uid,
             node: endpoint.node_name.filter(|name| !name.is_empty()).map(Name::from),
             zone: endpoint.zone.filter(|zone| !zone.is_empty()).map(Into::into),
-            for_zones: for_zones(endpoint.hints.unwrap_or_default()),
+            for_zones,
+            for_nodes,
         })
     };
     written.into_iter().enumerate().filter_map(endpoint).collect()
 }
 
-fn for_zones(hints: k8s::EndpointHints) -> Vec<Arc<str>> {
-    let mut zones: Vec<Arc<str>> = hints.for_zones.into_iter().flatten().map(|zone| zone.name.into()).collect();
-    zones.sort();
-    zones.dedup();
-    zones
+/// The zones and the Nodes whose clients an endpoint is meant for.
+fn meant_for(hints: k8s::EndpointHints) -> (Vec<Arc<str>>, Vec<Name>) {
+    let zones = hints.for_zones.into_iter().flatten().map(|zone| zone.name.into()).collect();
+    let nodes = hints.for_nodes.into_iter().flatten().map(|node| Name::from(node.name)).collect();
+    (sorted(zones), sorted(nodes))
+}
+
+fn sorted<T: Ord>(mut names: Vec<T>) -> Vec<T> {
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// The first address.

@@ -8,7 +8,7 @@ use crate::model::labels::Labels;
 use crate::model::name::{Host, ServiceKey};
 use crate::model::problem::Severity;
 use crate::model::provenance::{ObjectKey, ObjectKind};
-use crate::model::service::{Protocol, Service, ServicePort, TargetPort};
+use crate::model::service::{Distribution, Protocol, Service, ServicePort, TargetPort};
 use crate::source::yaml::marks;
 use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -22,6 +22,8 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
     let spec = service.spec.unwrap_or_default();
     report(value, ObjectKind::Service, notes);
     let external = external(&spec, notes);
+    let distribution = distribution(spec.traffic_distribution.as_deref());
+    let node_local = spec.internal_traffic_policy.as_deref() == Some("Local");
     let selector: Option<Labels> =
         notes.check("spec.selector", syntax::labels(&spec.selector.clone().unwrap_or_default()));
     let addresses = addresses(&spec, notes);
@@ -51,8 +53,19 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
         publish_not_ready,
         headless,
         external,
+        distribution,
+        node_local,
         exports,
     })
+}
+
+/// What another word asks for nobody knows; that it has no effect is said whatever it is.
+fn distribution(written: Option<&str>) -> Option<Distribution> {
+    match written? {
+        "PreferClose" | "PreferSameZone" => Some(Distribution::SameZone),
+        "PreferSameNode" => Some(Distribution::SameNode),
+        _ => None,
+    }
 }
 
 /// The name that a Service of type ExternalName stands for.

@@ -28,7 +28,11 @@ const ENDPOINT: &[Field] = &[
     Field::done("targetRef", Object(TARGET), "which Pod the endpoint is"),
     Field::done("nodeName", Text, "the Node whose region, zone and subzone are the endpoint's"),
     Field::done("zone", Text, "the endpoint's zone, which wins against that of the Node"),
-    Field::silent("hints", Object(HINTS), "the Service's trafficDistribution, which asks for them, is reported"),
+    Field::silent(
+        "hints",
+        Object(HINTS),
+        "they are read; the Service's trafficDistribution, which asks for them, is reported",
+    ),
     Field::silent("hostname", Text, "it is for DNS"),
     Field::silent("deprecatedTopology", TEXT_MAP, "zone and nodeName say it"),
 ];
@@ -50,8 +54,12 @@ const TARGET: &[Field] = &[
 ];
 
 const HINTS: &[Field] = &[
-    Field::silent("forZones", List(&Object(FOR)), "endpoints of all zones are treated alike"),
-    Field::silent("forNodes", List(&Object(FOR)), "endpoints of all nodes are treated alike"),
+    Field::silent(
+        "forZones",
+        List(&Object(FOR)),
+        "read; takes effect when endpoints are chosen by the zone of the proxy's Node",
+    ),
+    Field::silent("forNodes", List(&Object(FOR)), "read; takes effect when endpoints are chosen by the proxy's Node"),
 ];
 
 const FOR: &[Field] = &[Field::silent("name", Text, "for whom the endpoint is meant")];

@@ -36,9 +36,18 @@ const SPEC: &[Field] = &[
     Field::without("sessionAffinity", Text, "a DestinationRule's consistentHash keeps a client at an endpoint")
         .except(&[r#""None""#, r#""""#]),
     Field::without("sessionAffinityConfig", Object(AFFINITY), "sessionAffinity isn't there either"),
-    Field::without("internalTrafficPolicy", Text, "endpoints of all nodes are used").except(&[r#""Cluster""#, r#""""#]),
-    Field::without("trafficDistribution", Text, "endpoints of all zones and nodes are treated alike")
-        .except(&[r#""""#]),
+    Field::without(
+        "internalTrafficPolicy",
+        Text,
+        "it is read, but endpoints are not chosen by the proxy's Node: those of all are used",
+    )
+    .except(&[r#""Cluster""#, r#""""#]),
+    Field::without(
+        "trafficDistribution",
+        Text,
+        "it is read, but endpoints are not chosen by where a proxy is: those of all zones and Nodes are treated alike",
+    )
+    .except(&[r#""""#]),
     Field::done(
         "externalName",
         Text,
