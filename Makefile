@@ -50,6 +50,7 @@ descriptors: need-cargo ## Rebuild proto/envoy.fds and proto/maps.txt, byte for 
 tools: need-python ## Fetch the pinned tools the demo and the tests use
 	@[ -n "$${CHANCERY_ENVOY:-}" ] || $(FETCH) envoy >/dev/null
 	@[ -n "$${CHANCERY_ENVOY_OLDEST:-}" ] || $(FETCH) envoy-oldest >/dev/null
+	@[ -n "$${CHANCERY_ENVOY_FORGETFUL:-}" ] || $(FETCH) envoy-forgetful >/dev/null
 
 .PHONY: mutants
 mutants: need-cargo need-python ## Alter lines of the protocol one at a time; the tests must notice each (a quarter of an hour)

@@ -109,6 +109,7 @@ releases!(
         hashing::hashing_by_header_sticks_in_a_table,
         hashing::hashing_by_query_parameter_sticks,
         hashing::hashing_by_address_sticks,
+        hashing::a_ring_that_is_not_rebuilt_is_found,
         hashing::hashing_by_cookie_sticks;
 );
 

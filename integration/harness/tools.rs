@@ -12,7 +12,12 @@ pub enum Release {
     Newest,
     /// The oldest that it serves.
     Oldest,
+    /// One that loses rebuilds of its tables for hashing, with [`FORGETS`] on.
+    Forgetful,
 }
+
+/// The flag with which [`Release::Forgetful`] forgets.
+pub const FORGETS: &str = "envoy.reloadable_features.coalesce_lb_rebuilds_on_batch_update";
 
 impl Release {
     /// Its name in the table of tools, and the variable that names another binary than the fetched one.
@@ -20,6 +25,7 @@ impl Release {
         match self {
             Release::Newest => ("envoy", "CHANCERY_ENVOY"),
             Release::Oldest => ("envoy-oldest", "CHANCERY_ENVOY_OLDEST"),
+            Release::Forgetful => ("envoy-forgetful", "CHANCERY_ENVOY_FORGETFUL"),
         }
     }
 
@@ -38,7 +44,7 @@ impl Release {
 
 /// The Envoy to run: the one its variable names, else the pinned one, fetched if need be.
 pub fn envoy(release: Release) -> Outcome<PathBuf> {
-    static FOUND: [OnceLock<Result<PathBuf, String>>; 2] = [const { OnceLock::new() }; 2];
+    static FOUND: [OnceLock<Result<PathBuf, String>>; 3] = [const { OnceLock::new() }; 3];
     let found = &FOUND[release as usize];
     found.get_or_init(|| find_envoy(release).map_err(|failure| failure.0)).clone().map_err(Failure)
 }

@@ -6,6 +6,7 @@ use crate::harness::echo::{Echo, VERSION};
 use crate::harness::envoy::{Envoy, Setup};
 use crate::harness::load::{Load, Running};
 use crate::harness::scene::{HOST, SOON, Scene, TRAFFIC};
+use crate::harness::tools::{FORGETS, Release};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,10 @@ const CALLERS: u8 = 120;
 const TIMES: usize = 3;
 /// Of that many callers each of two endpoints gets at least this many: a share of a fifth, where half is expected.
 const LEAST: usize = 24;
+
+/// How many threads an Envoy has whose ring is watched: one alone always follows. And what is waited for.
+const THREADS: u8 = 4;
+const SHARE: &str = "the third endpoint has its share";
 
 /// How often the third endpoint comes and goes, how many callers keep asking meanwhile, and its last byte.
 const CHANGES: usize = 10;
@@ -124,18 +129,18 @@ pub async fn hashing_by_cookie_sticks(setup: Setup) -> Outcome<()> {
 /// An endpoint comes and goes again and again under load: nobody sees an error, callers whose endpoint stays stay with
 /// it, and in the end the picks are those of an Envoy that has seen none of it.
 pub async fn ring_hashing_follows_endpoints(setup: Setup) -> Outcome<()> {
+    let setup = Setup { threads: THREADS, ..setup };
     on(Scene::open(setup).await?, async |scene| {
-        let _third = Echo::start("third", scene.subnet.ip(THIRD), 8080, 9000).await?;
         hashed(scene, HEADER).await?;
         let two = by_header(scene).await?;
-        change(scene, true, None).await?;
-        let three = by_header(scene).await?;
-        kept(&two, &three)?;
+        let _third = Echo::start("third", scene.subnet.ip(THIRD), 8080, 9000).await?;
+        let three = follows(scene, &two).await?;
         let regulars = regulars(scene);
         for step in 0..CHANGES {
             // Odd steps add it, so it is there at the end.
             let there = step % 2 == 1;
-            change(scene, there, Some(if there { &three } else { &two })).await?;
+            change(scene, there).await?;
+            picked(scene, if there { &three } else { &two }).await?;
         }
         for (caller, load) in regulars {
             let tally = load.stopped().await?;
@@ -154,8 +159,34 @@ pub async fn ring_hashing_follows_endpoints(setup: Setup) -> Outcome<()> {
     .await
 }
 
-/// Adds the third endpoint or takes it away, and waits until the picks are the `expected` ones.
-async fn change(scene: &Scene, there: bool, expected: Option<&Picks>) -> Outcome<()> {
+/// The control: an Envoy some of whose threads go on with the endpoints of before is found out.
+pub async fn a_ring_that_is_not_rebuilt_is_found(setup: Setup) -> Outcome<()> {
+    let setup = Setup { release: Release::Forgetful, threads: THREADS, flag: Some(FORGETS), ..setup };
+    on(Scene::open(setup).await?, async |scene| {
+        hashed(scene, HEADER).await?;
+        let two = by_header(scene).await?;
+        let _third = Echo::start("third", scene.subnet.ip(THIRD), 8080, 9000).await?;
+        match follows(scene, &two).await {
+            Err(failure) if failure.0.contains(SHARE) => Ok(()),
+            Err(failure) => Err(failure),
+            Ok(three) => Err(Failure::new(format!("it was rebuilt: {three:?}"))),
+        }
+    })
+    .await
+}
+
+/// Adds the third endpoint and waits until each thread gives it its share and leaves the others theirs.
+async fn follows(scene: &Scene, two: &Picks) -> Outcome<Picks> {
+    change(scene, true).await?;
+    deadline::until(SHARE, SOON, async || {
+        let three = by_header(scene).await.ok()?;
+        kept(two, &three).ok().map(|()| three)
+    })
+    .await
+}
+
+/// Adds the third endpoint or takes it away.
+async fn change(scene: &Scene, there: bool) -> Outcome<()> {
     let address = scene.pod(THIRD);
     if there {
         scene.folder.replace("third.yaml", &slice(address))?;
@@ -167,8 +198,11 @@ async fn change(scene: &Scene, there: bool, expected: Option<&Picks>) -> Outcome
         let endpoints = scene.client().endpoints(CLUSTER).await.ok()?;
         (endpoints.contains(&address) == there).then_some(())
     };
-    deadline::until(&what, SOON, listed).await?;
-    let Some(expected) = expected else { return Ok(()) };
+    deadline::until(&what, SOON, listed).await
+}
+
+/// Waits until the picks are the `expected` ones.
+async fn picked(scene: &Scene, expected: &Picks) -> Outcome<()> {
     let picked = async || (by_header_once(scene).await.ok()? == *expected).then_some(());
     deadline::until("the ring follows the endpoints", SOON, picked).await
 }
@@ -229,7 +263,8 @@ async fn headers(scene: &Scene, rounds: impl Iterator<Item = (u8, usize)>) -> Ou
     let mut picks = Picks::new();
     for (caller, _) in rounds {
         let key = caller.to_string();
-        let answer = scene.ask(&[("x-key", &key)]).await?;
+        // A connection is one thread's for as long as it lives.
+        let answer = get(scene, &Client::default(), "/", &[("x-key", &key)]).await?;
         picks.entry(key).or_default().insert(version(&answer)?);
     }
     Ok(picks)
