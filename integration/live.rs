@@ -28,6 +28,7 @@ mod resources;
 mod restarts;
 #[path = "live/routing.rs"]
 mod routing;
+mod trace;
 #[path = "live/tutorial.rs"]
 mod tutorial;
 #[path = "live/waiting.rs"]

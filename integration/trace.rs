@@ -9,9 +9,12 @@ use chancery::snapshot::kind::Kind;
 use chancery::snapshot::set::Snapshot;
 use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::response::Response;
+use envoy_types::pb::envoy::service::discovery::v3 as discovery;
+use envoy_types::pb::google::protobuf::Any;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The hash of a resource's content: its version.
 pub type Hash = u128;
@@ -142,6 +145,41 @@ impl From<&Response> for Sent {
             resources: response.resources.iter().map(resource).collect(),
             removed: response.removed.iter().map(|name| name.to_string()).collect(),
         }
+    }
+}
+
+/// The hash of encoded content, and the name in it: field 1 of every type of resource, and canonically the first.
+fn read(body: &[u8]) -> (String, Hash) {
+    let length = body.get(1).map_or(0, |length| usize::from(*length));
+    let name = body.get(2..2 + length).unwrap_or_default();
+    (String::from_utf8_lossy(name).into_owned(), xxh3_128(body))
+}
+
+/// None for a type that is not served. Names longer than 127 bytes are not read.
+impl TryFrom<&discovery::DiscoveryResponse> for Sent {
+    type Error = ();
+    fn try_from(response: &discovery::DiscoveryResponse) -> Result<Self, ()> {
+        Ok(Sent {
+            kind: Kind::from_type_url(&response.type_url).ok_or(())?,
+            nonce: response.nonce.clone(),
+            version: response.version_info.clone(),
+            resources: response.resources.iter().map(|any| read(&any.value)).collect(),
+            removed: Vec::new(),
+        })
+    }
+}
+
+impl TryFrom<&discovery::DeltaDiscoveryResponse> for Sent {
+    type Error = ();
+    fn try_from(response: &discovery::DeltaDiscoveryResponse) -> Result<Self, ()> {
+        let hash = |any: &Option<Any>| any.as_ref().map(|any| xxh3_128(&any.value)).unwrap_or_default();
+        Ok(Sent {
+            kind: Kind::from_type_url(&response.type_url).ok_or(())?,
+            nonce: response.nonce.clone(),
+            version: response.system_version_info.clone(),
+            resources: response.resources.iter().map(|one| (one.name.clone(), hash(&one.resource))).collect(),
+            removed: response.removed_resources.clone(),
+        })
     }
 }
 

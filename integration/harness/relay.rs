@@ -5,6 +5,7 @@
 
 use super::Outcome;
 use chancery::snapshot::kind::Kind;
+use chancery::xds::request::{Request as Asked, Wire};
 use discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient as Upstream;
 use discovery::aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer};
 use envoy_types::pb::envoy::service::discovery::v3 as discovery;
@@ -19,6 +20,28 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Sees everything that passes, what is swallowed included.
+pub trait Witness: Send + Sync {
+    /// A stream opens; returns its number.
+    fn opened(&self, wire: Wire) -> usize;
+    /// An Envoy asks.
+    fn asked(&self, stream: usize, request: Asked);
+    /// chancery answers, in one form of the protocol or the other.
+    fn sotw(&self, stream: usize, response: &discovery::DiscoveryResponse);
+    /// The same, incrementally.
+    fn delta(&self, stream: usize, response: &discovery::DeltaDiscoveryResponse);
+}
+
+/// Nobody looks.
+impl Witness for () {
+    fn opened(&self, _: Wire) -> usize {
+        0
+    }
+    fn asked(&self, _: usize, _: Asked) {}
+    fn sotw(&self, _: usize, _: &discovery::DiscoveryResponse) {}
+    fn delta(&self, _: usize, _: &discovery::DeltaDiscoveryResponse) {}
+}
 
 /// A running relay; it ends when dropped.
 pub struct Relay {
@@ -38,9 +61,14 @@ struct Switch {
 impl Relay {
     /// Starts one that listens at `address` and connects to `upstream` for each stream.
     pub async fn start(address: SocketAddr, upstream: SocketAddr) -> Outcome<Self> {
+        Self::watched(address, upstream, Arc::new(())).await
+    }
+
+    /// The same, with somebody who sees what passes.
+    pub async fn watched(address: SocketAddr, upstream: SocketAddr, witness: Arc<dyn Witness>) -> Outcome<Self> {
         let listener = TcpListener::bind(address).await?;
         let switch = Arc::new(Switch::default());
-        let service = AggregatedDiscoveryServiceServer::new(Forward { upstream, switch: switch.clone() });
+        let service = AggregatedDiscoveryServiceServer::new(Forward { upstream, switch: switch.clone(), witness });
         let server = tonic::transport::Server::builder().add_service(service);
         let serving = tokio::spawn(async { drop(server.serve_with_incoming(TcpListenerStream::new(listener)).await) });
         Ok(Self { address, switch, serving })
@@ -85,6 +113,7 @@ impl Switch {
 struct Forward {
     upstream: SocketAddr,
     switch: Arc<Switch>,
+    witness: Arc<dyn Witness>,
 }
 
 impl Forward {
@@ -95,16 +124,19 @@ impl Forward {
 }
 
 /// The requests of a stream, up to its end or its first error; the type of the first is noted.
-fn requests<T: Send + 'static>(
+fn requests<T: Clone + Into<Asked> + Send + 'static>(
     request: Request<Streaming<T>>,
-    switch: Arc<Switch>,
-    type_url: fn(&T) -> &str,
+    forward: &Forward,
+    stream: usize,
 ) -> impl Stream<Item = T> + Send + 'static {
+    let (switch, witness) = (forward.switch.clone(), forward.witness.clone());
     let mut first = true;
     request.into_inner().map_while(Result::ok).map(move |request| {
+        let asked: Asked = request.clone().into();
         if std::mem::take(&mut first) {
-            switch.first_asked.lock().expect("nobody panics with the lock").push(type_url(&request).to_owned());
+            switch.first_asked.lock().expect("nobody panics with the lock").push(asked.type_url.clone());
         }
+        witness.asked(stream, asked);
         request
     })
 }
@@ -118,11 +150,16 @@ impl AggregatedDiscoveryService for Forward {
         &self,
         request: Request<Streaming<discovery::DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
-        let asked = requests(request, self.switch.clone(), |request| &request.type_url);
-        let answers = self.client().await?.stream_aggregated_resources(asked).await?.into_inner();
-        let switch = self.switch.clone();
-        let passing =
-            answers.filter(move |answer| answer.as_ref().map_or(true, |answer| switch.passes(&answer.type_url)));
+        let mut client = self.client().await?;
+        let stream = self.witness.opened(Wire::Sotw);
+        let answers = client.stream_aggregated_resources(requests(request, self, stream)).await?.into_inner();
+        let (switch, witness) = (self.switch.clone(), self.witness.clone());
+        let passing = answers.filter(move |answer| {
+            answer.as_ref().map_or(true, |answer| {
+                witness.sotw(stream, answer);
+                switch.passes(&answer.type_url)
+            })
+        });
         Ok(Response::new(Box::pin(passing)))
     }
 
@@ -130,11 +167,16 @@ impl AggregatedDiscoveryService for Forward {
         &self,
         request: Request<Streaming<discovery::DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let asked = requests(request, self.switch.clone(), |request| &request.type_url);
-        let answers = self.client().await?.delta_aggregated_resources(asked).await?.into_inner();
-        let switch = self.switch.clone();
-        let passing =
-            answers.filter(move |answer| answer.as_ref().map_or(true, |answer| switch.passes(&answer.type_url)));
+        let mut client = self.client().await?;
+        let stream = self.witness.opened(Wire::Delta);
+        let answers = client.delta_aggregated_resources(requests(request, self, stream)).await?.into_inner();
+        let (switch, witness) = (self.switch.clone(), self.witness.clone());
+        let passing = answers.filter(move |answer| {
+            answer.as_ref().map_or(true, |answer| {
+                witness.delta(stream, answer);
+                switch.passes(&answer.type_url)
+            })
+        });
         Ok(Response::new(Box::pin(passing)))
     }
 }

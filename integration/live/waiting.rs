@@ -38,7 +38,8 @@ pub async fn a_secret_follows_its_cluster(setup: Setup) -> Outcome<()> {
     let warms = async || (hand.warming().await? == 1).then_some(());
     deadline::until("the cluster warms", SOON, warms).await?;
     let still = async || hand.warming().await == Some(1) && hand.timeout("a").await.as_deref() == Some("3s");
-    deadline::throughout("without its secret the cluster stays warming", WATCHED, still).await
+    deadline::throughout("without its secret the cluster stays warming", WATCHED, still).await?;
+    hand.judge()
 }
 
 /// A cluster waits for a secret that does not exist. Envoy acknowledges no clusters meanwhile; what changes arrives all the
@@ -61,7 +62,8 @@ pub async fn a_cluster_that_never_warms_holds_nothing_back(setup: Setup) -> Outc
         return Err(hand.failure("Envoy acknowledges clusters while one warms"));
     }
     hand.post(Vec::new(), &[(Kind::Cluster, "stuck"), (Kind::Endpoint, "stuck")]);
-    hand.accepted(Kind::Cluster).await
+    hand.accepted(Kind::Cluster).await?;
+    hand.judge()
 }
 
 /// An Envoy that an earlier stream left warming asks for endpoints and not for clusters, and loses the answer. Everything it
@@ -87,11 +89,10 @@ pub async fn what_is_left_warming_is_found(setup: Setup) -> Outcome<()> {
     deadline::throughout("Envoy waits for what it lost", WATCHED * 5, waits).await?;
     hand.in_service("a", "2s", STRANDED).await?;
     hand.accepted(Kind::Cluster).await?;
-    if hand.metrics().contains("chancery_xds_left_warming_total 1") {
-        Ok(())
-    } else {
-        Err(Failure::new("it is not counted").with(&hand.metrics()))
+    if !hand.metrics().contains("chancery_xds_left_warming_total 1") {
+        return Err(Failure::new("it is not counted").with(&hand.metrics()));
     }
+    hand.judge()
 }
 
 /// A listener moves to another address under its name: at every moment somebody answers, and the old address is closed in
@@ -118,7 +119,8 @@ pub async fn a_listener_moves_without_a_gap(setup: Setup) -> Outcome<()> {
     hand.accepted(Kind::Listener).await?;
     hand.post(Vec::new(), &[(Kind::Listener, "l")]);
     let gap = async || (!heard(one, "one").await && !heard(two, "two").await).then_some(());
-    deadline::until("there is a gap", SOON, gap).await
+    deadline::until("there is a gap", SOON, gap).await?;
+    hand.judge()
 }
 
 /// Whether whoever listens there says that.
