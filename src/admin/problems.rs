@@ -22,6 +22,7 @@ pub fn describe(finding: &Finding) -> Value {
         ("namespace", subject.namespace.clone()),
         ("name", subject.name.clone()),
         ("field", finding.note.field.clone()),
+        ("effect", finding.effect.to_string()),
         ("file", finding.position.file.display().to_string()),
     ];
     for (key, part) in parts.into_iter().filter(|(_, part)| !part.is_empty()) {

@@ -77,7 +77,7 @@ pub struct Note {
 
 /// Something wrong with a file or with an object in it.
 ///
-/// Printed as `file:line: severity: Kind namespace/name: field: text`; what is unknown or empty is left out.
+/// Printed as `file:line: severity: Kind namespace/name: field: text; effect`; what is unknown or empty is left out.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Finding {
     /// Where.
@@ -86,18 +86,30 @@ pub struct Finding {
     pub subject: Subject,
     /// What is wrong.
     pub note: Note,
+    /// What is in effect in spite of it, a sentence without a full stop; empty where nothing is.
+    pub effect: Arc<str>,
 }
 
 impl Finding {
+    /// A finding without which nothing would be in effect that isn't.
+    pub fn new(position: Position, subject: Subject, note: Note) -> Self {
+        Self { position, subject, note, effect: "".into() }
+    }
+
     /// A problem that was found elsewhere (by translation), with its place.
     pub fn of(problem: Problem, position: Position) -> Self {
         let Problem { object, field, severity, text } = problem;
-        Self { position, subject: Subject::from(&object), note: Note { field, severity, text } }
+        Self::new(position, Subject::from(&object), Note { field, severity, text })
     }
 
     /// How bad it is.
     pub fn severity(&self) -> Severity {
         self.note.severity
+    }
+
+    /// Notes that the version of the object that was read before is in effect.
+    pub fn keeps_the_earlier(&mut self) {
+        self.effect = "the version read before stays in effect until a restart".into();
     }
 }
 
@@ -112,7 +124,8 @@ impl fmt::Display for Finding {
                 write!(f, "{}: ", printable(part))?;
             }
         }
-        f.write_str(&printable(&self.note.text))
+        f.write_str(&printable(&self.note.text))?;
+        if self.effect.is_empty() { Ok(()) } else { write!(f, "; {}", printable(&self.effect)) }
     }
 }
 

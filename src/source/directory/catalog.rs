@@ -201,8 +201,14 @@ impl Catalog {
         for (path, held) in &holders {
             let at = (key.clone(), path.clone());
             match notices::notice(&key, (path, held), winner.map(|(path, held)| (path, held))) {
-                Some(finding) => self.report.notices.insert(at, finding),
+                Some(finding) => self.report.notices.insert(at.clone(), finding),
                 None => self.report.notices.remove(&at),
+            };
+            let earlier = held.broken && winner.is_some_and(|(first, _)| first == path);
+            if earlier {
+                self.report.earlier.insert(at)
+            } else {
+                self.report.earlier.remove(&at)
             };
         }
         match winner.or(holders.first()) {
@@ -252,7 +258,8 @@ fn merge(
         doubtful && !held.contains_key(*key) && held_before.object.is_some()
     };
     let kept: Vec<_> = before.iter().filter(absent).map(|(key, held)| (key.clone(), held.object.clone())).collect();
-    findings.extend(kept_finding(path, kept.iter().map(|(key, _)| key)));
+    let own = |finding: &Finding| finding.subject.suspected().is_some_and(|key| held.contains_key(&key));
+    say_kept(path, kept.iter().map(|(key, _)| key), &mut findings, own);
     held.extend(kept.into_iter().map(|(key, object)| (key, Held { object, broken: false, marks: None })));
     (held, findings)
 }
@@ -260,15 +267,28 @@ fn merge(
 fn unreadable(path: &Arc<Path>, reason: &str, before: &State) -> (State, Vec<Finding>) {
     let mut findings = vec![file_finding(path, Severity::Error, format!("can't be read: {reason}"))];
     let in_effect = before.held.iter().filter(|(_, held)| held.object.is_some());
-    findings.extend(kept_finding(path, in_effect.map(|(key, _)| key)));
+    say_kept(path, in_effect.map(|(key, _)| key), &mut findings, |_| false);
     (State { digest: None, held: before.held.clone(), partial: true }, findings)
 }
 
-fn kept_finding<'k>(path: &Arc<Path>, objects: impl Iterator<Item = &'k ObjectKey>) -> Option<Finding> {
-    notices::kept(objects).map(|text| file_finding(path, Severity::Warning, text))
+/// Says what stays of a file with the last error that is not about one `own` object; by itself where there is none.
+fn say_kept<'k>(
+    path: &Arc<Path>,
+    objects: impl Iterator<Item = &'k ObjectKey>,
+    findings: &mut Vec<Finding>,
+    own: impl Fn(&Finding) -> bool,
+) {
+    let Some(text) = notices::kept(objects) else { return };
+    let mut errors = findings.iter_mut().rev().filter(|finding| finding.severity() == Severity::Error);
+    match errors.find(|finding| !own(finding)) {
+        Some(finding) => finding.effect = text.into(),
+        None => {
+            findings.push(file_finding(path, Severity::Warning, format!("the file is not fully understood, so {text}")))
+        }
+    }
 }
 
 fn file_finding(path: &Arc<Path>, severity: Severity, text: String) -> Finding {
     let position = Position { file: path.clone(), line: None };
-    Finding { position, subject: Subject::default(), note: Note { field: String::new(), severity, text } }
+    Finding::new(position, Subject::default(), Note { field: String::new(), severity, text })
 }

@@ -160,6 +160,6 @@ impl Loader {
     }
 
     fn finding(&mut self, line: Option<u32>, subject: Subject, note: Note) {
-        self.findings.push(Finding { position: self.position(line), subject, note });
+        self.findings.push(Finding::new(self.position(line), subject, note));
     }
 }

@@ -15,7 +15,7 @@ pub fn kept<'k>(mut objects: impl Iterator<Item = &'k ObjectKey>) -> Option<Stri
     let named: Vec<_> = objects.by_ref().take(NAMED).map(ToString::to_string).collect();
     let more = objects.count();
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let text = "the file is not fully understood, so what it held before stays in effect until a restart";
+    let text = "what the file held before stays in effect until a restart";
     (!named.is_empty()).then(|| format!("{text}: {}{rest}", named.join(", ")))
 }
 
@@ -23,13 +23,12 @@ pub fn kept<'k>(mut objects: impl Iterator<Item = &'k ObjectKey>) -> Option<Stri
 pub(super) fn notice(key: &ObjectKey, at: (&Arc<Path>, &Held), winner: Option<(&Arc<Path>, &Held)>) -> Option<Finding> {
     let (path, held) = at;
     let (first, winning) = winner?;
-    let (severity, text) = if path == first {
-        held.broken
-            .then(|| (Severity::Warning, "the version read before stays in effect until a restart".to_owned()))?
-    } else {
-        let place = Position { file: first.clone(), line: winning.line() };
-        (Severity::Error, format!("the same object is in {place}, which is in effect; this one is not"))
-    };
+    if path == first {
+        return None;
+    }
+    let place = Position { file: first.clone(), line: winning.line() };
+    let text = format!("the same object is in {place}, which is in effect; this one is not");
     let position = Position { file: path.clone(), line: held.line() };
-    Some(Finding { position, subject: Subject::from(key), note: Note { field: String::new(), severity, text } })
+    let note = Note { field: String::new(), severity: Severity::Error, text };
+    Some(Finding::new(position, Subject::from(key), note))
 }

@@ -1,10 +1,10 @@
 //! What is wrong with the files of a source, and where each object stands. A shared, immutable value.
 
-use crate::model::problem::Problem;
+use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::source::finding::{Finding, Position};
 use crate::source::yaml::marks::Marks;
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ pub struct Report {
     pub(super) missing: Option<Finding>,
     pub(super) files: OrdMap<Arc<Path>, Arc<[Finding]>>,
     pub(super) notices: OrdMap<(ObjectKey, Arc<Path>), Finding>,
+    /// Objects that a file holds broken, and of which an earlier version is in effect.
+    pub(super) earlier: OrdSet<(ObjectKey, Arc<Path>)>,
     pub(super) places: OrdMap<ObjectKey, (Arc<Path>, Option<Arc<Marks>>)>,
 }
 
@@ -23,8 +25,15 @@ impl Report {
     pub fn findings(&self) -> Vec<Finding> {
         let files = self.files.values().flat_map(|findings| findings.iter());
         let mut findings: Vec<_> = self.missing.iter().chain(files).chain(self.notices.values()).cloned().collect();
+        findings.iter_mut().filter(|finding| self.is_of_earlier(finding)).for_each(Finding::keeps_the_earlier);
         findings.sort();
         findings
+    }
+
+    /// Whether a finding says what keeps an object from being in effect as the file has it now.
+    fn is_of_earlier(&self, finding: &Finding) -> bool {
+        let key = || Some((finding.subject.suspected()?, finding.position.file.clone()));
+        finding.severity() == Severity::Error && key().is_some_and(|key| self.earlier.contains(&key))
     }
 
     /// Where a field of an object stands, or the nearest field around it; none for an object that is in no file.
