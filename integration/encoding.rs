@@ -1,5 +1,8 @@
 //! One encoding serves both wire forms: what a resource holds decodes as entries of Delta and of SotW responses.
 
+#[path = "encoding/references.rs"]
+mod references;
+
 use chancery::model::name::{Name as ObjectName, Namespace};
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef, Provenance};
 use chancery::snapshot::kind::Kind;
