@@ -16,13 +16,16 @@ mod logging;
 mod outbound;
 #[path = "capture/passthrough.rs"]
 mod passthrough;
+#[path = "capture/sidecars.rs"]
+mod sidecars;
 #[path = "capture/speaker.rs"]
 mod speaker;
 #[path = "capture/stage.rs"]
 mod stage;
 
 use harness::Outcome;
-use harness::envoy::Wire;
+use harness::envoy::{Setup, Wire};
+use harness::tools::Release;
 use stage::on_stage;
 
 /// Tests for one variant of the protocol.
@@ -31,13 +34,13 @@ macro_rules! tests {
         $(#[test]
         $(#[$attribute])*
         fn $name() -> super::Outcome<()> {
-            super::on_stage(WIRE, super::$module::$name)
+            super::on_stage(SETUP, super::$module::$name)
         })*
     };
 }
 
 mod delta {
-    const WIRE: super::Wire = super::Wire::Delta;
+    const SETUP: super::Setup = super::Setup::new(super::Wire::Delta, super::Release::Newest);
     tests!(
         outbound::http_by_address_and_host,
         outbound::tcp_by_address,
@@ -54,16 +57,34 @@ mod delta {
         logging::captured_traffic_is_logged,
         headless::who_is_picked_answers,
         headless::pods_come_and_go_apart,
+        inbound::a_change_of_the_listener_ends_all,
+        sidecars::ports_are_where_a_sidecar_says,
+        sidecars::an_application_is_where_a_sidecar_says,
+        sidecars::what_arrives_is_limited,
         passthrough::a_request_goes_where_it_was_sent,
     );
 }
 
 mod sotw {
-    const WIRE: super::Wire = super::Wire::Sotw;
+    const SETUP: super::Setup = super::Setup::new(super::Wire::Sotw, super::Release::Newest);
     tests!(
         outbound::http_by_address_and_host,
         outbound::a_port_that_says_nothing,
         inbound::ports_of_every_sort,
         inbound::ports_change_apart,
+    );
+}
+
+/// The oldest Envoy that is served.
+mod oldest {
+    const SETUP: super::Setup = super::Setup::new(super::Wire::Delta, super::Release::Oldest);
+    tests!(
+        outbound::http_by_address_and_host,
+        inbound::ports_of_every_sort,
+        inbound::ports_change_apart,
+        inbound::a_change_of_the_listener_ends_all,
+        sidecars::ports_are_where_a_sidecar_says,
+        sidecars::an_application_is_where_a_sidecar_says,
+        sidecars::what_arrives_is_limited,
     );
 }

@@ -10,7 +10,7 @@ use chancery::model::mesh::Mesh;
 use chancery::model::name::Host;
 use chancery::model::provenance::ObjectKind;
 use chancery::model::service::Protocol;
-use chancery::model::sidecar::{EgressHost, EgressNamespace};
+use chancery::model::sidecar::{EgressHost, EgressListener, EgressNamespace};
 use chancery::model::world::{Change, Key, World};
 use chancery::publish::{Computation, Engine, Outcome};
 use chancery::snapshot::board::Seats;
@@ -20,6 +20,7 @@ use chancery::snapshot::set::{Layer, Snapshot};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use worlds::{
@@ -70,8 +71,8 @@ fn slices() -> impl Strategy<Value = Change> {
     )
 }
 
-/// Everything, mostly; else a few patterns, or nothing.
-fn egress() -> impl Strategy<Value = Option<Vec<EgressHost>>> {
+/// What is seen, and where: everything, a few patterns, or nothing.
+fn egress_listener() -> impl Strategy<Value = EgressListener> {
     let namespace = prop_oneof![
         Just(EgressNamespace::Any),
         Just(EgressNamespace::Own),
@@ -79,7 +80,30 @@ fn egress() -> impl Strategy<Value = Option<Vec<EgressHost>>> {
     ];
     let host = prop_oneof![Just(Host::from("*")), named()];
     let pattern = (namespace, host).prop_map(|(namespace, host)| EgressHost { namespace, host });
-    proptest::option::of(vec(pattern, 0..3))
+    let protocol = proptest::option::of(prop_oneof![Just(Protocol::Http), Just(Protocol::Tcp)]);
+    let bind = prop_oneof![Just([127, 0, 0, 1]), Just([127, 0, 0, 9]), Just([0, 0, 0, 0]), Just([10, 96, 0, 9])];
+    (vec(pattern, 0..3), protocol, proptest::option::of(bind), any::<bool>()).prop_map(
+        |(hosts, protocol, bind, opened)| EgressListener {
+            entry: 0,
+            port: Some((0, protocol)),
+            bind: bind.map(IpAddr::from),
+            opened,
+            hosts,
+        },
+    )
+}
+
+/// Everything, half the time; else other things on some ports, or on all.
+fn egress() -> impl Strategy<Value = Option<Vec<EgressListener>>> {
+    let ports = proptest::sample::subsequence(vec![None, Some(80u16), Some(9000)], 0..=3);
+    let egress = (ports, vec(egress_listener(), 3)).prop_map(|(ports, listeners)| {
+        let numbered = |(port, listener): (Option<u16>, EgressListener)| {
+            let protocol = listener.port.and_then(|(_, protocol)| protocol);
+            EgressListener { port: port.map(|port| (port, protocol)), ..listener }
+        };
+        ports.into_iter().zip(listeners).map(numbered).collect()
+    });
+    proptest::option::of(egress)
 }
 
 fn policies() -> impl Strategy<Value = Change> {

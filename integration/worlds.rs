@@ -13,7 +13,7 @@ use chancery::model::pod::Pod;
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use chancery::model::route::{Destination, HttpMatch, HttpRoute, VirtualService, WeightedDestination};
 use chancery::model::service::{Protocol, Service, ServicePort, TargetPort};
-use chancery::model::sidecar::{DefaultEndpoint, EgressHost, Ingress, Sidecar};
+use chancery::model::sidecar::{DefaultEndpoint, EgressListener, Ingress, Sidecar};
 use chancery::model::text::StringMatch;
 use chancery::model::world::Change;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -199,7 +199,7 @@ pub fn sidecar(
     name: &str,
     selector: &[(&str, &str)],
     ports: &[u16],
-    egress: Option<Vec<EgressHost>>,
+    egress: Option<Vec<EgressListener>>,
 ) -> Object {
     let ingress = |port: &u16| Ingress {
         port: *port,

@@ -12,6 +12,7 @@ pub mod mesh;
 pub mod name;
 pub mod node;
 pub mod object;
+pub mod outlook;
 pub mod pod;
 pub mod problem;
 pub mod provenance;

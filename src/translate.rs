@@ -46,7 +46,8 @@ fn outbound_roots(world: &Tracked, audience: &Audience) -> Selection {
     let per_service = visible::needed(world, audience)
         .into_iter()
         .flat_map(|key| [Unit::Clusters(key.clone()), Unit::Endpoints(key)]);
-    let per_port = world.ports().into_iter().map(Unit::Port);
+    let shown = |port: &u16| audience.outlook.on(*port).is_some();
+    let per_port = world.ports().into_iter().filter(shown).map(Unit::Port);
     Selection::of_children([Unit::Fixed].into_iter().chain(per_port).chain(per_service))
 }
 
@@ -57,7 +58,7 @@ fn outbound(world: &Tracked, audience: &Audience, unit: &Unit) -> Selection {
         Unit::Port(port) => listener::select(world, audience, *port),
         Unit::RouteTable(table) => route_table::select(world, audience, table),
         Unit::VirtualHost(host) => route::select(world, audience, host),
-        Unit::CatchAll(_) => Selection::of_inputs([Inputs::CatchAll(audience.unknown)]),
+        Unit::CatchAll(table) => Selection::of_inputs([Inputs::CatchAll(audience.unknown_on(table.port))]),
         Unit::Clusters(service) => cluster::select(world, audience, service),
         Unit::Endpoints(service) => endpoint::select(world, audience, service),
     }

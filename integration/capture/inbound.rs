@@ -47,6 +47,15 @@ pub async fn the_ports_of_the_capture_refuse(stage: &mut Stage) -> Outcome<()> {
     heard(&line(SocketAddr::new(server()[0], 9000), "hello").await?, "echo 127.0.0.6 hello")
 }
 
+/// The control: what is changed for the whole listener ends the connections of every port.
+pub async fn a_change_of_the_listener_ends_all(stage: &mut Stage) -> Outcome<()> {
+    let mut kept = Talk::begin(SocketAddr::new(server()[0], 9000)).await?;
+    heard(&kept.say("before").await?, "echo 127.0.0.6 before")?;
+    stage.restrict("protocolDetectionTimeout: 7s\n").await?;
+    let gone = async || kept.say("still there?").await.is_err().then_some(());
+    deadline::until("a connection of the changed listener is drained", DRAINED, gone).await
+}
+
 fn closed(what: &str, answer: Outcome<String>) -> Outcome<()> {
     match answer {
         Err(failure) if failure.0.contains("closed") || failure.0.contains("reset") => Ok(()),

@@ -14,7 +14,7 @@ const UNDERSTOOD: &str = "x-envoy-upstream-service-time";
 
 /// Fails unless proxies understood the exchange, and the application answered and saw its own sidecar as the peer: an
 /// address of either family, since an endpoint of either may have been chosen.
-fn served(answer: &Answer) -> Outcome<()> {
+pub fn served(answer: &Answer) -> Outcome<()> {
     let body = String::from_utf8_lossy(&answer.body);
     let peer = SIDECAR.iter().any(|ip| body.contains(&format!("\"{ip}\"")) || body == format!("echo {ip}"));
     if understood(answer) && peer { Ok(()) } else { Err(strange(answer)) }

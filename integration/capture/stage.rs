@@ -4,7 +4,7 @@
 use crate::harness::chancery::Chancery;
 use crate::harness::client::Answer;
 use crate::harness::echo::Echo;
-use crate::harness::envoy::{Envoy, Seat, Wire};
+use crate::harness::envoy::{Envoy, Seat, Setup};
 use crate::harness::manifests::Folder;
 use crate::harness::network::{Network, Pod, on_a_network, v4, v6};
 use crate::harness::{Outcome, tools};
@@ -12,6 +12,7 @@ use crate::speaker::{self, Speaker, Talk};
 use std::fs::Permissions;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -36,7 +37,7 @@ pub struct Stage {
     pub folder: Folder,
     _applications: Vec<Speaker>,
     _echo: Echo,
-    _files: TempDir,
+    files: TempDir,
     /// The pod that calls.
     pub client: Pod,
     /// The pod of the service.
@@ -44,9 +45,9 @@ pub struct Stage {
 }
 
 /// Runs a test on an open stage; a failure gets the logs that explain it.
-pub fn on_stage(wire: Wire, test: impl AsyncFnOnce(&mut Stage) -> Outcome<()> + Send) -> Outcome<()> {
+pub fn on_stage(setup: Setup, test: impl AsyncFnOnce(&mut Stage) -> Outcome<()> + Send) -> Outcome<()> {
     on_a_network(async |network| {
-        let mut stage = Stage::open(network, wire).await?;
+        let mut stage = Stage::open(network, setup).await?;
         let outcome = test(&mut stage).await;
         outcome.map_err(|failure| {
             stage.envoys.iter().fold(failure.with(&stage.chancery.tail()), |all, envoy| all.with(&envoy.tail()))
@@ -55,7 +56,7 @@ pub fn on_stage(wire: Wire, test: impl AsyncFnOnce(&mut Stage) -> Outcome<()> + 
 }
 
 impl Stage {
-    async fn open(network: &Network, wire: Wire) -> Outcome<Self> {
+    async fn open(network: &Network, setup: Setup) -> Outcome<Self> {
         let (client, server) = (network.pod("client", 10)?, network.pod("echo", 2)?);
         client.capture()?;
         server.capture()?;
@@ -72,13 +73,12 @@ impl Stage {
             applications.push(server.run(Speaker::start("echo", port)).await?);
         }
         applications.push(server.run(Speaker::start_first("echo", 9025)).await?);
-        let start = |pod| Envoy::start(pod, chancery.xds, wire.into(), files.path());
+        let start = |pod| Envoy::start(pod, chancery.xds, setup, files.path());
         let (one, two) = (seat(&client), seat(&server));
         let (one, two) =
             tokio::try_join!(start(&one), start(&two)).map_err(|failure| failure.with(&chancery.tail()))?;
         let envoys = vec![one, two];
-        let stage =
-            Self { envoys, chancery, folder, _applications: applications, _echo: echo, _files: files, client, server };
+        let stage = Self { envoys, chancery, folder, _applications: applications, _echo: echo, files, client, server };
         stage.settled().await?;
         Ok(stage)
     }
@@ -116,6 +116,21 @@ impl Stage {
         }
         self.folder.replace(WORKLOADS, &text)?;
         api.moved("lds", &before, SOON).await?;
+        self.settled().await
+    }
+
+    /// A folder for files of a test's own, which the sidecars can reach.
+    pub fn files(&self) -> &Path {
+        self.files.path()
+    }
+
+    /// Adds or replaces a file and waits until the sidecars of some pods have accepted another version of a type.
+    pub async fn declare(&self, name: &str, text: &str, kind: &str, pods: &[&Pod]) -> Outcome<()> {
+        let api = self.chancery.api();
+        let mut before = api.accepted(kind).await?;
+        before.retain(|node, _| pods.iter().any(|pod| node.contains(&format!("~{}.", pod.name))));
+        self.folder.replace(name, text)?;
+        api.moved(kind, &before, SOON).await?;
         self.settled().await
     }
 

@@ -5,7 +5,7 @@ use chancery::model::destination::{HashKey, HashTable, LoadBalancer};
 use chancery::model::exports::Exports;
 use chancery::model::mesh::OutboundMode;
 use chancery::model::object::Object;
-use chancery::model::service::TargetPort;
+use chancery::model::service::{Protocol, TargetPort};
 use chancery::model::sidecar::{EgressNamespace, Sidecar};
 use std::time::Duration;
 
@@ -165,15 +165,18 @@ fn what_a_sidecar_sees() {
     let (found, object) =
         sidecar("{egress: [{hosts: ['./*', 'bank/api.bank.svc.cluster.local']}, {hosts: ['*/*.Example.com', '~/*']}]}");
     assert_eq!(found, [""; 0]);
-    let seen = object.expect("a Sidecar").egress.expect("hosts");
-    let seen: Vec<_> = seen.iter().map(|host| (host.namespace.clone(), host.host.as_str())).collect();
+    let egress = object.expect("a Sidecar").egress.expect("hosts");
+    let [listener] = &egress[..] else { panic!("{egress:?}") };
+    assert_eq!((listener.port, listener.bind, listener.opened), (None, None, false));
+    let seen: Vec<_> = listener.hosts.iter().map(|host| (host.namespace.clone(), host.host.as_str())).collect();
     let expected = [
         (EgressNamespace::Any, "*.example.com"),
         (EgressNamespace::Own, "*"),
         (EgressNamespace::Named("bank".into()), "api.bank.svc.cluster.local"),
     ];
     assert_eq!(seen, expected);
-    assert_eq!(sidecar("{egress: [{hosts: ['~/*']}]}").1.expect("a Sidecar").egress, Some(vec![]), "nothing");
+    let nothing = sidecar("{egress: [{hosts: ['~/*']}]}").1.expect("a Sidecar").egress.expect("egress");
+    assert_eq!(nothing[0].hosts, []);
     assert_eq!(sidecar("{}").1.expect("a Sidecar").egress, None, "everything");
     assert!(sidecar("{egress: [{hosts: ['./echo']}]}").0[0].starts_with("warning: "));
     for (egress, reason) in [
@@ -182,13 +185,37 @@ fn what_a_sidecar_sees() {
         ("{hosts: ['a/b/c']}", "namespace/host"),
         ("{hosts: ['A/*']}", "not a name"),
         ("{hosts: ['~bank/*']}", "leaving hosts out is not supported yet"),
-        ("{hosts: ['./*'], port: {number: 80}}", "on every port"),
-        ("{hosts: ['./*'], bind: 127.0.0.1}", "at other addresses"),
-        ("{hosts: ['./*'], captureMode: NONE}", "captured otherwise"),
+        ("{hosts: ['./*'], port: {number: 0, protocol: HTTP}}", "not a port"),
+        ("{hosts: ['./*'], port: {number: 80, protocol: HTTP_PROXY}}", "not a protocol that can be served"),
+        ("{hosts: ['./*'], bind: 'unix:///x'}", "not an IP address"),
+        ("{hosts: ['./*'], captureMode: SOME}", "must be one of"),
+        ("{hosts: ['./*'], bind: 10.0.0.1, captureMode: NONE}", "10.0.0.1 is none"),
+        ("{hosts: ['./*'], port: {number: 1}}, {hosts: ['./*'], port: {number: 1}}", "for the same port"),
+        ("{hosts: ['./*'], bind: 127.0.0.1}, {hosts: ['./*']}", "with another bind or captureMode"),
     ] {
         let (found, object) = sidecar(&format!("{{egress: [{egress}]}}"));
         assert!(object.is_none() && found.iter().any(|line| line.contains(reason)), "{egress}: {found:?}");
     }
+}
+
+#[test]
+fn where_a_sidecar_sees_it() {
+    let spec =
+        "{egress: [{hosts: ['./*']}, {port: {number: 80, protocol: GRPC, name: x}, captureMode: NONE, bind: 127.0.0.9,
+        hosts: ['*/*']}, {port: {number: 81}, captureMode: IPTABLES, bind: 10.0.0.1, hosts: ['*/*']}]}";
+    let (found, object) = sidecar(spec);
+    assert_eq!(found, [""; 0]);
+    let egress = object.expect("a Sidecar").egress.expect("egress");
+    let listeners: Vec<_> = egress.iter().map(|listener| (listener.port, listener.bind, listener.opened)).collect();
+    let at = |text: &str| Some(text.parse().expect("an address"));
+    let expected = [
+        (None, None, false),
+        (Some((80, Some(Protocol::Http2))), at("127.0.0.9"), true),
+        (Some((81, None)), at("10.0.0.1"), false),
+    ];
+    assert_eq!(listeners, expected);
+    let (found, object) = sidecar("{egress: [{bind: 0.0.0.0, captureMode: NONE, hosts: ['*/*']}]}");
+    assert!(object.is_some() && found[0].starts_with("warning: spec.egress[0].bind: "), "{found:?}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub struct Setup {
 
 impl Setup {
     /// Of one thread and without anything special.
-    pub fn new(wire: Wire, release: Release) -> Self {
+    pub const fn new(wire: Wire, release: Release) -> Self {
         Self { wire, release, threads: 1, dns: None, flag: None }
     }
 }

@@ -7,13 +7,13 @@ use super::labels::{Labels, selects};
 use super::mesh::OutboundMode;
 use super::name::{Name, Namespace, ServiceKey};
 use super::object::{Stored, by_age};
+use super::outlook::Outlook;
 use super::pod::Pod;
 use super::provenance::ObjectKey;
-use super::scope::Scope;
 use super::service::Protocol;
-use super::sidecar::{Ingress, Sidecar};
+use super::sidecar::{DefaultEndpoint, Ingress, Sidecar};
 use super::tracked::Tracked;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How traffic reaches the proxy.
@@ -93,12 +93,12 @@ pub struct Audience {
     pub interception: Interception,
     /// The IP families of its Pod.
     pub families: Families,
-    /// The services its Sidecar lets it see.
-    pub scope: Scope,
+    /// What its Sidecar lets it see, and where.
+    pub outlook: Outlook,
     /// What it may do with hosts nobody has: what its Sidecar says, else the mesh. Refused without interception, where
     /// nobody knows the original destination.
     pub unknown: OutboundMode,
-    /// Ports at the address of outbound listeners where the workload itself listens, ascending; empty for nearly all.
+    /// Ports that would be opened where the workload itself listens, ascending; empty for nearly all.
     pub taken: Vec<u16>,
 }
 
@@ -161,18 +161,19 @@ impl Placement {
         let pod = world.pod(&facts.namespace, &facts.pod)?;
         let sidecar = Self::sidecar(world.sidecars_in(&facts.namespace), &pod.labels);
         let sidecar = sidecar.or_else(|| Self::default_sidecar(world));
-        let taken = sidecar.as_ref().map(|sidecar| Self::taken(sidecar, facts.interception)).unwrap_or_default();
         let families = Families::of_pod(&pod.addresses, facts.interception);
-        let egress = sidecar.as_ref().and_then(|sidecar| sidecar.egress.as_ref());
-        let scope = egress.map_or_else(Scope::everything, |hosts| Scope::of(hosts, &facts.namespace));
+        let (interception, own) = (facts.interception, &facts.namespace);
+        let egress = sidecar.as_ref().and_then(|sidecar| Some((sidecar.key(), sidecar.egress.as_deref()?)));
+        let everything = || Outlook::everything(interception);
+        let outlook = egress.map_or_else(everything, |egress| Outlook::of(egress, own, interception, families));
         let said = sidecar.as_ref().and_then(|sidecar| sidecar.outbound);
-        let unknown = match facts.interception {
+        let unknown = match interception {
             Interception::None { .. } => OutboundMode::RegistryOnly,
             Interception::Redirect => said.unwrap_or_else(|| world.mesh().outbound),
         };
         let workload = Self::workload(world, facts, &pod, sidecar.as_ref(), families);
-        let (namespace, interception) = (facts.namespace.clone(), facts.interception);
-        let audience = Audience { namespace, interception, families, scope, unknown, taken };
+        let taken = taken(&outlook, sidecar.as_deref(), &workload);
+        let audience = Audience { namespace: own.clone(), interception, families, outlook, unknown, taken };
         Some(Placement { audience, workload })
     }
 
@@ -226,19 +227,6 @@ impl Placement {
         defaults.into_iter().min_by(by_age)
     }
 
-    /// Where the workload listens itself, or its application does, no outbound listener may be.
-    fn taken(sidecar: &Sidecar, interception: Interception) -> Vec<u16> {
-        let Interception::None { bind } = interception else { return Vec::new() };
-        let everywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let own = sidecar.ingress.iter().filter(|ingress| ingress.bind.unwrap_or(everywhere) == bind);
-        let mut ports: Vec<u16> = own.map(|ingress| ingress.port).collect();
-        let apps = sidecar.ingress.iter().filter_map(Ingress::on_loopback).filter(|app| app.ip() == bind);
-        ports.extend(apps.map(|app| app.port()));
-        ports.sort_unstable();
-        ports.dedup();
-        ports
-    }
-
     /// The Sidecar that applies: the oldest whose selector names the workload, else the oldest without a selector.
     fn sidecar(mut sidecars: Vec<Stored<Sidecar>>, labels: &Labels) -> Option<Stored<Sidecar>> {
         sidecars.sort_by(by_age);
@@ -255,12 +243,37 @@ impl Workload {
     }
 }
 
+/// The ports that would be opened where the workload listens itself, or its application does.
+fn taken(outlook: &Outlook, sidecar: Option<&Sidecar>, workload: &Workload) -> Vec<u16> {
+    let captured = workload.captured.is_some();
+    let ingress = || sidecar.into_iter().flat_map(|sidecar| &sidecar.ingress);
+    let own = ingress().filter_map(|ingress| {
+        let everywhere = (!captured).then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let opened = ingress.opened || !captured;
+        Some((ingress.port, ingress.bind.or(everywhere).filter(|_| opened)?))
+    });
+    let apps = ingress().filter_map(Ingress::on_loopback).map(|app| (app.port(), app.ip()));
+    let at_its_address = own.chain(apps).filter(|(port, at)| outlook.opened(*port) == Some(*at)).map(|(port, _)| port);
+    // Applications behind captured connections listen at every address, as a rule.
+    let passed = |ingress: &&Ingress| !ingress.opened && matches!(ingress.endpoint, DefaultEndpoint::Unsaid);
+    let said = ingress().filter(passed).map(|ingress| ingress.port);
+    let behind = workload.served.iter().map(|served| served.port).chain(said);
+    let behind = behind.filter(|port| captured && outlook.opened(*port).is_some());
+    at_its_address.chain(behind).collect::<BTreeSet<u16>>().into_iter().collect()
+}
+
 impl Audience {
     /// The audience of proxies that are not captured and see everything.
     pub fn of_everyone_in(namespace: Namespace) -> Self {
         let (interception, unknown) = (Interception::default(), OutboundMode::RegistryOnly);
-        let (families, scope) = (Families::of(&[]), Scope::everything());
-        Self { namespace, interception, families, scope, unknown, taken: Vec::new() }
+        let (families, outlook) = (Families::of(&[]), Outlook::everything(interception));
+        Self { namespace, interception, families, outlook, unknown, taken: Vec::new() }
+    }
+
+    /// What it may do with hosts nobody has on a port. One that is really opened doesn't know where a connection wanted to
+    /// go: passed on, it would come back.
+    pub fn unknown_on(&self, port: u16) -> OutboundMode {
+        if self.outlook.opened(port).is_some() { OutboundMode::RegistryOnly } else { self.unknown }
     }
 }
 

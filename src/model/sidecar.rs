@@ -17,10 +17,25 @@ pub struct Sidecar {
     pub ingress: Vec<Ingress>,
     /// `inboundConnectionPool`: limits of incoming connections where the ingress states none.
     pub pool: Option<ConnectionPool>,
-    /// `egress[].hosts`: what the workload sees; absent means everything.
-    pub egress: Option<Vec<EgressHost>>,
+    /// `egress`: what the workload sees; absent means everything. Ports are unique, and at most one entry has none.
+    pub egress: Option<Vec<EgressListener>>,
     /// `outboundTrafficPolicy.mode`; absent means the mesh's.
     pub outbound: Option<OutboundMode>,
+}
+
+/// What a workload sees on a port, or on every port that no other entry names.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct EgressListener {
+    /// Which entry of `egress` it is; of several without a port, the first.
+    pub entry: usize,
+    /// `port`: its number, and what the services speak; absent is what each says itself.
+    pub port: Option<(u16, Option<Protocol>)>,
+    /// `bind`; absent means the services' own addresses, or a loopback address where the port is opened really.
+    pub bind: Option<IpAddr>,
+    /// `captureMode: NONE`: the port is opened really, also where traffic is captured.
+    pub opened: bool,
+    /// `hosts`, sorted, each once.
+    pub hosts: Vec<EgressHost>,
 }
 
 /// Services a workload sees, written `namespace/host`.

@@ -29,8 +29,8 @@ pub fn chain(world: &Tracked, host: &Host) -> Vec<Stored<Service>> {
     chain
 }
 
-/// The other names of a Service that the audience sees, sorted by namespace and name, each once.
-pub fn names(world: &Tracked, audience: &Audience, service: &Service) -> Vec<Stored<Service>> {
+/// The other names of a Service that the audience sees on a port, sorted by namespace and name, each once.
+pub fn names(world: &Tracked, audience: &Audience, service: &Service, port: u16) -> Vec<Stored<Service>> {
     let mut found = Vec::new();
     let mut met = BTreeSet::from([service.host.clone()]);
     let mut hosts = vec![service.host.clone()];
@@ -40,7 +40,7 @@ pub fn names(world: &Tracked, audience: &Audience, service: &Service) -> Vec<Sto
         hosts = new.iter().map(|alias| alias.host.clone()).collect();
         found.extend(new);
     }
-    found.retain(|alias| visible::sees(world, audience, alias));
+    found.retain(|alias| visible::sees(world, audience, alias, port));
     found.sort_by(|a, b| a.key.cmp(&b.key));
     found
 }

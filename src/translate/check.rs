@@ -2,6 +2,7 @@
 //! rules that lose against older ones.
 
 mod name;
+mod sidecar;
 
 use super::{alias, destination, route, visible};
 use crate::model::audience::Audience;
@@ -20,6 +21,7 @@ pub fn check(world: &Tracked, key: &ObjectKey) -> Vec<Problem> {
         Some(Object::VirtualService(object)) => virtual_service(world, object),
         Some(Object::DestinationRule(object)) => destination_rule(world, object),
         Some(Object::Service(object)) => unnamed_ports(object).into_iter().chain(name::check(world, object)).collect(),
+        Some(Object::Sidecar(object)) => sidecar::check(world, object),
         _ => Vec::new(),
     }
 }

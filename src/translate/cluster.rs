@@ -7,7 +7,7 @@ use super::names;
 use super::proto::{ads, duration, u32_value};
 use super::unit::{ClusterInputs, EndpointsFrom, Inputs, Selection};
 use super::{balance, destination, dns, headless};
-use crate::model::audience::{Audience, Interception};
+use crate::model::audience::Audience;
 use crate::model::destination::{
     ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, Subset, TcpKeepalive, TrafficPolicy,
 };
@@ -15,7 +15,7 @@ use crate::model::name::ServiceKey;
 use crate::model::object::Stored;
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::Provenance;
-use crate::model::service::Protocol;
+use crate::model::service::{Protocol, Service, ServicePort};
 use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource, any};
@@ -43,9 +43,10 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
         return Selection::default();
     }
     let subsets = destination::subsets(&rules);
-    let direct = headless::is_direct(audience, &service);
     let mut inputs = Vec::new();
+    let is_direct = |port: &ServicePort| headless::is_direct(audience, &service, port.number);
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+        let direct = is_direct(port);
         let mut add = |name: Arc<str>, subset: Option<&Subset>, from: EndpointsFrom| {
             inputs.push(Inputs::Cluster(ClusterInputs {
                 name,
@@ -71,14 +72,14 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
         let twin = headless::listed(audience, &service, port.number, &destination::policy(&rules, None));
         twin.filter(|_| direct).into_iter().for_each(|twin| add(twin, None, EndpointsFrom::List));
     }
-    let unbalanced = direct.then(|| headless::unbalanced(&service, &rules)).flatten();
-    let problems = address_unknown(audience, &rules).into_iter().chain(unbalanced).collect();
+    let unbalanced = service.ports.iter().any(is_direct).then(|| headless::unbalanced(&service, &rules)).flatten();
+    let problems = address_unknown(audience, &service, &rules).into_iter().chain(unbalanced).collect();
     Selection { inputs, problems, ..Selection::default() }
 }
 
 /// PASSTHROUGH for proxies that don't know the address asked for.
-fn address_unknown(audience: &Audience, rules: &[Stored<DestinationRule>]) -> Option<Problem> {
-    if !matches!(audience.interception, Interception::None { .. }) {
+fn address_unknown(audience: &Audience, service: &Service, rules: &[Stored<DestinationRule>]) -> Option<Problem> {
+    if !service.ports.iter().any(|port| audience.outlook.opened(port.number).is_some()) {
         return None;
     }
     let asks = |rule: &&Stored<DestinationRule>| {

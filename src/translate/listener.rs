@@ -1,7 +1,8 @@
 //! Outbound listeners: for each port what its services need, really bound or for captured connections.
 //!
-//! Without interception the original destination is not known, so a port stands for one thing: HTTP, told apart by
-//! host, or one TCP service. The oldest service decides; the others are told. With it, see [`captured`].
+//! Of a connection to a port that is opened really, the original destination is not known, so the port stands for one
+//! thing: HTTP, told apart by host, or one TCP service. The oldest service decides; the others are told. So it is without
+//! interception, and where a Sidecar says so. For captured connections see [`captured`].
 
 mod captured;
 
@@ -13,8 +14,9 @@ use crate::model::access_log::AccessLog;
 use crate::model::audience::{Audience, Interception};
 use crate::model::destination::{HashKey, LoadBalancer};
 use crate::model::object::{Stored, by_age};
+use crate::model::outlook::Place;
 use crate::model::problem::{Problem, Severity};
-use crate::model::provenance::Provenance;
+use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::service::{Protocol, Service};
 use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
@@ -41,15 +43,17 @@ pub fn is_http(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Http | Protocol::Http2)
 }
 
-/// The services the audience sees that have a port of that number, oldest first; UDP is not proxied, and a service that is
-/// another name for one has nothing of its own.
+/// The services the audience sees on a port, oldest first; UDP is not proxied, and a service that is another name for one
+/// has nothing of its own.
 pub fn claims(world: &Tracked, audience: &Audience, port: u16) -> Vec<Claim> {
+    let Some(opening) = audience.outlook.on(port) else { return Vec::new() };
     let services = world.services_on_port(port).into_iter().filter_map(|key| world.service(&key));
-    let services = services.filter(|service| service.alias().is_none() && visible::sees(world, audience, service));
+    let services =
+        services.filter(|service| service.alias().is_none() && visible::sees(world, audience, service, port));
     let mut claims: Vec<_> = services
         .filter_map(|service| {
-            let protocol = service.ports.iter().find(|p| p.number == port && p.protocol != Protocol::Udp)?.protocol;
-            Some(Claim { service, port, protocol })
+            let said = service.ports.iter().find(|p| p.number == port && p.protocol != Protocol::Udp)?.protocol;
+            Some(Claim { service, port, protocol: opening.protocol.unwrap_or(said) })
         })
         .collect();
     claims.sort_by(|a, b| by_age(&a.service, &b.service));
@@ -59,29 +63,62 @@ pub fn claims(world: &Tracked, audience: &Audience, port: u16) -> Vec<Claim> {
 /// Selects the listeners of a port.
 pub fn select(world: &Tracked, audience: &Audience, port: u16) -> Selection {
     let claims = claims(world, audience, port);
-    match audience.interception {
-        Interception::None { bind } => bound(world, audience, &claims, (bind, port)),
-        Interception::Redirect => captured::select(world, audience, &claims, port),
+    match audience.outlook.on(port).map(|opening| opening.place) {
+        None => Selection::default(),
+        Some(Place::Captured) => captured::select(world, audience, &claims, port),
+        Some(Place::CapturedAt(at)) => captured::at(world, audience, &claims, at, port),
+        Some(Place::Opened(at)) => opened(world, audience, &claims, (at, port)),
     }
 }
 
-/// Without interception: one listener, really bound.
-fn bound(world: &Tracked, audience: &Audience, claims: &[Claim], (bind, port): (IpAddr, u16)) -> Selection {
+/// A port that is opened really, with one listener.
+fn opened(world: &Tracked, audience: &Audience, claims: &[Claim], (at, port): (IpAddr, u16)) -> Selection {
     let Some(winner) = claims.first() else { return Selection::default() };
-    if audience.taken.contains(&port) {
-        return Selection { problems: vec![taken(winner, bind, port)], ..Selection::default() };
+    if let Some(problems) = kept_shut(world, audience, claims, (at, port)) {
+        return Selection { problems, ..Selection::default() };
     }
     let (children, chains, provenance) = if is_http(winner.protocol) {
         let table = Table::of_port(port);
-        let provenance = settings::provenance(world, [winner.service.reference()]);
+        let provenance = sources(world, audience, [winner.service.reference()]);
         (vec![Unit::RouteTable(table.clone())], Chains::Http(table.name()), provenance)
     } else {
         let (options, provenance) = tcp_options(world, audience, &winner.service);
         (Vec::new(), Chains::Tcp(names::outbound(port, None, &winner.service.host), options), provenance)
     };
     let log = settings::log(world);
-    let inputs = ListenerInputs { addresses: vec![bind], port, bound: true, chains, detection: None, log, provenance };
-    Selection { children, inputs: vec![Inputs::Listener(inputs)], problems: losers(claims, port) }
+    let inputs = ListenerInputs { addresses: vec![at], port, bound: true, chains, detection: None, log, provenance };
+    let whence = match audience.interception {
+        Interception::None { .. } => "from proxies without interception".to_owned(),
+        Interception::Redirect => format!("at {at}"),
+    };
+    Selection { children, inputs: vec![Inputs::Listener(inputs)], problems: losers(claims, &whence) }
+}
+
+/// Why a port can't be opened: Envoy would refuse the listener.
+fn kept_shut(
+    world: &Tracked,
+    audience: &Audience,
+    claims: &[Claim],
+    (at, port): (IpAddr, u16),
+) -> Option<Vec<Problem>> {
+    let captured = audience.interception == Interception::Redirect;
+    if fixed::is_static(port) || captured && fixed::is_own(&world.mesh(), port) {
+        return Some(claims.iter().map(|claim| captured::reserved(claim, port)).collect());
+    }
+    if audience.taken.contains(&port) {
+        return Some(vec![taken(claims.first()?, at, port)]);
+    }
+    let usual = matches!(audience.interception, Interception::None { bind } if bind == at);
+    let source = audience.outlook.source.as_ref().filter(|_| !usual && !at.is_loopback() && !at.is_unspecified())?;
+    let text =
+        format!("without interception ports are opened on loopback addresses, and {at} is none: nothing is there");
+    Some(vec![Problem { object: source.clone(), field: "spec.egress".to_owned(), severity: Severity::Warning, text }])
+}
+
+/// The objects given, and the Sidecar that says where ports are.
+fn sources(world: &Tracked, audience: &Audience, given: impl IntoIterator<Item = ObjectRef>) -> Provenance {
+    let sidecar = audience.outlook.source.as_ref().and_then(|key| world.sidecar(key));
+    settings::provenance(world, given.into_iter().chain(sidecar.map(|sidecar| sidecar.reference())))
 }
 
 /// How TCP connections to a service are passed on, and the objects that say so.
@@ -90,9 +127,9 @@ fn tcp_options(world: &Tracked, audience: &Audience, service: &Stored<Service>) 
     let policy = destination::policy(&rules, None);
     let pool = policy.connection_pool.unwrap_or_default();
     let by_source = matches!(policy.load_balancer, Some(LoadBalancer::ConsistentHash { key: HashKey::SourceIp, .. }));
-    let sources = std::iter::once(service.reference()).chain(rules.iter().map(|rule| rule.reference()));
+    let given = std::iter::once(service.reference()).chain(rules.iter().map(|rule| rule.reference()));
     let options = TcpOptions { idle: pool.tcp_idle_timeout, total: pool.tcp_max_connection_duration, by_source };
-    (options, settings::provenance(world, sources))
+    (options, sources(world, audience, given))
 }
 
 fn taken(claim: &Claim, bind: IpAddr, port: u16) -> Problem {
@@ -105,7 +142,7 @@ fn taken(claim: &Claim, bind: IpAddr, port: u16) -> Problem {
 }
 
 /// The services whose claim is not served: every other one on a TCP port, those that are not HTTP on an HTTP port.
-fn losers(claims: &[Claim], port: u16) -> Vec<Problem> {
+fn losers(claims: &[Claim], whence: &str) -> Vec<Problem> {
     let Some((winner, others)) = claims.split_first() else { return Vec::new() };
     let http = is_http(winner.protocol);
     let losers = others.iter().filter(|claim| !(http && is_http(claim.protocol)));
@@ -115,7 +152,8 @@ fn losers(claims: &[Claim], port: u16) -> Vec<Problem> {
             field: "spec.ports".to_owned(),
             severity: Severity::Warning,
             text: format!(
-                "port {port} is not reachable from proxies without interception: the older {} has it as {}",
+                "port {} is not reachable {whence}: the older {} has it as {}",
+                winner.port,
                 winner.service.key(),
                 if http { "HTTP" } else { "TCP, which one service can have" },
             ),

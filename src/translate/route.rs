@@ -32,7 +32,9 @@ pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selectio
     let mut resolver =
         Resolver { world, audience, service: &unit.service, port: unit.table.port, sources: vec![service.reference()] };
     resolver.sources.extend(routes.iter().map(|routes| routes.reference()));
-    resolver.sources.extend(alias::names(world, audience, &service).iter().map(|alias| alias.reference()));
+    resolver
+        .sources
+        .extend(alias::names(world, audience, &service, unit.table.port).iter().map(|alias| alias.reference()));
     let targets = match &routes {
         Some(routes) => routes.http.iter().map(|http| resolver.targets(http)).collect(),
         None => {

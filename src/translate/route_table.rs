@@ -25,10 +25,10 @@ pub fn select(world: &Tracked, audience: &Audience, table: &Table) -> Selection 
     let mut claimed: BTreeSet<Arc<str>> = BTreeSet::new();
     let mut hosts = Vec::new();
     for claim in claims(world, audience, table.port).into_iter().filter(|claim| is_http(claim.protocol)) {
-        let others = alias::names(world, audience, &claim.service);
+        let others = alias::names(world, audience, &claim.service, table.port);
         let names = std::iter::once(&claim.service).chain(&others);
         let mut wanted = names.flat_map(|service| domains(service, audience)).collect::<Vec<_>>();
-        if headless::is_direct(audience, &claim.service) {
+        if headless::is_direct(audience, &claim.service, table.port) {
             // Its Pods have names of their own below each of these.
             wanted.extend(wanted.clone().iter().map(|domain| format!("*.{domain}").into()));
         }

@@ -16,16 +16,17 @@ pub fn exported(world: &Tracked, audience: &Audience, service: &Service) -> bool
     }
 }
 
-/// Whether the audience sees a service: it is exported to it and in its scope.
-pub fn sees(world: &Tracked, audience: &Audience, service: &Service) -> bool {
-    audience.scope.sees(&service.key) && exported(world, audience, service)
+/// Whether the audience sees a service on a port: it is exported to it and in the port's scope.
+pub fn sees(world: &Tracked, audience: &Audience, service: &Service, port: u16) -> bool {
+    let seen = audience.outlook.on(port).is_some_and(|opening| opening.scope.sees(&service.key));
+    seen && exported(world, audience, service)
 }
 
 /// Every service the audience needs clusters of: those it sees, and those that routes of these lead to, which a scope
 /// need not name (Istio's rule).
 pub fn needed(world: &Tracked, audience: &Audience) -> BTreeSet<ServiceKey> {
     let seen = services(world, audience);
-    if audience.scope.is_everything() {
+    if audience.outlook.is_everything() {
         return seen.into_iter().collect();
     }
     let led = seen.iter().flat_map(|service| route::destinations(world, audience, service)).collect::<Vec<_>>();
@@ -39,8 +40,14 @@ fn services(world: &Tracked, audience: &Audience) -> Vec<ServiceKey> {
     let said: BTreeMap<ServiceKey, bool> =
         said.map(|service| (service.key.clone(), exported(world, audience, &service))).collect();
     let by_default = |key: &ServiceKey| mesh.service_exports.reach(&key.namespace, &audience.namespace);
-    let mut services = world.services();
-    services.retain(|key| audience.scope.sees(key));
+    let outlook = &audience.outlook;
+    let mut services = if outlook.rest().is_some() { world.services() } else { Vec::new() };
+    services.retain(|key| outlook.rest().is_some_and(|rest| rest.scope.sees(key)));
+    for (port, opening) in outlook.ports() {
+        services.extend(world.services_on_port(port).into_iter().filter(|key| opening.scope.sees(key)));
+    }
+    services.sort();
+    services.dedup();
     services.retain(|key| said.get(key).copied().unwrap_or_else(|| by_default(key)));
     services
 }

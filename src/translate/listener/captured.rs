@@ -3,7 +3,7 @@
 //! HTTP services share a listener per port and are told apart by host. A service that speaks anything else, or does not
 //! say, has one at its own addresses. What fits nowhere stays with the listener that captured it.
 
-use super::{Claim, is_http, tcp_options};
+use super::{Claim, is_http, losers, sources, tcp_options};
 use crate::model::audience::Audience;
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectRef;
@@ -22,15 +22,33 @@ pub fn select(world: &Tracked, audience: &Audience, claims: &[Claim], port: u16)
         selection.problems = claims.iter().map(|claim| reserved(claim, port)).collect();
         return selection;
     }
-    shared(world, audience, claims, port, &mut selection);
+    shared(world, audience, claims, audience.families.wildcards(), &mut selection);
     let mut taken = BTreeSet::new();
     for claim in claims.iter().filter(|claim| !is_http(claim.protocol)) {
-        own(world, audience, claim, &mut taken, &mut selection);
+        own(world, audience, claim, places(world, audience, claim, &mut taken), &mut selection);
     }
     selection
 }
 
-fn reserved(claim: &Claim, port: u16) -> Problem {
+/// Selects the listener of a port at an address that a Sidecar chose; there the port stands for one thing.
+pub fn at(world: &Tracked, audience: &Audience, claims: &[Claim], at: IpAddr, port: u16) -> Selection {
+    let mut selection = Selection::default();
+    let Some(winner) = claims.first() else { return selection };
+    if fixed::is_own(&world.mesh(), port) {
+        selection.problems = claims.iter().map(|claim| reserved(claim, port)).collect();
+        return selection;
+    }
+    if is_http(winner.protocol) {
+        shared(world, audience, claims, vec![at], &mut selection);
+    } else {
+        own(world, audience, winner, vec![(vec![at], None)], &mut selection);
+    }
+    selection.problems = losers(claims, &format!("at {at}"));
+    selection
+}
+
+/// A service on a port that no listener may have.
+pub fn reserved(claim: &Claim, port: u16) -> Problem {
     Problem {
         object: claim.service.key().clone(),
         field: "spec.ports".to_owned(),
@@ -53,35 +71,43 @@ fn unrecognised(claim: &Claim) -> Problem {
 }
 
 /// The listener that all HTTP services on a port share.
-fn shared(world: &Tracked, audience: &Audience, claims: &[Claim], port: u16, selection: &mut Selection) {
+fn shared(world: &Tracked, audience: &Audience, claims: &[Claim], addresses: Vec<IpAddr>, selection: &mut Selection) {
     let Some(first) = claims.iter().find(|claim| is_http(claim.protocol)) else { return };
-    let table = Table::of_port(port);
+    let table = Table::of_port(first.port);
     selection.inputs.push(Inputs::Listener(ListenerInputs {
-        addresses: audience.families.wildcards(),
-        port,
+        addresses,
+        port: first.port,
         bound: false,
         chains: Chains::HttpOr(table.name(), audience.unknown),
         detection: world.mesh().detection_timeout,
         log: settings::log(world),
-        provenance: settings::provenance(world, [first.service.reference()]),
+        provenance: sources(world, audience, [first.service.reference()]),
     }));
     selection.children.push(Unit::RouteTable(table));
 }
 
-/// The listener of one service at its own addresses; of a headless service one at each of its endpoints, which come and
-/// go without touching the others.
-fn own(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet<IpAddr>, selection: &mut Selection) {
+/// A listener of a service: at some addresses, and the slice that lists them, if one does.
+type Place = (Vec<IpAddr>, Option<ObjectRef>);
+
+/// Where a service is: at its own addresses; a headless one at each of its endpoints, which come and go without touching
+/// the others.
+fn places(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet<IpAddr>) -> Vec<Place> {
     let service = &claim.service;
     let mut places = if service.headless { endpoints(world, claim) } else { vec![(service.addresses.clone(), None)] };
     for (addresses, _) in &mut places {
         addresses.retain(|address| audience.families.has(*address) && taken.insert(*address));
     }
     places.retain(|(addresses, _)| !addresses.is_empty());
+    places
+}
+
+/// The listeners of one service.
+fn own(world: &Tracked, audience: &Audience, claim: &Claim, places: Vec<Place>, selection: &mut Selection) {
     if places.is_empty() {
-        selection.problems.extend(service.outside().map(|_| unrecognised(claim)));
+        selection.problems.extend(claim.service.outside().map(|_| unrecognised(claim)));
         return;
     }
-    let port = claim.port;
+    let (service, port) = (&claim.service, claim.port);
     let (options, sources) = tcp_options(world, audience, service);
     let cluster = names::outbound(port, None, &service.host);
     let chains = if claim.protocol == Protocol::Unnamed {
@@ -102,7 +128,7 @@ fn own(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet
 
 /// The addresses of a service's endpoints that have the port, ready or not, since a client may have picked any of them;
 /// and the slices that list them.
-fn endpoints(world: &Tracked, claim: &Claim) -> Vec<(Vec<IpAddr>, Option<ObjectRef>)> {
+fn endpoints(world: &Tracked, claim: &Claim) -> Vec<Place> {
     let ports = claim.service.ports.iter().filter(|port| port.number == claim.port && port.protocol != Protocol::Udp);
     let names: BTreeSet<_> = ports.map(|port| &port.name).collect();
     let slices = world.slices_of(&claim.service.key);

@@ -50,9 +50,13 @@ const INGRESS: &[Field] = &[
 ];
 
 const EGRESS: &[Field] = &[
-    Field::refused("port", Object(PORT), "the hosts would be seen on every port"),
-    Field::refused("bind", Text, "the hosts would be at other addresses").except(&["\"\""]),
-    Field::refused("captureMode", CAPTURE, "traffic would be captured otherwise").except(&["\"DEFAULT\""]),
+    Field::done("port", Object(PORT), "the port it is for; none is every port that no other entry is for"),
+    Field::done(
+        "bind",
+        Text,
+        "the address the services are at; none is their own, or a loopback address where the port is really opened",
+    ),
+    Field::done("captureMode", CAPTURE, "NONE opens the port really, which happens anyway without interception"),
     Field::done(
         "hosts",
         TEXTS,
@@ -62,7 +66,11 @@ const EGRESS: &[Field] = &[
 
 const PORT: &[Field] = &[
     Field::done("number", Whole, "the port's number"),
-    Field::done("protocol", Text, "HTTP, HTTP2, GRPC, GRPC-Web, HTTPS, TLS, TCP, MONGO, MYSQL or REDIS"),
+    Field::done(
+        "protocol",
+        Text,
+        "HTTP, HTTP2, GRPC, GRPC-Web, HTTPS, TLS, TCP, MONGO, MYSQL or REDIS; none is what Services say, and for ingress nothing",
+    ),
     Field::done("name", Text, "the port's name, which nothing depends on"),
     Field::without("targetPort", Whole, "deprecated in Istio and ignored there too"),
 ];
