@@ -11,7 +11,8 @@ use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Ref, Resource};
 use chancery::snapshot::set::{Layer, Snapshot};
 use chancery::source::directory::catalog::{Catalog, Update};
-use chancery::source::{parse, yaml};
+use chancery::source::parse::{self, Parsed};
+use chancery::source::yaml;
 use chancery::xds::frames::Frames;
 use chancery::xds::identity;
 use chancery::xds::request::{Request, Wire};
@@ -23,6 +24,8 @@ use envoy_types::pb::google::protobuf::{Struct, Value};
 use envoy_types::pb::google::rpc::Status;
 use mutation::{fuzz, survives};
 use prost::Message;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +45,33 @@ fn manifests() -> Vec<Vec<u8>> {
 
 #[test]
 fn manifests_of_any_bytes() {
-    fuzz("manifests", manifests(), folder);
+    let (corpus, understood) = (manifests(), Cell::new(0));
+    fuzz("manifests", corpus.clone(), |bytes| {
+        folder(bytes);
+        understood.set(understood.get() + usize::from(is_new(&corpus, bytes) && is_understood(bytes)));
+    });
+    assert!(understood.get() > 20, "only {} inputs got past the first look", understood.get());
+}
+
+/// Whether an input is a mutation.
+fn is_new(corpus: &[Vec<u8>], bytes: &[u8]) -> bool {
+    !corpus.iter().any(|known| known == bytes)
+}
+
+/// Whether there is an object in these bytes that would be in effect.
+fn is_understood(bytes: &[u8]) -> bool {
+    let parsed = yaml::read(bytes).documents.into_iter().map(|document| parse::object(&document.value));
+    parsed.into_iter().any(|parsed| matches!(parsed, Parsed::Known { object: Some(_), .. }))
+}
+
+/// The control: a fault that only mutations have, and of them only such as are understood, is found and told with the seed.
+#[test]
+fn a_planted_fault_is_found() {
+    let corpus = manifests();
+    let planted = |bytes: &[u8]| assert!(!is_new(&corpus, bytes) || !is_understood(bytes), "planted");
+    let found = catch_unwind(AssertUnwindSafe(|| fuzz("control", corpus.clone(), planted))).expect_err("a fault");
+    let told = found.downcast_ref::<String>().expect("words");
+    assert!(told.starts_with("control, seed ") && told.contains("planted; the input is b\""), "{told}");
 }
 
 /// A file with these bytes, beside a good one and after a whole one.
@@ -114,15 +143,24 @@ fn sotw_requests() -> Vec<Vec<u8>> {
 #[test]
 fn delta_requests_of_any_bytes() {
     let decode = |bytes: &[u8]| DeltaDiscoveryRequest::decode(bytes).ok().map(Request::from);
-    let known: Vec<_> = delta_requests().iter().filter_map(|bytes| decode(bytes)).collect();
-    fuzz("delta requests", delta_requests(), |bytes| stream(Wire::Delta, decode(bytes), &known));
+    requests("delta requests", Wire::Delta, delta_requests(), decode);
 }
 
 #[test]
 fn sotw_requests_of_any_bytes() {
     let decode = |bytes: &[u8]| DiscoveryRequest::decode(bytes).ok().map(Request::from);
-    let known: Vec<_> = sotw_requests().iter().filter_map(|bytes| decode(bytes)).collect();
-    fuzz("sotw requests", sotw_requests(), |bytes| stream(Wire::Sotw, decode(bytes), &known));
+    requests("sotw requests", Wire::Sotw, sotw_requests(), decode);
+}
+
+/// Tries requests; of their mutations some must be such that a stream goes on with them.
+fn requests(name: &str, wire: Wire, corpus: Vec<Vec<u8>>, decode: impl Fn(&[u8]) -> Option<Request>) {
+    let known: Vec<_> = corpus.iter().filter_map(|bytes| decode(bytes)).collect();
+    let taken = Cell::new(0);
+    fuzz(name, corpus.clone(), |bytes| {
+        let goes_on = stream(wire, decode(bytes), &known);
+        taken.set(taken.get() + usize::from(goes_on && is_new(&corpus, bytes)));
+    });
+    assert!(taken.get() > 20, "{name}: only {} mutations were taken", taken.get());
 }
 
 /// A world of two of everything.
@@ -138,9 +176,9 @@ fn snapshot() -> Snapshot {
     Snapshot { outbound: Arc::new(layer), ..Snapshot::default() }
 }
 
-/// The request as the first of a stream, and again among all that a client says.
-fn stream(wire: Wire, request: Option<Request>, known: &[Request]) {
-    let Some(request) = request else { return };
+/// The request as the first of a stream, and again among all that a client says; whether the stream goes on.
+fn stream(wire: Wire, request: Option<Request>, known: &[Request]) -> bool {
+    let Some(request) = request else { return false };
     if let Some(Ok(facts)) = request.node.as_ref().map(identity::facts) {
         assert!(
             !facts.pod.to_string().is_empty() && !facts.namespace.as_str().contains(['/', '|', ';', ' ']),
@@ -155,7 +193,7 @@ fn stream(wire: Wire, request: Option<Request>, known: &[Request]) {
         // A refusal ends the stream, and with it what there is to try.
         if let Err(refusal) = session.on_request(request, now) {
             assert!(refusal.to_string().len() < 2_000, "{refusal}");
-            return;
+            return false;
         }
         now += Duration::from_millis(1_001);
         while let Some(response) = session.poll(now) {
@@ -164,6 +202,7 @@ fn stream(wire: Wire, request: Option<Request>, known: &[Request]) {
             assert!(sent < 1_000, "no end of responses");
         }
     }
+    true
 }
 
 /// The control: a panic is caught and told with the input, and so is an input that takes too long.

@@ -14,7 +14,7 @@ fn analysis(name: &str) -> Analysis {
 }
 
 /// File, what is printed after its name, and how many objects are in effect all the same.
-const EXPECTED: [(&str, &str, usize); 32] = [
+const EXPECTED: [(&str, &str, usize); 35] = [
     ("a-bare-list.yaml", ":2: error: not a Kubernetes object: a map with apiVersion and kind is expected", 0),
     ("alias-bomb.yaml", ":11: error: aliases copy more than 100000 values", 0),
     (
@@ -47,6 +47,11 @@ const EXPECTED: [(&str, &str, usize); 32] = [
     (
         "duplicate-subsets.yaml",
         ":12: error: DestinationRule shop/duplicate-subsets: spec.subsets[1].name: the subset \"v1\" is there twice",
+        0,
+    ),
+    (
+        "egress-port-twice.yaml",
+        ":11: error: Sidecar shop/egress-port-twice: spec.egress[1].port.number: an entry before this one is for the same port",
         0,
     ),
     (
@@ -95,6 +100,8 @@ const EXPECTED: [(&str, &str, usize); 32] = [
     ),
     ("tab-indent.yaml", ":5: error: not YAML: tabs disallowed within this context (block indentation)", 0),
     ("truncated.yaml", ":20: error: not YAML: while parsing a flow sequence, expected ',' or ']'", 1),
+    ("two-files-a.yaml", "", 1),
+    ("two-files-b.yaml", "", 1),
     ("unknown-alias.yaml", ":6: error: not YAML: while parsing node, found unknown anchor", 0),
     (
         "unknown-fields.yaml",
@@ -169,7 +176,9 @@ fn no_file_is_forgotten() {
 fn a_whole_folder_is_sorted_and_counted() {
     let analysis = analyze(read(&[folder(), folder().join("bad-port.yaml")]));
     let text = analysis.to_string();
-    assert!(text.ends_with("\n32 files, 3 objects, 30 errors, 1 warning\n"), "{text}");
+    assert!(text.ends_with("\n35 files, 4 objects, 32 errors, 1 warning\n"), "{text}");
+    let twice = "two-files-a.yaml:2, which is in effect; this one is not";
+    assert!(text.lines().any(|line| line.contains("two-files-b.yaml:2: error: ") && line.ends_with(twice)), "{text}");
     let findings = analysis.findings();
     assert!(findings.is_sorted());
     use chancery::model::problem::Severity;
