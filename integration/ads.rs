@@ -1,11 +1,13 @@
 //! The xDS server over real connections: a gRPC client on loopback, a board posted to by hand.
 
+#[path = "ads/flow.rs"]
+mod flow;
 #[path = "ads/stage.rs"]
 mod stage;
 
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
-use chancery::xds::stream::Options;
+use chancery::xds::limits::Options;
 use envoy_types::pb::envoy::service::cluster::v3::cluster_discovery_service_client::ClusterDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use stage::{Delta, PATIENCE, Sotw, Stage, until};
@@ -116,7 +118,7 @@ async fn a_connected_proxy_is_listed() {
 
 #[tokio::test]
 async fn an_unknown_pod_is_named_when_its_time_is_over() {
-    let stage = Stage::with(Options { pod_wait: Duration::from_millis(50) }).await;
+    let stage = Stage::with(Options { pod_wait: Duration::from_millis(50), ..Options::default() }).await;
     let mut client = Delta::open(&stage).await.expect("a stream");
     let status = client.next().await.expect_err("no answer without a Pod");
     assert_eq!(status.code(), Code::Unavailable);

@@ -1,6 +1,8 @@
 //! Live tests: the real binary against real Envoys, in both variants of the protocol, judged by what an application
 //! sees. Each test has processes, manifests and addresses of its own, so they run side by side.
 
+#[path = "live/ages.rs"]
+mod ages;
 #[path = "live/endpoints.rs"]
 mod endpoints;
 #[path = "live/families.rs"]
@@ -85,6 +87,7 @@ releases!(
         waiting::a_cluster_that_never_warms_holds_nothing_back,
         waiting::a_listener_moves_without_a_gap,
         restarts::a_crash_and_restart_are_not_noticed,
+        ages::a_connection_that_is_too_old_changes_nothing,
         readiness::a_proxy_is_ready_when_its_first_listeners_are,
         names::a_name_outside_is_looked_up,
         names::a_silent_dns_holds_nothing_up,

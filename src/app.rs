@@ -14,15 +14,18 @@ use crate::source::directory::{self, Directory, DirectoryError};
 use crate::telemetry::Metrics;
 use crate::telemetry::publish::{PublishMetrics, Step};
 use crate::telemetry::readiness::{Readiness, Token};
+use crate::xds::admission::Admission;
+use crate::xds::limits;
 use crate::xds::registry::Registry;
 use crate::xds::server::{self, ServeError};
 use crate::xds::stream::XdsContext;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -30,6 +33,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How many batches may wait for the keeper; a source waits when they do.
 const BATCHES: usize = 64;
+/// How many connections may wait to be taken; the system allows as many as `net.core.somaxconn` says.
+const BACKLOG: u32 = 8192;
 /// How long the servers may take to end.
 const GRACE: Duration = Duration::from_secs(12);
 
@@ -44,6 +49,8 @@ pub struct Options {
     pub xds_address: SocketAddr,
     /// Where operators and Prometheus ask.
     pub admin_address: SocketAddr,
+    /// The limits of the xDS server.
+    pub xds: limits::Options,
 }
 
 /// Why `serve` ended.
@@ -79,7 +86,7 @@ pub async fn run(options: Options) -> Result<(), AppError> {
     let admin = bind("the admin port", options.admin_address).await?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let directory = Directory::new(options.config).with_settings(options.mesh_config.as_deref());
-    let mut house = House::build(directory, xds, admin);
+    let mut house = House::build(directory, options.xds, xds, admin);
     let result = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -94,9 +101,17 @@ pub async fn run(options: Options) -> Result<(), AppError> {
 }
 
 async fn bind(purpose: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    let bound = TcpListener::bind(address).await.map_err(|source| AppError::Bind { purpose, address, source })?;
+    let bound = listen(address).map_err(|source| AppError::Bind { purpose, address, source })?;
     tracing::info!(%purpose, address = %bound.local_addr()?, "listening");
     Ok(bound)
+}
+
+/// Listens with room for a fleet that connects at once.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// How a task ended: which, and why.
@@ -112,7 +127,7 @@ struct House {
 }
 
 impl House {
-    fn build(directory: Directory, xds: TcpListener, admin: TcpListener) -> Self {
+    fn build(directory: Directory, options: limits::Options, xds: TcpListener, admin: TcpListener) -> Self {
         let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
         let (metrics, readiness, registry) = (Metrics::new(), Readiness::default(), Registry::default());
         let board = Arc::new(Board::default());
@@ -134,7 +149,8 @@ impl House {
             registry: registry.clone(),
             metrics: metrics.clone(),
             readiness: readiness.clone(),
-            options: Default::default(),
+            admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
+            options,
         };
         let shutdown = house.shutdown.clone();
         house.server("xDS server", async { Ok(server::serve(xds, Arc::new(context), shutdown).await?) });

@@ -3,12 +3,14 @@
 //! Every subsystem reaches its own metrics struct through [`Metrics`]; no metric name is written anywhere else. No logic
 //! of the product belongs here.
 
+pub mod admission;
 pub mod logging;
 pub mod publish;
 pub mod readiness;
 pub mod world;
 pub mod xds;
 
+use admission::AdmissionMetrics;
 use prometheus::{Registry, TextEncoder};
 use publish::PublishMetrics;
 use world::WorldMetrics;
@@ -18,6 +20,8 @@ use xds::XdsMetrics;
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Metrics of streams' first configuration.
+    pub admission: AdmissionMetrics,
     /// The publisher's metrics.
     pub publish: PublishMetrics,
     /// Metrics of objects and problems.
@@ -30,10 +34,11 @@ impl Metrics {
     /// Registers every metric with a registry of its own, so that two servers in one process don't share counters.
     pub fn new() -> Self {
         let registry = Registry::new();
+        let admission = AdmissionMetrics::register(&registry);
         let publish = PublishMetrics::register(&registry);
         let world = WorldMetrics::register(&registry);
         let xds = XdsMetrics::register(&registry);
-        Self { registry, publish, world, xds }
+        Self { registry, admission, publish, world, xds }
     }
 
     /// Every metric in the Prometheus text format.

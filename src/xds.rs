@@ -5,13 +5,16 @@
 //! service. Nothing here knows what a resource means.
 
 pub mod absent;
+pub mod admission;
 pub mod channel;
+pub mod connection;
 pub mod delta;
 pub mod digest;
 pub mod fields;
 pub mod frames;
 pub mod gate;
 pub mod identity;
+pub mod limits;
 pub mod refusal;
 pub mod registry;
 pub mod request;

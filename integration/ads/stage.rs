@@ -9,9 +9,11 @@ use chancery::snapshot::resource::Resource;
 use chancery::snapshot::set::Layer;
 use chancery::telemetry::Metrics;
 use chancery::telemetry::readiness::Readiness;
+use chancery::xds::admission::Admission;
+use chancery::xds::limits::Options;
 use chancery::xds::registry::Registry;
 use chancery::xds::server::{ServeError, serve};
-use chancery::xds::stream::{Options, XdsContext};
+use chancery::xds::stream::XdsContext;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{
@@ -50,10 +52,12 @@ impl Stage {
     }
 
     pub async fn with(options: Options) -> Self {
+        let metrics = Metrics::new();
         let context = Arc::new(XdsContext {
             board: Arc::default(),
             registry: Registry::default(),
-            metrics: Metrics::new(),
+            admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
+            metrics,
             readiness: Readiness::default(),
             options,
         });
@@ -167,6 +171,12 @@ impl Delta {
         Ok(Self { requests, responses })
     }
 
+    /// Waits until the server ends the stream with OK.
+    pub async fn ended(&mut self) {
+        let end = tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an end in time");
+        assert_eq!(end.expect("OK"), None);
+    }
+
     pub async fn send(&self, request: DeltaDiscoveryRequest) {
         self.requests.send(request).await.expect("an open stream");
     }
@@ -177,7 +187,11 @@ impl Delta {
     }
 
     pub async fn next(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
-        let message = tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an answer in time");
+        self.next_within(PATIENCE).await
+    }
+
+    pub async fn next_within(&mut self, patience: Duration) -> Result<DeltaDiscoveryResponse, Status> {
+        let message = tokio::time::timeout(patience, self.responses.message()).await.expect("an answer in time");
         message.map(|message| message.expect("a stream that ends with a status"))
     }
 }

@@ -19,6 +19,8 @@ pub struct Chancery {
     pub xds: SocketAddr,
     /// Where it answers about itself.
     pub admin: SocketAddr,
+    /// Further flags, from the next start on.
+    pub flags: Vec<String>,
     config: PathBuf,
     log: PathBuf,
     place: Place,
@@ -40,7 +42,7 @@ impl Chancery {
         config: &Path,
         log: PathBuf,
     ) -> Outcome<Self> {
-        let mut chancery = Self { xds, admin, config: config.into(), log, place, process: None };
+        let mut chancery = Self { xds, admin, flags: Vec::new(), config: config.into(), log, place, process: None };
         chancery.restart().await?;
         Ok(chancery)
     }
@@ -49,7 +51,8 @@ impl Chancery {
     pub async fn restart(&mut self) -> Outcome<()> {
         let (xds, admin) = (self.xds.to_string(), self.admin.to_string());
         let config = self.config.to_string_lossy();
-        let arguments = ["serve", "--config", &config, "--xds-address", &xds, "--admin-address", &admin];
+        let mut arguments = vec!["serve", "--config", &config, "--xds-address", &xds, "--admin-address", &admin];
+        arguments.extend(self.flags.iter().map(String::as_str));
         let mut process = spawner::start_in(&self.place, "chancery", &tools::chancery()?, &arguments, &self.log)?;
         let api = self.api();
         let ready = deadline::until("chancery is ready", START, async || {

@@ -16,10 +16,12 @@ use chancery::snapshot::resource::Resource;
 use chancery::snapshot::set::{Layer, Snapshot};
 use chancery::telemetry::Metrics;
 use chancery::telemetry::readiness::Readiness;
+use chancery::xds::admission::Admission;
+use chancery::xds::limits::Options;
 use chancery::xds::registry::{Proxy, Registry};
 use chancery::xds::request::{Request, Wire};
 use chancery::xds::server::serve;
-use chancery::xds::stream::{Options, XdsContext};
+use chancery::xds::stream::XdsContext;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -108,7 +110,8 @@ impl Server {
     async fn start(address: SocketAddr) -> Outcome<Self> {
         let (board, registry, metrics) = (Arc::<Board>::default(), Registry::default(), Metrics::new());
         let (readiness, options) = (Readiness::default(), Options::default());
-        let context = XdsContext { board: board.clone(), registry, metrics, readiness, options };
+        let admission = Admission::new(options.admission, options.turn, metrics.admission.clone());
+        let context = XdsContext { board: board.clone(), registry, metrics, readiness, admission, options };
         let (context, shutdown) = (Arc::new(context), CancellationToken::new());
         let listener = TcpListener::bind(address).await?;
         let served = serve(listener, context.clone(), shutdown.clone());

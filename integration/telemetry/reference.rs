@@ -23,7 +23,11 @@ fn page() -> String {
 /// A scrape after each event has happened once.
 fn after_every_event() -> String {
     let metrics = Metrics::new();
-    let _stream = metrics.xds.stream_opened();
+    let (_connection, _stream) = (metrics.xds.connection_opened(), metrics.xds.stream_opened());
+    metrics.xds.accepting_paused();
+    metrics.xds.message_was_large("request");
+    metrics.admission.waits().is_over();
+    metrics.admission.admitted(1);
     metrics.xds.response_sent("cds", 1);
     metrics.xds.request_received("cds", "init");
     metrics.xds.refused("no_node");

@@ -1,5 +1,7 @@
 //! `chancery serve`: flags, logging, and the runtime around [`crate::app`].
 
+mod limits;
+
 use crate::app::{self, Options};
 use crate::telemetry::logging::{self, Format};
 use clap::Args;
@@ -28,14 +30,22 @@ pub struct ServeArgs {
     /// How to log: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text", env = "CHANCERY_LOG_FORMAT")]
     log_format: Format,
+    #[command(flatten)]
+    limits: limits::LimitArgs,
 }
 
 impl ServeArgs {
     /// Serves until a signal or a failure.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
-        let Self { config, mesh_config, xds_address, admin_address, log_level, log_format } = self;
+        let Self { config, mesh_config, xds_address, admin_address, log_level, log_format, limits } = self;
         logging::init(log_format, &log_level)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        Ok(runtime.block_on(app::run(Options { config, mesh_config, xds_address, admin_address }))?)
+        Ok(runtime.block_on(app::run(Options {
+            config,
+            mesh_config,
+            xds_address,
+            admin_address,
+            xds: limits.into(),
+        }))?)
     }
 }

@@ -12,7 +12,10 @@ const CHANGE_TO_ACK_BUCKETS: [f64; 14] =
 /// The xDS server's metrics. Clones share the counters.
 #[derive(Clone, Debug)]
 pub struct XdsMetrics {
+    connections: IntGauge,
+    accept_pauses: IntCounter,
     streams: IntGauge,
+    large: IntCounterVec,
     responses: IntCounterVec,
     response_bytes: IntCounterVec,
     requests: IntCounterVec,
@@ -32,7 +35,11 @@ impl XdsMetrics {
         )
         .buckets(CHANGE_TO_ACK_BUCKETS.to_vec());
         let metrics = Self {
+            connections: IntGauge::new("chancery_xds_connections", "Open connections.").expect("a valid name"),
+            accept_pauses: IntCounter::new("chancery_xds_accept_pauses_total", "Times no connection could be taken.")
+                .expect("a valid name"),
             streams: IntGauge::new("chancery_xds_streams", "Open ADS streams.").expect("a valid name"),
+            large: counters("chancery_xds_large_messages_total", "Messages beyond half their limit.", &["direction"]),
             responses: counters("chancery_xds_responses_total", "Responses sent.", &["type"]),
             response_bytes: counters("chancery_xds_response_bytes_total", "Bytes of responses sent.", &["type"]),
             requests: counters("chancery_xds_requests_total", "Requests received.", &["type", "outcome"]),
@@ -52,19 +59,39 @@ impl XdsMetrics {
 
     fn enter(&self, registry: &Registry) {
         let counters = [&self.responses, &self.response_bytes, &self.requests];
-        let streams = [&self.refusals, &self.stream_ends, &self.stream_wakes];
+        let streams = [&self.refusals, &self.stream_ends, &self.stream_wakes, &self.large];
         for counter in counters.into_iter().chain(streams) {
             registry.register(Box::new(counter.clone())).expect("each name is registered once");
         }
-        registry.register(Box::new(self.streams.clone())).expect("each name is registered once");
+        for gauge in [&self.streams, &self.connections] {
+            registry.register(Box::new(gauge.clone())).expect("each name is registered once");
+        }
+        registry.register(Box::new(self.accept_pauses.clone())).expect("each name is registered once");
         registry.register(Box::new(self.left_warming.clone())).expect("each name is registered once");
         registry.register(Box::new(self.change_to_ack.clone())).expect("each name is registered once");
     }
 
+    /// A connection has opened; it counts as open until the guard is dropped.
+    pub fn connection_opened(&self) -> Open {
+        self.connections.inc();
+        Open(self.connections.clone())
+    }
+
+    /// No connection can be taken for a while; whether it is the first time.
+    pub fn accepting_paused(&self) -> bool {
+        self.accept_pauses.inc();
+        self.accept_pauses.get() == 1
+    }
+
     /// A stream has opened; it counts as open until the guard is dropped.
-    pub fn stream_opened(&self) -> OpenStream {
+    pub fn stream_opened(&self) -> Open {
         self.streams.inc();
-        OpenStream(self.streams.clone())
+        Open(self.streams.clone())
+    }
+
+    /// A request or a response was larger than half its limit.
+    pub fn message_was_large(&self, direction: &str) {
+        self.large.with_label_values(&[direction]).inc();
     }
 
     /// A response of that type and size was handed to the connection.
@@ -88,7 +115,7 @@ impl XdsMetrics {
         self.stream_ends.with_label_values(&[reason]).inc();
     }
 
-    /// A stream's loop has something to do: request, snapshot, timer, writable, gone or shutdown.
+    /// A stream's loop has something to do: request, snapshot, timer, writable, gone, aged or shutdown.
     pub fn stream_woke(&self, event: &str) {
         self.stream_wakes.with_label_values(&[event]).inc();
     }
@@ -108,11 +135,11 @@ fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     IntCounterVec::new(Opts::new(name, help), labels).expect("a valid name")
 }
 
-/// Counts as an open stream as long as it lives.
+/// Counts as open as long as it lives.
 #[derive(Debug)]
-pub struct OpenStream(IntGauge);
+pub struct Open(IntGauge);
 
-impl Drop for OpenStream {
+impl Drop for Open {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -1,53 +1,125 @@
 //! The two directions of one gRPC stream: requests decoded from either wire form, responses as raw framed bytes.
+//!
+//! Between two requests nothing is kept of the first: a stream that is idle has no buffer.
 
 use super::frames::Frames;
-use super::refusal::Refusal;
+use super::refusal::{Large, Refusal};
 use super::request::{Request, Wire};
-use bytes::Bytes;
+use crate::snapshot::wire::fields;
+use bytes::{Buf, Bytes, BytesMut};
+use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use http::HeaderMap;
 use http_body::Frame;
+use http_body_util::BodyExt;
+use prost::Message;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
-use tonic::body::Body;
-use tonic::{Code, Status, Streaming};
-use tonic_prost::ProstDecoder;
+use tonic::Status;
 
-/// The largest request that is read, in bytes: 30,000 names of a large mesh make 8 MiB, and the usual default of 4 MiB has
-/// caused outages.
-pub const MAX_REQUEST: usize = 16 * 1024 * 1024;
+/// The gRPC message prefix: the compression flag and the length.
+const PREFIX: usize = 5;
+/// How much of a request that is too large is read to find out who sent it.
+const NODE_WITHIN: usize = 64 * 1024;
 
 /// The requests of one stream.
-pub enum Incoming {
-    /// SotW requests.
-    Sotw(Streaming<DiscoveryRequest>),
-    /// Delta requests.
-    Delta(Streaming<DeltaDiscoveryRequest>),
+pub struct Incoming<B = hyper::body::Incoming> {
+    wire: Wire,
+    limit: usize,
+    body: B,
+    pending: BytesMut,
 }
 
-impl Incoming {
-    /// Decodes the body of an HTTP/2 request.
-    pub fn new(wire: Wire, body: Body) -> Self {
-        let limit = Some(MAX_REQUEST);
-        match wire {
-            Wire::Sotw => Incoming::Sotw(Streaming::new_request(ProstDecoder::default(), body, None, limit)),
-            Wire::Delta => Incoming::Delta(Streaming::new_request(ProstDecoder::default(), body, None, limit)),
+/// What a client says next.
+pub enum Heard {
+    /// A request, and its size in bytes.
+    Request(Box<Request>, usize),
+    /// It has finished.
+    Finished,
+    /// It is gone.
+    Gone,
+    /// What it says can't be taken.
+    Refused(Refusal),
+}
+
+impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
+    /// Decodes the body of an HTTP/2 request, whose messages have at most `limit` bytes.
+    pub fn new(wire: Wire, body: B, limit: usize) -> Self {
+        Self { wire, limit, body, pending: BytesMut::new() }
+    }
+
+    /// Waits until the client has said anything, or gone. Cancel safe.
+    pub async fn begun(&mut self) {
+        if self.pending.is_empty() {
+            // What is wrong with the stream is found by whoever reads on.
+            _ = self.more().await;
         }
     }
 
-    /// The next request; none when the client has finished. Cancel safe.
-    pub async fn next(&mut self) -> Result<Option<Request>, Refusal> {
-        let request = match self {
-            Incoming::Sotw(requests) => requests.message().await.map(|request| request.map(Request::from)),
-            Incoming::Delta(requests) => requests.message().await.map(|request| request.map(Request::from)),
+    /// What the client says next. Cancel safe.
+    pub async fn next(&mut self) -> Heard {
+        loop {
+            match self.message() {
+                Ok(Some((request, size))) => return Heard::Request(request, size),
+                Ok(None) => {}
+                Err(Refusal::TooLarge(large)) => return Heard::Refused(self.too_large(large).await),
+                Err(refusal) => return Heard::Refused(refusal),
+            }
+            match self.more().await {
+                Some(Ok(())) => {}
+                Some(Err(())) => return Heard::Gone,
+                None if self.pending.is_empty() => return Heard::Finished,
+                None => return Heard::Refused(Refusal::Garbage("it ends too early".into())),
+            }
+        }
+    }
+
+    /// Reads on; none at the end.
+    async fn more(&mut self) -> Option<Result<(), ()>> {
+        let frame = self.body.frame().await?.map_err(drop);
+        Some(frame.map(|frame| {
+            if let Ok(data) = frame.into_data() {
+                self.pending.extend_from_slice(&data);
+            }
+        }))
+    }
+
+    /// Takes the message that has arrived whole.
+    fn message(&mut self) -> Result<Option<(Box<Request>, usize)>, Refusal> {
+        let Some((prefix, content)) = self.pending.split_at_checked(PREFIX) else { return Ok(None) };
+        if prefix[0] != 0 {
+            return Err(Refusal::Garbage("it is compressed, or no gRPC".into()));
+        }
+        let size = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+        if size > self.limit {
+            return Err(Refusal::TooLarge(Large { what: "request", size, limit: self.limit, node: String::new() }));
+        }
+        let Some(content) = content.get(..size) else { return Ok(None) };
+        let request = match self.wire {
+            Wire::Sotw => DiscoveryRequest::decode(content).map(Request::from),
+            Wire::Delta => DeltaDiscoveryRequest::decode(content).map(Request::from),
         };
-        request.map_err(|status| match status.code() {
-            // What tonic calls a message beyond the limit.
-            Code::OutOfRange | Code::ResourceExhausted => Refusal::TooLarge(status.message().to_owned()),
-            _ => Refusal::Garbage(status.message().to_owned()),
-        })
+        let request = request.map_err(|error| Refusal::Garbage(error.to_string()))?;
+        self.pending.advance(PREFIX + size);
+        if self.pending.is_empty() {
+            self.pending = BytesMut::new();
+        }
+        Ok(Some((Box::new(request), size)))
+    }
+
+    /// A first request says who sends it near its beginning.
+    async fn too_large(&mut self, large: Large) -> Refusal {
+        while self.pending.len() < NODE_WITHIN && matches!(self.more().await, Some(Ok(()))) {}
+        let number = match self.wire {
+            Wire::Sotw => 2,
+            Wire::Delta => 1,
+        };
+        let content = self.pending.get(PREFIX..).unwrap_or_default();
+        let node = fields(content).map_while(|field| field).find(|field| field.number == number);
+        let node = node.and_then(|field| Node::decode(&content[field.content]).ok());
+        Refusal::TooLarge(Large { node: node.map(|node| node.id).unwrap_or_default(), ..large })
     }
 }
 
@@ -61,10 +133,10 @@ pub enum Outgoing {
 }
 
 /// The body of the HTTP/2 response. It takes one message at a time from the stream's loop, so that what the loop has not
-/// sent yet can still be replaced by something newer.
-#[derive(Debug)]
+/// sent yet can still be replaced by something newer. The default is empty: a status that ends a stream at once.
+#[derive(Debug, Default)]
 pub struct ResponseBody {
-    outgoing: mpsc::Receiver<Outgoing>,
+    outgoing: Option<mpsc::Receiver<Outgoing>>,
     current: Frames,
 }
 
@@ -72,7 +144,7 @@ impl ResponseBody {
     /// A body, and the sender that feeds it.
     pub fn channel() -> (mpsc::Sender<Outgoing>, Self) {
         let (sender, outgoing) = mpsc::channel(1);
-        (sender, Self { outgoing, current: Frames::default() })
+        (sender, Self { outgoing: Some(outgoing), current: Frames::default() })
     }
 }
 
@@ -85,12 +157,17 @@ impl http_body::Body for ResponseBody {
             if let Some(bytes) = self.current.next_chunk() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            match ready!(self.outgoing.poll_recv(cx)) {
+            let Some(outgoing) = &mut self.outgoing else { return Poll::Ready(None) };
+            match ready!(outgoing.poll_recv(cx)) {
                 Some(Outgoing::Message(frames)) => self.current = frames,
                 Some(Outgoing::End(status)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers(&status))))),
                 None => return Poll::Ready(None),
             }
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.outgoing.is_none()
     }
 }
 

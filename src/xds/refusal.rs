@@ -40,9 +40,9 @@ pub enum Refusal {
         /// The allowed length in bytes.
         limit: usize,
     },
-    /// A request larger than the server reads.
+    /// A request larger than the server reads, or a response larger than it sends.
     #[error("{0}")]
-    TooLarge(String),
+    TooLarge(Large),
     /// A request that is not protobuf, or not gRPC.
     #[error("a request could not be read: {0}")]
     Garbage(String),
@@ -58,6 +58,20 @@ pub enum Refusal {
     /// The server is going away.
     #[error("the server is shutting down")]
     ShuttingDown,
+}
+
+/// A message beyond its limit.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("a {what} of {size} bytes, for {node:?}; the limit is {limit} bytes")]
+pub struct Large {
+    /// A request or a response.
+    pub what: &'static str,
+    /// Its size in bytes.
+    pub size: usize,
+    /// The allowed size in bytes.
+    pub limit: usize,
+    /// The id of the node, as far as it is known.
+    pub node: String,
 }
 
 /// How much of what a client wrote is told back or logged, in characters.

@@ -84,8 +84,9 @@ impl Registry {
     /// Enters a proxy; it is listed until the guard is dropped.
     pub fn enter(&self, proxy: Proxy) -> Listed {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        self.0.proxies.insert(id, Arc::new(proxy));
-        Listed { live: self.0.clone(), id }
+        let proxy = Arc::new(proxy);
+        self.0.proxies.insert(id, proxy.clone());
+        Listed { live: self.0.clone(), id, proxy }
     }
 
     /// The connected proxies, in the order in which they connected.
@@ -101,6 +102,14 @@ impl Registry {
 pub struct Listed {
     live: Arc<Live>,
     id: u64,
+    proxy: Arc<Proxy>,
+}
+
+impl Listed {
+    /// The proxy.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
 }
 
 impl Drop for Listed {

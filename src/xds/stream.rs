@@ -3,10 +3,12 @@
 //! The loop asks the session for a response only when it can be written, so a slow client gets the newest state, never a
 //! queue of old ones.
 
-use super::channel::{Incoming, Outgoing};
+use super::admission::{Admission, Turn};
+use super::channel::{Heard, Incoming, Outgoing};
 use super::frames::Frames;
 use super::identity::{self, Credential};
-use super::refusal::Refusal;
+use super::limits::Options;
+use super::refusal::{Large, Refusal};
 use super::registry::{Listed, Proxy, Registry, SharedSession};
 use super::request::{Request, Wire};
 use super::response::Response;
@@ -33,18 +35,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a stream may be open before it says who asks.
 const FIRST_REQUEST: Duration = Duration::from_secs(30);
 
-/// Limits of the xDS server.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// How long a proxy whose Pod is not known waits before its stream is ended; 10 s by default.
-    pub pod_wait: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { pod_wait: Duration::from_secs(10) }
-    }
-}
+/// How long a stream whose connection is too old waits until nothing is in flight.
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// What every stream shares.
 #[derive(Debug)]
@@ -57,28 +49,41 @@ pub struct XdsContext {
     pub metrics: Metrics,
     /// Whether anything may be answered.
     pub readiness: Readiness,
+    /// How many are configured at once.
+    pub admission: Admission,
     /// What an operator can set.
     pub options: Options,
 }
 
+/// What may end every stream of a connection.
+#[derive(Clone, Debug)]
+pub struct Ends {
+    /// The server is going away.
+    pub shutdown: CancellationToken,
+    /// The connection is too old: its streams end when nothing is in flight on them.
+    pub aged: CancellationToken,
+}
+
 /// Everything a stream waits for.
 enum Event<'a> {
-    Request(Result<Option<Box<Request>>, Refusal>),
+    Heard(Heard),
     Snapshot(Snapshot),
     Timer,
     Writable(mpsc::Permit<'a, Outgoing>),
     Gone,
+    Aged,
     Shutdown,
 }
 
 impl Event<'_> {
     fn name(&self) -> &'static str {
         match self {
-            Event::Request(_) => "request",
+            Event::Heard(_) => "request",
             Event::Snapshot(_) => "snapshot",
             Event::Timer => "timer",
             Event::Writable(_) => "writable",
             Event::Gone => "gone",
+            Event::Aged => "aged",
             Event::Shutdown => "shutdown",
         }
     }
@@ -88,6 +93,8 @@ impl Event<'_> {
 enum End {
     /// The client has finished, and is told so.
     Finished,
+    /// The connection is too old; the client comes back on another.
+    Aged,
     /// The connection is gone.
     Gone,
     /// The server ends it.
@@ -98,6 +105,7 @@ impl End {
     fn reason(&self) -> &'static str {
         match self {
             End::Finished => "finished",
+            End::Aged => "aged",
             End::Gone => "connection_gone",
             End::Refused(refusal) => refusal.reason(),
         }
@@ -108,7 +116,7 @@ impl End {
 struct Member {
     facts: ProxyFacts,
     seat: Seat,
-    _listed: Listed,
+    listed: Listed,
 }
 
 /// One stream.
@@ -122,6 +130,12 @@ pub struct Stream {
     patience: Option<Instant>,
     /// Whether the session may have something to send.
     wants_to_write: bool,
+    /// While the client is given its first configuration.
+    turn: Option<Turn>,
+    /// When the stream ends whatever is in flight, if its connection is too old.
+    leaves: Option<Instant>,
+    /// Whether a message came near its limit.
+    large: bool,
 }
 
 impl Stream {
@@ -129,44 +143,79 @@ impl Stream {
     pub fn new(context: Arc<XdsContext>, wire: Wire, peer: Option<SocketAddr>) -> Self {
         let session = SharedSession::new(Session::new(wire));
         let patience = Some(Instant::now() + FIRST_REQUEST);
-        Self { context, wire, peer, session, member: None, patience, wants_to_write: false }
+        let (wants_to_write, large) = (false, false);
+        Self { context, wire, peer, session, member: None, patience, wants_to_write, turn: None, leaves: None, large }
     }
 
     /// Runs until either side ends it.
-    pub async fn run(mut self, mut incoming: Incoming, outgoing: mpsc::Sender<Outgoing>, shutdown: CancellationToken) {
+    pub async fn run(mut self, mut incoming: Incoming, outgoing: mpsc::Sender<Outgoing>, ends: Ends) {
         let _open = self.context.metrics.xds.stream_opened();
-        let end = loop {
-            let event = self.next_event(&mut incoming, &outgoing, &shutdown).await;
-            if let Err(end) = self.handle(event) {
-                break end;
+        let end = match self.admitted(&mut incoming, &outgoing, &ends).await {
+            Ok(turn) => {
+                self.turn = Some(turn);
+                self.converse(&mut incoming, &outgoing, &ends).await
             }
+            Err(end) => end,
         };
         self.context.metrics.xds.stream_ended(end.reason());
-        self.member = None;
+        let node = self.member.take().map(|member| member.listed.proxy().node_id.clone());
         let status = match &end {
             End::Gone => return debug!("the connection is gone"),
-            End::Finished => Status::ok(""),
+            End::Finished | End::Aged => Status::ok(""),
             End::Refused(refusal) => {
                 self.context.metrics.xds.refused(refusal.reason());
-                info!(reason = refusal.reason(), "ended the stream: {refusal}");
+                info!(reason = refusal.reason(), node, "ended the stream: {refusal}");
                 Status::new(refusal.code(), refusal.to_string())
             }
         };
+        self.turn = None;
         // A client that does not read does not get to hold the loop: its connection ends with the sender.
         _ = tokio::time::timeout(FAREWELL, outgoing.send(Outgoing::End(status))).await;
+    }
+
+    /// Waits until the client has begun to say something and it is its turn. Nothing is read or computed before.
+    async fn admitted(
+        &mut self,
+        incoming: &mut Incoming,
+        outgoing: &mpsc::Sender<Outgoing>,
+        ends: &Ends,
+    ) -> Result<Turn, End> {
+        let begun = async {
+            tokio::time::timeout(FIRST_REQUEST, incoming.begun()).await.map_err(|_| Refusal::Silent(FIRST_REQUEST))?;
+            Ok(self.context.admission.enter().await)
+        };
+        tokio::select! {
+            () = ends.shutdown.cancelled() => Err(End::Refused(Refusal::ShuttingDown)),
+            () = outgoing.closed() => Err(End::Gone),
+            turn = begun => turn.map_err(End::Refused),
+        }
+    }
+
+    async fn converse(&mut self, incoming: &mut Incoming, outgoing: &mpsc::Sender<Outgoing>, ends: &Ends) -> End {
+        loop {
+            let event = self.next_event(incoming, outgoing, ends).await;
+            if let Err(end) = self.handle(event) {
+                return end;
+            }
+            if self.leaves.is_some_and(|leaves| leaves <= Instant::now() || self.session.lock().is_settled()) {
+                return End::Aged;
+            }
+        }
     }
 
     async fn next_event<'a>(
         &mut self,
         incoming: &mut Incoming,
         outgoing: &'a mpsc::Sender<Outgoing>,
-        shutdown: &CancellationToken,
+        ends: &Ends,
     ) -> Event<'a> {
-        let deadline = [self.session_deadline(), self.patience].into_iter().flatten().min();
+        let turn = self.turn.as_ref().map(Turn::ends);
+        let deadline = [self.session_deadline(), self.patience, turn, self.leaves].into_iter().flatten().min();
         tokio::select! {
-            () = shutdown.cancelled() => Event::Shutdown,
+            () = ends.shutdown.cancelled() => Event::Shutdown,
+            () = ends.aged.cancelled(), if self.leaves.is_none() => Event::Aged,
             () = outgoing.closed() => Event::Gone,
-            request = incoming.next() => Event::Request(request.map(|request| request.map(Box::new))),
+            heard = incoming.next() => Event::Heard(heard),
             snapshot = next_snapshot(self.member.as_mut()) => Event::Snapshot(snapshot),
             () = sleep_until(deadline) => Event::Timer,
             permit = outgoing.reserve(), if self.wants_to_write => permit.map_or(Event::Gone, Event::Writable),
@@ -182,19 +231,23 @@ impl Stream {
     fn handle(&mut self, event: Event<'_>) -> Result<(), End> {
         self.context.metrics.xds.stream_woke(event.name());
         match event {
-            Event::Request(Ok(Some(request))) => self.on_request(&request).map_err(End::Refused)?,
-            Event::Request(Ok(None)) => return Err(End::Finished),
-            Event::Request(Err(refusal)) => return Err(End::Refused(refusal)),
+            Event::Heard(Heard::Request(request, size)) => {
+                self.on_request(&request).map_err(End::Refused)?;
+                self.weigh("request", size, self.context.options.max_request);
+            }
+            Event::Heard(Heard::Finished) => return Err(End::Finished),
+            Event::Heard(Heard::Refused(refusal)) => return Err(End::Refused(refusal)),
             Event::Snapshot(snapshot) => {
                 self.patience = None;
                 self.session.lock().on_snapshot(snapshot, Instant::now().into_std());
             }
             Event::Timer => self.on_timer().map_err(End::Refused)?,
             Event::Writable(permit) => {
-                self.wants_to_write = self.write(permit);
+                self.wants_to_write = self.write(permit).map_err(End::Refused)?;
                 return Ok(());
             }
-            Event::Gone => return Err(End::Gone),
+            Event::Aged => self.leaves = Some(Instant::now() + SETTLE),
+            Event::Gone | Event::Heard(Heard::Gone) => return Err(End::Gone),
             Event::Shutdown => return Err(End::Refused(Refusal::ShuttingDown)),
         }
         self.wants_to_write = true;
@@ -207,6 +260,7 @@ impl Stream {
         if let (None, Some(node)) = (&self.member, &request.node) {
             self.join(node)?;
         }
+        self.finish_turn();
         let Some(Received { kind, outcome, change_to_ack }) = received else { return Ok(()) };
         let metrics = &self.context.metrics.xds;
         metrics.request_received(kind.map_or("unknown", |kind| kind.short()), outcome.short());
@@ -232,11 +286,31 @@ impl Stream {
         let listed = self.context.registry.enter(proxy);
         let seat = self.context.board.join(facts.clone());
         self.patience = Some(Instant::now() + self.context.options.pod_wait);
-        self.member = Some(Member { facts, seat, _listed: listed });
+        self.member = Some(Member { facts, seat, listed });
         Ok(())
     }
 
+    /// The turn is over when the client has acknowledged everything.
+    fn finish_turn(&mut self) {
+        if let Some(turn) = self.turn.take_if(|_| self.session.lock().is_settled()) {
+            turn.is_over();
+        }
+    }
+
+    /// Says when a message comes near its limit, the first time on each stream.
+    fn weigh(&mut self, what: &'static str, size: usize, limit: usize) {
+        if size <= limit / 2 {
+            return;
+        }
+        self.context.metrics.xds.message_was_large(what);
+        if !std::mem::replace(&mut self.large, true) {
+            let node = self.member.as_ref().map(|member| member.listed.proxy().node_id.as_str());
+            warn!(node, size, limit, "a {what} is larger than half its limit");
+        }
+    }
+
     fn on_timer(&mut self) -> Result<(), Refusal> {
+        self.turn.take_if(|turn| turn.ends() <= Instant::now());
         if self.patience.is_none_or(|patience| patience > Instant::now()) {
             return Ok(());
         }
@@ -251,14 +325,23 @@ impl Stream {
     }
 
     /// Writes the next response; whether there was one.
-    fn write(&self, permit: mpsc::Permit<'_, Outgoing>) -> bool {
-        let Some(response) = self.poll() else { return false };
+    fn write(&mut self, permit: mpsc::Permit<'_, Outgoing>) -> Result<bool, Refusal> {
+        let Some(response) = self.poll() else { return Ok(false) };
         let frames = Frames::new(&response, self.wire);
-        self.context.metrics.xds.response_sent(response.kind.short(), frames.len());
+        let (size, limit) = (frames.len(), self.context.options.max_response);
+        if size > limit {
+            let node = self.member.as_ref().map(|member| member.listed.proxy().node_id.clone());
+            return Err(Refusal::TooLarge(Large { what: "response", size, limit, node: node.unwrap_or_default() }));
+        }
+        self.context.metrics.xds.response_sent(response.kind.short(), size);
+        self.weigh("response", size, limit);
+        if let Some(turn) = &mut self.turn {
+            turn.sends(size);
+        }
         let (resources, removed) = (response.resources.len(), response.removed.len());
-        debug!(kind = %response.kind, nonce = response.nonce, resources, removed, bytes = frames.len(), "sent");
+        debug!(kind = %response.kind, nonce = response.nonce, resources, removed, bytes = size, "sent");
         permit.send(Outgoing::Message(frames));
-        true
+        Ok(true)
     }
 
     fn poll(&self) -> Option<Response> {

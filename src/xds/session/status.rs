@@ -43,6 +43,12 @@ impl Session {
         self.stranded.is_found()
     }
 
+    /// Whether the client has been told everything it asked for and has answered.
+    pub fn is_settled(&self) -> bool {
+        let settled = |track: &Track| !track.has_work() && track.in_flight_since().is_none();
+        self.ready && self.tracks.iter().all(settled)
+    }
+
     /// The newest rejection of a type.
     pub fn rejection(&self, kind: Kind) -> Option<&Rejection> {
         self.track(kind).nacked.as_ref()
