@@ -12,6 +12,8 @@ use std::time::Duration;
 const HTTP: u16 = 7777;
 const TCP: u16 = 7778;
 const ANY: u16 = 7779;
+/// One of HTTP that the Pods have as [`HTTP`].
+const ELSEWHERE: u16 = 7780;
 /// The address of a service whose requests go to the headless one.
 const FRONT: &str = "10.96.77.8";
 /// How often each address is asked.
@@ -32,6 +34,7 @@ pub async fn who_is_picked_answers(stage: &mut Stage) -> Outcome<()> {
             only(&asked(stage, v4(last), HTTP, host).await?, name)?;
         }
         only(&asked(stage, v4(last), ANY, "whatever").await?, name)?;
+        only(&asked(stage, v4(last), ELSEWHERE, "db").await?, name)?;
         for port in [TCP, ANY] {
             let line = say(&stage.client, v4(last), port, "hello").await?;
             only(&[line.split(' ').next().unwrap_or_default().to_owned()].into(), name)?;
@@ -105,13 +108,14 @@ fn manifest(address: &str, pods: &[u8]) -> String {
         "apiVersion: v1
 kind: Service
 metadata: {{name: db, namespace: capture}}
-spec: {{clusterIP: {address}, ports: [{{name: http, port: {HTTP}}}, {{name: tcp, port: {TCP}}}, {{name: any, port: {ANY}}}]}}
+spec: {{clusterIP: {address}, ports: [{{name: http, port: {HTTP}}}, {{name: tcp, port: {TCP}}}, {{name: any, port: {ANY}}},
+  {{name: http-elsewhere, port: {ELSEWHERE}, targetPort: {HTTP}}}]}}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {{name: db-4, namespace: capture, labels: {{kubernetes.io/service-name: db}}}}
 addressType: IPv4
-ports: [{{name: http, port: {HTTP}}}, {{name: tcp, port: {TCP}}}, {{name: any, port: {ANY}}}]
+ports: [{{name: http, port: {HTTP}}}, {{name: tcp, port: {TCP}}}, {{name: any, port: {ANY}}}, {{name: http-elsewhere, port: {HTTP}}}]
 endpoints: [{}]
 ---
 apiVersion: v1

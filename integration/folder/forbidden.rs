@@ -66,6 +66,22 @@ fn ports_of_proxies_have_no_name_outside() {
 }
 
 #[test]
+fn a_port_that_is_open_to_others_does_not_lead_to_the_proxy() {
+    let sidecar = |endpoint: &str| {
+        parsed(&format!(
+            "{{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {{name: s}}, spec: {{ingress: [
+              {{port: {{number: 80, protocol: HTTP, name: http}}, defaultEndpoint: '{endpoint}'}}]}}}}"
+        ))
+    };
+    for endpoint in ["127.0.0.1:15000", "127.0.0.2:15090", "0.0.0.0:15006", "[::1]:15000"] {
+        let (found, object) = sidecar(endpoint);
+        let refused = found.iter().any(|line| line.starts_with("error: spec.ingress[0].defaultEndpoint: "));
+        assert!(object.is_none() && refused, "{endpoint}: {found:?}");
+    }
+    assert!(sidecar("127.0.0.1:15100").1.is_some(), "the control");
+}
+
+#[test]
 fn addresses_that_lead_nowhere_good_are_refused() {
     let slice = |address: &str| {
         let family = if address.contains(':') { "IPv6" } else { "IPv4" };

@@ -49,10 +49,10 @@ pub fn parse(written: &str) -> Result<Host, String> {
     Ok(Host::from(name))
 }
 
-/// A port that a name outside may have.
+/// A port that a name outside may have, and an application that listens on loopback.
 pub fn port(number: u16) -> Result<u16, String> {
     if PROXY.contains(&number) {
-        return Err(format!("{number} is a port of proxies, which a name outside might lead to"));
+        return Err(format!("{number} is one of the proxies' own ports: nothing may lead there"));
     }
     Ok(number)
 }

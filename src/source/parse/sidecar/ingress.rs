@@ -4,7 +4,7 @@ use crate::model::service::Protocol;
 use crate::model::sidecar::{DefaultEndpoint, Ingress};
 use crate::source::parse::notes::Notes;
 use crate::source::parse::traffic_policy::ConnectionPoolSpec;
-use crate::source::parse::{service, syntax};
+use crate::source::parse::{external_name, service, syntax};
 use crate::source::yaml::marks;
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -93,6 +93,7 @@ fn endpoint(written: &str) -> Result<DefaultEndpoint, String> {
     };
     let endpoint: SocketAddr = written.parse().map_err(|_| shape())?;
     syntax::port(i64::from(endpoint.port()))?;
+    external_name::port(endpoint.port())?;
     match endpoint.ip() {
         ip if ip.is_unspecified() => Ok(DefaultEndpoint::Instance(endpoint)),
         ip if ip.is_loopback() => Ok(DefaultEndpoint::Loopback(endpoint)),
