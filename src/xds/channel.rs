@@ -111,7 +111,8 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
 
     /// A first request says who sends it near its beginning.
     async fn too_large(&mut self, large: Large) -> Refusal {
-        while self.pending.len() < NODE_WITHIN && matches!(self.more().await, Some(Ok(()))) {}
+        let enough = NODE_WITHIN.min(PREFIX + large.size);
+        while self.pending.len() < enough && matches!(self.more().await, Some(Ok(()))) {}
         let number = match self.wire {
             Wire::Sotw => 2,
             Wire::Delta => 1,
