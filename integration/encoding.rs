@@ -5,6 +5,7 @@ mod references;
 
 use chancery::model::name::{Name as ObjectName, Namespace};
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef, Provenance};
+use chancery::snapshot::fragments::Fragments;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Fragment, Ref, Resource, any};
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
@@ -99,7 +100,8 @@ fn fragments_make_the_whole_route_configuration() {
         .map(Arc::new)
         .collect();
     let head = RouteConfiguration { name: "8080".into(), ..RouteConfiguration::default() };
-    let made = Resource::of_fragments(Kind::Route, "8080", &head, fragments, source("sidecar"));
+    let fragments: Fragments = fragments.into_iter().collect();
+    let made = Resource::of_fragments(Kind::Route, "8080", &head, fragments.clone(), source("sidecar"));
 
     let whole = RouteConfiguration { virtual_hosts: hosts.to_vec(), ..head };
     assert_eq!(RouteConfiguration::decode(made.body()).expect("a route configuration"), whole);
@@ -107,5 +109,38 @@ fn fragments_make_the_whole_route_configuration() {
     assert_eq!(refs, [target("a"), target("b"), target("shared")].into());
     let names: BTreeSet<String> = made.sources().map(|object| object.key.name.to_string()).collect();
     assert_eq!(names, ["a", "b", "sidecar"].map(str::to_owned).into());
-    assert_eq!(made.fragments().len(), 2);
+    assert_eq!(made.fragments(), Some(&fragments));
+}
+
+#[test]
+fn joined_bytes_are_shared_while_they_are_held() {
+    let fragment = |name: &str| {
+        let host = VirtualHost { name: name.into(), ..VirtualHost::default() };
+        Arc::new(Fragment::new(name, 2, &host, vec![], Provenance::default()))
+    };
+    let head = RouteConfiguration::default();
+    let fragments: Fragments = ["a", "b"].map(fragment).into_iter().collect();
+    let made = Resource::of_fragments(Kind::Route, "80", &head, fragments, Provenance::default());
+    let (first, second) = (made.delta_entry(), made.delta_entry());
+    assert_eq!(first.as_ptr(), second.as_ptr());
+    assert!(first.ends_with(&made.sotw_entry()) && made.sotw_entry().ends_with(&made.body()));
+}
+
+#[test]
+fn the_version_of_fragments_depends_on_their_content_only() {
+    let fragment = |name: &str, domain: &str| {
+        let host = VirtualHost { name: name.into(), domains: vec![domain.into()], ..VirtualHost::default() };
+        Arc::new(Fragment::new(name, 2, &host, vec![], Provenance::default()))
+    };
+    let made = |fragments: Fragments| {
+        let head = RouteConfiguration::default();
+        Resource::of_fragments(Kind::Route, "80", &head, fragments, Provenance::default()).version()
+    };
+    let (a, b) = (fragment("a", "x"), fragment("b", "x"));
+    let mut changed: Fragments = [b.clone(), fragment("c", "x"), fragment("a", "y")].into_iter().collect();
+    changed.insert(a.clone());
+    changed.remove("c");
+    changed.remove("never there");
+    assert_eq!(made(changed.clone()), made([a, b.clone()].into_iter().collect()));
+    assert_ne!(made(changed), made([fragment("a", "y"), b].into_iter().collect()));
 }

@@ -209,6 +209,7 @@ impl Observer for Watcher {
             built: outcome.built,
             posted: outcome.posts.len(),
             kept_back: outcome.violations.len(),
+            faults: outcome.faults.len(),
         });
     }
 }

@@ -22,4 +22,5 @@ pub mod service;
 pub mod sidecar;
 pub mod text;
 pub mod tracked;
+pub mod view;
 pub mod world;

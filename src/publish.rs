@@ -1,26 +1,34 @@
 //! Publishing: on a new World, recompute what the change reaches for everyone who sits at the board.
 //!
 //! [`Engine`] is pure: Worlds and seats in, layers and problems out. It never scans what it has computed; touched
-//! look-up keys select the work. [`run`] is the loop around it.
+//! look-up keys select the work. What audiences have in common is computed once, for the common audience; each of them
+//! [follows](over) it. [`run`] is the loop around it.
 
 mod checks;
 mod dependents;
+mod edits;
+mod guard;
 mod half;
+mod interner;
 mod memo;
+mod over;
 mod places;
 pub mod run;
 
 use crate::model::audience::{Placement, ProxyFacts, Subject};
 use crate::model::problem::Problem;
+use crate::model::tracked::Tracked;
 use crate::model::world::{Key, World};
 use crate::snapshot::board::Seats;
 use crate::snapshot::lint::Violation;
 use crate::snapshot::set::Layer;
-use crate::translate::unit::Unit;
+use crate::translate::unit::{Built, Inputs, Selection, Unit};
+use crate::translate::{build, select};
 use checks::Checks;
 use dependents::Dependents;
-use half::Half;
+use half::{Half, Step};
 use memo::Memo;
+use over::{Beneath, common_of};
 use places::Places;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,9 +37,33 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Computation {
     /// For whom.
-    pub subject: Subject,
+    pub subject: Arc<Subject>,
     /// What.
     pub unit: Unit,
+}
+
+/// A computation that failed, which is a fault of ours: what it gave before is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fault {
+    /// What failed.
+    pub what: String,
+    /// Why.
+    pub text: String,
+}
+
+/// The two steps of translation.
+#[derive(Clone, Copy)]
+pub struct Translator {
+    /// Selects what a unit is built from.
+    pub select: fn(&Tracked, &Subject, &Unit) -> Selection,
+    /// Builds and encodes it.
+    pub build: fn(&Inputs) -> Built,
+}
+
+impl Default for Translator {
+    fn default() -> Self {
+        Self { select, build }
+    }
 }
 
 /// What one step changed and cost.
@@ -40,9 +72,9 @@ pub struct Outcome {
     /// Proxies that joined, or belong elsewhere now; none where the Pod is not known.
     pub placed: Vec<(ProxyFacts, Option<Placement>)>,
     /// Layers that differ from those last returned.
-    pub posts: Vec<(Subject, Arc<Layer>)>,
+    pub posts: Vec<(Arc<Subject>, Arc<Layer>)>,
     /// Subjects for which nobody sits any more.
-    pub forgotten: Vec<Subject>,
+    pub forgotten: Vec<Arc<Subject>>,
     /// What was selected again.
     pub recomputed: Vec<Computation>,
     /// How many resources and virtual hosts were built and encoded.
@@ -51,37 +83,70 @@ pub struct Outcome {
     pub problems_changed: bool,
     /// Faults of ours that kept a layer from being posted.
     pub violations: Vec<Violation>,
+    /// Faults of ours that kept something from being computed.
+    pub faults: Vec<Fault>,
 }
 
 /// The incremental translator: what has been computed, for whom, and from which look-ups.
 #[derive(Default)]
 pub struct Engine {
-    world: World,
+    tools: Tools,
     places: Places,
     checks: Checks,
-    halves: BTreeMap<Subject, Half>,
+    /// The halves of common audiences, each with those that follow it.
+    commons: BTreeMap<Arc<Subject>, Common>,
+    /// The halves of everyone somebody sits for.
+    halves: BTreeMap<Arc<Subject>, Half>,
+}
+
+/// What every computation works with.
+#[derive(Default)]
+struct Tools {
+    translator: Translator,
+    world: World,
     readers: Dependents<Computation>,
     memo: Memo,
 }
 
+/// What audiences have in common, and which do.
+#[derive(Default)]
+struct Common {
+    half: Half,
+    followers: BTreeSet<Arc<Subject>>,
+}
+
+/// The units to select again, by subject.
+type Work = BTreeMap<Arc<Subject>, BTreeSet<Unit>>;
+
 impl Engine {
+    /// An engine that translates in its own way: for tests of what happens when translation fails.
+    pub fn new(translator: Translator) -> Self {
+        Self { tools: Tools { translator, ..Tools::default() }, ..Self::default() }
+    }
+
     /// Moves to `world`, with the proxies that came and went.
     pub fn advance(&mut self, world: &World, seats: &Seats) -> Outcome {
-        let touched = world.touched_since(&self.world);
-        self.world = world.clone();
-        let mut outcome = Outcome { placed: self.places.update(world, &touched, seats), ..Outcome::default() };
-        outcome.problems_changed = self.checks.update(world, &touched);
-        if !outcome.placed.is_empty() || !seats.left.is_empty() {
-            self.follow_subjects(&mut outcome);
+        let touched = world.touched_since(&self.tools.world);
+        self.tools.world = world.clone();
+        let mut outcome = Outcome::default();
+        outcome.placed = self.places.update(world, &touched, seats, &mut outcome.faults);
+        outcome.problems_changed = self.checks.update(world, &touched, &mut outcome.faults);
+        let mut work = Work::new();
+        for computation in self.tools.readers.touched(&touched) {
+            work.entry(computation.subject.clone()).or_default().insert(computation.unit.clone());
         }
-        self.recompute(self.work(&touched), &mut outcome);
+        let news = self.places.news();
+        news.gone.iter().for_each(|subject| self.forget(subject, &mut outcome));
+        news.come.into_iter().for_each(|subject| self.welcome(subject, &mut work));
+        outcome.forgotten = news.gone;
+        self.recompute(work, &mut outcome);
         outcome
     }
 
     /// Mistakes in objects, as far as they show in what is computed; sorted.
     pub fn problems(&self) -> BTreeSet<Problem> {
-        let computed = self.halves.values().flat_map(Half::problems);
-        self.checks.problems().chain(computed).cloned().collect()
+        let halves = self.halves.values().chain(self.commons.values().map(|common| &common.half));
+        self.checks.problems().chain(halves.flat_map(Half::problems)).cloned().collect()
     }
 
     /// Where a seated proxy belongs.
@@ -95,54 +160,98 @@ impl Engine {
     }
 
     /// What a computation read when it was last done.
-    pub fn reads(&self, computation: &Computation) -> Option<&BTreeSet<Key>> {
-        self.readers.reads(computation)
+    pub fn reads(&self, computation: &Computation) -> BTreeSet<Key> {
+        self.tools.readers.reads(computation)
     }
 
     /// Every computation there is, sorted.
     pub fn computations(&self) -> impl Iterator<Item = &Computation> {
-        self.readers.ids()
+        self.tools.readers.ids()
     }
 
-    fn follow_subjects(&mut self, outcome: &mut Outcome) {
-        let live = self.places.subjects();
-        outcome.forgotten = self.halves.keys().filter(|subject| !live.contains(*subject)).cloned().collect();
-        for subject in &outcome.forgotten {
-            if let Some(half) = self.halves.remove(subject) {
-                outcome.problems_changed |= half.problems().next().is_some();
-                half.dissolve(subject, &mut self.readers, &mut self.memo);
+    /// Somebody sits for a subject for the first time.
+    fn welcome(&mut self, subject: Arc<Subject>, work: &mut Work) {
+        match common_of(&subject) {
+            None => _ = work.entry(subject.clone()).or_default().insert(Unit::Roots),
+            Some((common, _)) => {
+                let common = Arc::new(common);
+                let known = self.commons.contains_key(&common);
+                self.commons.entry(common.clone()).or_default().followers.insert(subject.clone());
+                if !known {
+                    work.entry(common).or_default().insert(Unit::Roots);
+                }
+                work.entry(subject.clone()).or_default();
             }
         }
-        for subject in live {
-            self.halves.entry(subject).or_default();
+        self.halves.insert(subject, Half::default());
+    }
+
+    /// Nobody sits for a subject any more.
+    fn forget(&mut self, subject: &Arc<Subject>, outcome: &mut Outcome) {
+        let half = self.halves.remove(subject).unwrap_or_default();
+        self.dissolve(half, subject, outcome);
+        let Some((common, _)) = common_of(subject) else { return };
+        let Some(held) = self.commons.get_mut(&common) else { return };
+        held.followers.remove(subject);
+        if held.followers.is_empty()
+            && let Some((subject, common)) = self.commons.remove_entry(&common)
+        {
+            self.dissolve(common.half, &subject, outcome);
         }
     }
 
-    /// The units to select again, by subject; everything, for a subject that is new.
-    fn work(&self, touched: &BTreeSet<Key>) -> BTreeMap<Subject, BTreeSet<Unit>> {
-        let mut work: BTreeMap<Subject, BTreeSet<Unit>> = BTreeMap::new();
-        for computation in self.readers.touched(touched) {
-            work.entry(computation.subject.clone()).or_default().insert(computation.unit.clone());
-        }
-        for (subject, _) in self.halves.iter().filter(|(_, half)| half.is_new()) {
-            work.insert(subject.clone(), BTreeSet::from([Unit::Roots]));
-        }
-        work
+    fn dissolve(&mut self, half: Half, subject: &Arc<Subject>, outcome: &mut Outcome) {
+        outcome.problems_changed |= half.problems().next().is_some();
+        half.dissolve(subject, &mut self.tools.readers, &mut self.tools.memo);
     }
 
-    fn recompute(&mut self, work: BTreeMap<Subject, BTreeSet<Unit>>, outcome: &mut Outcome) {
-        let built = self.memo.built();
+    fn recompute(&mut self, mut work: Work, outcome: &mut Outcome) {
+        let built = self.tools.memo.built();
+        for (subject, common) in &mut self.commons {
+            common.recompute(subject, &mut work, &mut self.halves, &mut self.tools, outcome);
+        }
         for (subject, units) in work {
-            let Some(half) = self.halves.get_mut(&subject) else { continue };
-            let mut step = half::Step {
-                world: &self.world,
-                subject: &subject,
-                readers: &mut self.readers,
-                memo: &mut self.memo,
-                outcome,
-            };
-            half.update(units, &mut step);
+            if let Some(half) = self.halves.get_mut(&subject) {
+                half.update(units, &mut self.tools.step(&subject, outcome));
+                if half.take_post() {
+                    outcome.posts.push((subject, half.out()));
+                }
+            }
         }
-        outcome.built = self.memo.built() - built;
+        outcome.built = self.tools.memo.built() - built;
+    }
+}
+
+impl Common {
+    /// Recomputes the common half, then the followers that are concerned, and takes both off the work.
+    fn recompute(
+        &mut self,
+        subject: &Arc<Subject>,
+        work: &mut Work,
+        halves: &mut BTreeMap<Arc<Subject>, Half>,
+        tools: &mut Tools,
+        outcome: &mut Outcome,
+    ) {
+        let units = work.remove(subject);
+        let moves = units.is_some();
+        let shift = units.map(|units| self.half.update(units, &mut tools.step(subject, outcome))).unwrap_or_default();
+        for follower in &self.followers {
+            let units = work.remove(follower);
+            let (Some(half), Some((_, namespace))) = (halves.get_mut(follower), common_of(follower)) else { continue };
+            if moves || units.is_some() {
+                let beneath = Beneath { common: &self.half, shift: &shift, namespace: &namespace };
+                half.follow(&units.unwrap_or_default(), beneath, &mut tools.step(follower, outcome));
+                if half.take_post() {
+                    outcome.posts.push((follower.clone(), half.out()));
+                }
+            }
+        }
+    }
+}
+
+impl Tools {
+    fn step<'a>(&'a mut self, subject: &'a Arc<Subject>, outcome: &'a mut Outcome) -> Step<'a> {
+        let Self { translator, world, readers, memo } = self;
+        Step { world, subject, translator: *translator, readers, memo, outcome }
     }
 }

@@ -6,6 +6,8 @@
 pub mod absent;
 pub mod board;
 pub mod canonical;
+mod entry;
+pub mod fragments;
 pub mod kind;
 pub mod lint;
 pub mod print;

@@ -9,6 +9,7 @@ pub mod check;
 mod cluster;
 mod destination;
 mod dns;
+mod domains;
 mod endpoint;
 mod filter;
 mod fixed;
@@ -24,43 +25,48 @@ mod settings;
 pub mod unit;
 mod visible;
 
-use crate::model::audience::{Audience, Subject};
+use crate::model::audience::Subject;
 use crate::model::provenance::Provenance;
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
+use crate::snapshot::fragments::Fragments;
 use crate::snapshot::kind::Kind;
-use crate::snapshot::resource::{Fragment, Resource};
+use crate::snapshot::resource::Resource;
 use std::sync::Arc;
 use unit::{Built, Inputs, Selection, Table, Unit};
 
 /// Selects what `unit` of `subject` is built from.
 pub fn select(world: &Tracked, subject: &Subject, unit: &Unit) -> Selection {
     match (subject, unit) {
-        (Subject::Audience(audience), Unit::Roots) => outbound_roots(world, audience),
-        (Subject::Audience(audience), _) => outbound(world, audience, unit),
+        (Subject::Audience(audience), _) => {
+            let view = View::new(audience);
+            let selection = outbound(world, &view, unit);
+            Selection { asked: view.into_asked(), ..selection }
+        }
         (Subject::Workload(_), Unit::Roots) => Selection::of_children([Unit::Inbound]),
         (Subject::Workload(workload), _) => inbound::select(world, workload),
     }
 }
 
-fn outbound_roots(world: &Tracked, audience: &Audience) -> Selection {
-    let per_service = visible::needed(world, audience)
-        .into_iter()
-        .flat_map(|key| [Unit::Clusters(key.clone()), Unit::Endpoints(key)]);
-    let shown = |port: &u16| audience.outlook.on(*port).is_some();
+fn outbound_roots(world: &Tracked, view: &View) -> Selection {
+    let per_service =
+        visible::needed(world, view).into_iter().flat_map(|key| [Unit::Clusters(key.clone()), Unit::Endpoints(key)]);
+    let shown = |port: &u16| view.outlook().on(*port).is_some();
     let per_port = world.ports().into_iter().filter(shown).map(Unit::Port);
     Selection::of_children([Unit::Fixed].into_iter().chain(per_port).chain(per_service))
 }
 
-fn outbound(world: &Tracked, audience: &Audience, unit: &Unit) -> Selection {
+fn outbound(world: &Tracked, view: &View, unit: &Unit) -> Selection {
     match unit {
-        Unit::Roots | Unit::Inbound => Selection::default(),
-        Unit::Fixed => fixed::select(world, audience),
-        Unit::Port(port) => listener::select(world, audience, *port),
-        Unit::RouteTable(table) => route_table::select(world, audience, table),
-        Unit::VirtualHost(host) => route::select(world, audience, host),
-        Unit::CatchAll(table) => Selection::of_inputs([Inputs::CatchAll(audience.unknown_on(table.port))]),
-        Unit::Clusters(service) => cluster::select(world, audience, service),
-        Unit::Endpoints(service) => endpoint::select(world, audience, service),
+        Unit::Roots => outbound_roots(world, view),
+        Unit::Inbound => Selection::default(),
+        Unit::Fixed => fixed::select(world, view),
+        Unit::Port(port) => listener::select(world, view, *port),
+        Unit::RouteTable(table) => route_table::select(world, view, table),
+        Unit::VirtualHost(host) => route::select(world, view, host),
+        Unit::CatchAll(table) => Selection::of_inputs([Inputs::CatchAll(view.unknown_on(table.port))]),
+        Unit::Clusters(service) => cluster::select(world, view, service),
+        Unit::Endpoints(service) => endpoint::select(world, view, service),
     }
 }
 
@@ -83,7 +89,7 @@ pub fn build(inputs: &Inputs) -> Built {
 }
 
 /// Assembles a route configuration from its virtual hosts.
-pub fn assemble(table: &Table, fragments: Vec<Arc<Fragment>>) -> Resource {
+pub fn assemble(table: &Table, fragments: Fragments) -> Resource {
     let name = table.name();
     Resource::of_fragments(Kind::Route, &name, &route_table::head(&name), fragments, Provenance::default())
 }

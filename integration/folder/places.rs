@@ -1,12 +1,15 @@
 //! Parsing of where things are and who may see them: Nodes, named ports, hints, exports, scopes, consistent hashing.
 
 use crate::parsed;
+use chancery::model::audience::Audience;
 use chancery::model::destination::{HashKey, HashTable, LoadBalancer};
 use chancery::model::exports::Exports;
 use chancery::model::mesh::OutboundMode;
+use chancery::model::name::Namespace;
 use chancery::model::object::Object;
 use chancery::model::service::{Protocol, TargetPort};
 use chancery::model::sidecar::{EgressNamespace, Sidecar};
+use chancery::model::view::View;
 use std::time::Duration;
 
 fn policy(kind: &str, spec: &str) -> (Vec<String>, Option<Object>) {
@@ -99,8 +102,10 @@ fn policies_say_for_whom_they_are() {
     assert_eq!(found, [""; 0]);
     let Some(Object::VirtualService(service)) = object else { panic!() };
     let exports = service.exports.as_ref().expect("exports");
-    let (own, other) = ("default".into(), "b".into());
-    assert!(exports.reach(&own, &other) && !exports.reach(&own, &own), "a list leaves the own namespace out");
+    let own = Namespace::from("default");
+    let [own_reader, other] = ["default", "b"].map(|name| Audience::of_everyone_in(name.into()));
+    assert!(exports.reach(&own, &View::new(&other)));
+    assert!(!exports.reach(&own, &View::new(&own_reader)), "a list leaves the own namespace out");
 }
 
 fn hash(text: &str) -> Result<(HashKey, HashTable), Vec<String>> {

@@ -28,7 +28,7 @@ pub const ROOMS: &[Room] = &[
     },
     Room {
         name: "translate",
-        may: &["model", "snapshot::kind", "snapshot::resource", "snapshot::set"],
+        may: &["model", "snapshot::kind", "snapshot::fragments", "snapshot::resource", "snapshot::set"],
         never: &[
             "kube",
             "k8s_openapi",

@@ -131,9 +131,9 @@ impl Stage {
     fn replica(&mut self) -> Result<Vec<String>, String> {
         let mut layer = Layer::default();
         for kind in Kind::ALL.into_iter().rev() {
-            for old in self.layer.set(kind).values().rev() {
+            for old in self.layer.own(kind).values().rev() {
                 let refs = old.refs().cloned().collect();
-                layer.insert(Arc::new(Resource::opaque(kind, old.name(), old.body(), refs)));
+                layer.insert(Arc::new(Resource::opaque(kind, old.name(), &old.body(), refs)));
             }
         }
         self.layer = layer;

@@ -111,5 +111,5 @@ pub fn list(words: Vec<String>) -> String {
 pub fn content(resource: &Resource) -> String {
     let name = resource.name().as_bytes();
     let placeholder = resource.body().len() == name.len() + 2 && resource.body().ends_with(name);
-    if placeholder { "empty".to_owned() } else { String::from_utf8_lossy(resource.body()).into_owned() }
+    if placeholder { "empty".to_owned() } else { String::from_utf8_lossy(&resource.body()).into_owned() }
 }

@@ -263,6 +263,18 @@ fn taken(outlook: &Outlook, sidecar: Option<&Sidecar>, workload: &Workload) -> V
 }
 
 impl Audience {
+    /// What the outbound configuration is the same for whatever the namespace, as far as nobody compares it: the audience
+    /// of no namespace. None where the scope makes the configuration one of its own.
+    pub fn common(&self) -> Option<Audience> {
+        let shares = !self.is_common() && self.outlook.is_everything();
+        shares.then(|| Audience { namespace: Namespace::from(""), ..self.clone() })
+    }
+
+    /// Whether this is the audience of no namespace.
+    pub fn is_common(&self) -> bool {
+        self.namespace.as_str().is_empty()
+    }
+
     /// The audience of proxies that are not captured and see everything.
     pub fn of_everyone_in(namespace: Namespace) -> Self {
         let (interception, unknown) = (Interception::default(), OutboundMode::RegistryOnly);

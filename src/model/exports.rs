@@ -1,6 +1,7 @@
 //! `exportTo`: for whose proxies an object is there at all.
 
 use super::name::Namespace;
+use super::view::View;
 use std::collections::BTreeSet;
 
 /// The namespaces an object is exported to.
@@ -23,10 +24,12 @@ impl Exports {
 
     /// Whether an object in `owner` is there for proxies in `reader`. A list of names leaves the own namespace out unless
     /// it is among them (Istio's rule).
-    pub fn reach(&self, owner: &Namespace, reader: &Namespace) -> bool {
+    pub fn reach(&self, owner: &Namespace, reader: &View) -> bool {
         match self {
             Exports::Everyone => true,
-            Exports::Some { own, namespaces } => (*own && owner == reader) || namespaces.contains(reader),
+            Exports::Some { own, namespaces } => {
+                (*own && reader.is_in(owner)) || namespaces.iter().any(|namespace| reader.is_in(namespace))
+            }
         }
     }
 }

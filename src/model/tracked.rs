@@ -15,6 +15,7 @@ use super::sidecar::Sidecar;
 use super::world::{Key, World};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 /// What holds where nobody wrote settings of the mesh.
@@ -129,6 +130,19 @@ impl<'w> Tracked<'w> {
             .filter_map(|object| if let Object::Service(service) = object { Some(service.clone()) } else { None })
             .filter(|service| selects(&service.selector, labels))
             .collect()
+    }
+
+    /// Those of them that say they speak HTTP there.
+    pub fn http_services_on_port(&self, port: u16) -> Vec<ServiceKey> {
+        let keys = self.names(Key::HttpOnPort(port));
+        keys.map(|key| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }).collect()
+    }
+
+    /// The Services that have an address, oldest first.
+    pub fn services_at(&self, address: IpAddr) -> impl Iterator<Item = Stored<Service>> {
+        self.reads.borrow_mut().insert(Key::AddressedBy(address));
+        let found = self.world.addressed_by(address).filter_map(|key| self.world.object(key));
+        found.filter_map(|object| if let Object::Service(service) = object { Some(service.clone()) } else { None })
     }
 
     /// Every Service, sorted.

@@ -3,11 +3,16 @@
 //! Only the keeper makes a new one, by [`World::apply`]. Readers hold two and ask which look-up keys differ. The World
 //! knows nothing of time or of what was there before.
 
+mod found;
+
 use super::name::{Host, Namespace, ServiceKey};
 use super::object::Object;
 use super::provenance::{ObjectKey, ObjectKind};
+use super::service::Protocol;
+use found::Found;
 use imbl::{OrdMap, OrdSet};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,6 +25,10 @@ pub enum Key {
     Names(ObjectKind),
     /// The set of names of services that have a port; touched only when one joins or leaves.
     NamesOnPort(u16),
+    /// The same of those that say they speak HTTP there.
+    HttpOnPort(u16),
+    /// Services that have an address.
+    AddressedBy(IpAddr),
     /// The set of numbers of service ports; touched when any service gains or loses a port.
     Ports,
     /// Services of a namespace whose selector starts with that label.
@@ -41,7 +50,7 @@ pub enum Key {
 impl Key {
     /// Whether the key stands for a set of names, so that a changed value of a member doesn't touch it.
     fn is_membership(&self) -> bool {
-        matches!(self, Key::Names(_) | Key::NamesOnPort(_))
+        matches!(self, Key::Names(_) | Key::NamesOnPort(_) | Key::HttpOnPort(_))
     }
 }
 
@@ -52,6 +61,9 @@ pub fn keys(object: &Object) -> Vec<Key> {
         Object::Namespace(_) | Object::Pod(_) | Object::Node(_) | Object::MeshConfig(_) => {}
         Object::Service(service) => {
             keys.extend(service.ports.iter().map(|port| Key::NamesOnPort(port.number)));
+            let http = service.ports.iter().filter(|port| matches!(port.protocol, Protocol::Http | Protocol::Http2));
+            keys.extend(http.map(|port| Key::HttpOnPort(port.number)));
+            keys.extend(service.addresses.iter().copied().map(Key::AddressedBy));
             let first = service.selector.first_key_value();
             let namespace = &object.key().namespace;
             keys.extend(first.map(|(key, value)| Key::SelectedBy(namespace.clone(), key.clone(), value.clone())));
@@ -64,6 +76,12 @@ pub fn keys(object: &Object) -> Vec<Key> {
         Object::Sidecar(_) => keys.push(Key::SidecarsIn(object.key().namespace.clone())),
     }
     keys
+}
+
+fn addressed(object: &Object) -> Vec<Addressed> {
+    let Object::Service(service) = object else { return Vec::new() };
+    let created = service.meta().age().0;
+    service.addresses.iter().map(|address| (*address, created, object.key().clone())).collect()
 }
 
 /// One change: the new value of an object, or its absence.
@@ -82,8 +100,13 @@ pub struct Batch {
 #[derive(Clone, Default, Debug)]
 pub struct World {
     objects: OrdMap<ObjectKey, Object>,
-    index: OrdMap<Key, OrdSet<ObjectKey>>,
+    index: OrdMap<Key, Found>,
+    /// The addresses of services, each with those that have it, oldest first.
+    addresses: OrdSet<Addressed>,
 }
+
+/// An address, when the service was created (none sorts last), and which it is.
+type Addressed = (IpAddr, i64, ObjectKey);
 
 /// A state of the World.
 #[derive(Clone, Debug)]
@@ -112,9 +135,11 @@ impl World {
         for gone in old.iter().flat_map(keys) {
             self.unindex(&gone, &key);
         }
-        for found in value.iter().flat_map(keys) {
-            self.index.entry(found).or_default().insert(key.clone());
+        for found in value.iter().flat_map(keys).filter(|key| !matches!(key, Key::AddressedBy(_))) {
+            self.index.entry(found).or_default().insert(&key);
         }
+        old.iter().flat_map(addressed).for_each(|gone| _ = self.addresses.remove(&gone));
+        self.addresses.extend(value.iter().flat_map(addressed));
         match value {
             Some(value) => self.objects.insert(key, value),
             None => self.objects.remove(&key),
@@ -148,7 +173,7 @@ impl World {
 
     /// How many objects of a kind there are.
     pub fn count(&self, kind: ObjectKind) -> usize {
-        self.index.get(&Key::Names(kind)).map_or(0, OrdSet::len)
+        self.index.get(&Key::Names(kind)).map_or(0, Found::len)
     }
 
     /// Whether there are none.
@@ -158,7 +183,14 @@ impl World {
 
     /// The keys of the objects found under an index key, sorted.
     pub fn found(&self, key: &Key) -> impl Iterator<Item = &ObjectKey> {
-        self.index.get(key).into_iter().flatten()
+        self.index.get(key).into_iter().flat_map(Found::iter)
+    }
+
+    /// The keys of the services that have an address, oldest first.
+    pub fn addressed_by(&self, address: IpAddr) -> impl Iterator<Item = &ObjectKey> {
+        let first = ObjectKey { kind: ObjectKind::Namespace, namespace: "".into(), name: "".into() };
+        let from = self.addresses.range((address, i64::MIN, first)..);
+        from.take_while(move |(other, ..)| *other == address).map(|(.., key)| key)
     }
 
     /// The numbers of the ports that services have, ascending.

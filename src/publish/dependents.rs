@@ -1,61 +1,94 @@
 //! Who read what: from look-up keys to the computations that recorded them, and back.
+//!
+//! A mesh has hundreds of thousands of such pairs, so both sides are numbers.
 
+use super::interner::Interner;
 use crate::model::world::Key;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// Two maps that mirror each other.
-pub struct Dependents<Id> {
-    reads: BTreeMap<Id, BTreeSet<Key>>,
-    readers: BTreeMap<Key, BTreeSet<Id>>,
+/// Two maps that mirror each other: what each reader read, and the readers of each key.
+pub struct Dependents<Id, K = Key> {
+    ids: Interner<Id>,
+    keys: Interner<K>,
+    /// By number of the reader: the numbers of keys, ascending.
+    reads: Vec<Box<[u32]>>,
+    /// By number of the key: the numbers of readers.
+    readers: Vec<BTreeSet<u32>>,
 }
 
-impl<Id> Default for Dependents<Id> {
+impl<Id, K> Default for Dependents<Id, K> {
     fn default() -> Self {
-        Self { reads: BTreeMap::new(), readers: BTreeMap::new() }
+        Self { ids: Interner::default(), keys: Interner::default(), reads: Vec::new(), readers: Vec::new() }
     }
 }
 
-impl<Id: Ord + Clone> Dependents<Id> {
-    /// Replaces what a computation read.
-    pub fn record(&mut self, id: &Id, reads: BTreeSet<Key>) {
-        let old = self.reads.remove(id).unwrap_or_default();
-        for key in old.difference(&reads) {
-            self.unread(key, id);
+impl<Id: Ord + Clone, K: Ord + Clone> Dependents<Id, K> {
+    /// Replaces what a reader read.
+    pub fn record(&mut self, id: &Id, reads: &BTreeSet<K>) {
+        if reads.is_empty() && self.ids.get(id).is_none() {
+            return;
         }
-        for key in reads.difference(&old) {
-            self.readers.entry(key.clone()).or_default().insert(id.clone());
+        let reader = self.ids.number(id);
+        let mut numbers: Vec<u32> = reads.iter().map(|key| self.keys.number(key)).collect();
+        numbers.sort_unstable();
+        grow(&mut self.reads, reader);
+        let old = std::mem::replace(&mut self.reads[reader as usize], numbers.into());
+        for &key in &self.reads[reader as usize] {
+            grow(&mut self.readers, key);
+            self.readers[key as usize].insert(reader);
         }
-        self.reads.insert(id.clone(), reads);
+        let gone = old.iter().filter(|key| self.reads[reader as usize].binary_search(key).is_err());
+        gone.copied().collect::<Vec<_>>().into_iter().for_each(|key| self.unread(key, reader));
     }
 
-    /// Forgets a computation.
+    /// Forgets a reader.
     pub fn forget(&mut self, id: &Id) {
-        for key in self.reads.remove(id).unwrap_or_default() {
-            self.unread(&key, id);
+        let Some(reader) = self.ids.get(id) else { return };
+        for key in std::mem::take(&mut self.reads[reader as usize]) {
+            self.unread(key, reader);
+        }
+        self.ids.remove(reader);
+    }
+
+    fn unread(&mut self, key: u32, reader: u32) {
+        let readers = &mut self.readers[key as usize];
+        readers.remove(&reader);
+        if readers.is_empty() {
+            self.keys.remove(key);
         }
     }
 
-    fn unread(&mut self, key: &Key, id: &Id) {
-        if let Some(readers) = self.readers.get_mut(key) {
-            readers.remove(id);
-            if readers.is_empty() {
-                self.readers.remove(key);
-            }
-        }
+    /// The readers of any of the keys.
+    pub fn touched<'a>(&'a self, keys: &BTreeSet<K>) -> BTreeSet<&'a Id> {
+        keys.iter().flat_map(|key| self.readers_of(key)).collect()
     }
 
-    /// The computations that read any of the keys.
-    pub fn touched<'a>(&'a self, keys: &BTreeSet<Key>) -> BTreeSet<&'a Id> {
-        keys.iter().filter_map(|key| self.readers.get(key)).flatten().collect()
+    /// The readers of a key.
+    pub fn readers_of(&self, key: &K) -> impl Iterator<Item = &Id> {
+        let readers = self.keys.get(key).map(|key| &self.readers[key as usize]);
+        readers.into_iter().flatten().map(|reader| self.ids.value(*reader))
     }
 
-    /// What a computation read.
-    pub fn reads(&self, id: &Id) -> Option<&BTreeSet<Key>> {
-        self.reads.get(id)
+    /// Whether a reader read a key.
+    pub fn has_read(&self, id: &Id, key: &K) -> bool {
+        let (Some(reader), Some(key)) = (self.ids.get(id), self.keys.get(key)) else { return false };
+        self.reads[reader as usize].binary_search(&key).is_ok()
     }
 
-    /// Every computation, sorted.
+    /// What a reader read; nothing, if it is not known.
+    pub fn reads(&self, id: &Id) -> BTreeSet<K> {
+        let reads = self.ids.get(id).map(|reader| &self.reads[reader as usize]);
+        reads.into_iter().flatten().map(|key| self.keys.value(*key).clone()).collect()
+    }
+
+    /// Every reader, sorted.
     pub fn ids(&self) -> impl Iterator<Item = &Id> {
-        self.reads.keys()
+        self.ids.values()
+    }
+}
+
+fn grow<T: Default>(slots: &mut Vec<T>, number: u32) {
+    if slots.len() <= number as usize {
+        slots.resize_with(number as usize + 1, T::default);
     }
 }

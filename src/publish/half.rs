@@ -1,40 +1,59 @@
 //! One half of a configuration: the units computed for a subject, and the layer they make.
+//!
+//! A half stands for itself, or [follows](super::over) another one that it has nearly everything in common with.
 
 use super::dependents::Dependents;
+use super::edits::Edits;
+use super::guard::guarded;
 use super::memo::{Memo, Shared};
-use super::{Computation, Outcome};
+use super::{Computation, Fault, Outcome, Translator};
 use crate::model::audience::Subject;
+use crate::model::name::Namespace;
 use crate::model::problem::Problem;
 use crate::model::tracked::Tracked;
 use crate::model::world::World;
 use crate::snapshot::kind::Kind;
-use crate::snapshot::lint;
-use crate::snapshot::resource::{Fragment, Resource};
+use crate::snapshot::lint::{self, Changed};
 use crate::snapshot::set::Layer;
-use crate::translate::unit::{Built, Table, Unit};
-use crate::translate::{assemble, select};
+use crate::translate::assemble;
+use crate::translate::unit::{Selection, Table, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A computed unit.
-#[derive(Debug)]
-struct Node {
-    children: Vec<Unit>,
-    made: Vec<Shared>,
-    problems: Vec<Problem>,
+#[derive(Default, Debug)]
+pub(super) struct Node {
+    /// Sorted.
+    pub(super) children: Box<[Unit]>,
+    pub(super) made: Box<[Shared]>,
 }
 
-/// What has been computed for a subject. New until its first update.
-#[derive(Default, Debug)]
+impl Node {
+    pub(super) fn has_child(&self, unit: &Unit) -> bool {
+        self.children.binary_search(unit).is_ok()
+    }
+}
+
+/// What has been computed for a subject.
+#[derive(Default)]
 pub struct Half {
-    nodes: BTreeMap<Unit, Node>,
-    layer: Layer,
-    posted: Posted,
+    pub(super) nodes: BTreeMap<Unit, Node>,
+    /// The mistakes seen, by the unit that saw them.
+    problems: BTreeMap<Unit, Vec<Problem>>,
+    /// For the common audience: the namespaces that might be given something else, by unit.
+    pub(super) asked: Dependents<Unit, Namespace>,
+    pub(super) layer: Layer,
+    pub(super) posted: Posted,
+    /// The layer as it was posted last.
+    out: Arc<Layer>,
+    fresh: bool,
+    /// For a half that follows another: what each of its units hides there.
+    pub(super) hides: BTreeMap<Unit, Vec<(Kind, Arc<str>)>>,
 }
 
 /// How the layer stands to what was last posted.
-#[derive(PartialEq, Eq, Default, Debug)]
-enum Posted {
+#[derive(PartialEq, Eq, Clone, Copy, Default, Debug)]
+pub(super) enum Posted {
     /// Nothing has been posted.
     #[default]
     Never,
@@ -49,7 +68,9 @@ pub struct Step<'a> {
     /// The World to compute from.
     pub world: &'a World,
     /// For whom.
-    pub subject: &'a Subject,
+    pub subject: &'a Arc<Subject>,
+    /// What translates.
+    pub translator: Translator,
     /// Where look-ups are recorded.
     pub readers: &'a mut Dependents<Computation>,
     /// Where results are shared.
@@ -58,18 +79,41 @@ pub struct Step<'a> {
     pub outcome: &'a mut Outcome,
 }
 
-/// What an update changes in the layer.
+impl Step<'_> {
+    pub(super) fn computation(&self, unit: &Unit) -> Computation {
+        Computation { subject: self.subject.clone(), unit: unit.clone() }
+    }
+}
+
+/// What an update changed, for the halves that follow.
 #[derive(Default)]
-struct Edits {
-    tables: BTreeSet<Table>,
-    removed: BTreeSet<(Kind, Arc<str>)>,
-    made: Vec<Arc<Resource>>,
+pub struct Shift {
+    /// Units computed or dropped.
+    pub units: BTreeSet<Unit>,
+    /// Units that compare themselves with a namespace now, or no longer do.
+    pub asked: BTreeMap<Namespace, BTreeSet<Unit>>,
+    /// Route configurations that differ.
+    pub tables: BTreeSet<Table>,
+    /// Resources removed.
+    pub removed: BTreeSet<(Kind, Arc<str>)>,
+    /// Whether the layer was posted.
+    pub posted: bool,
 }
 
 impl Half {
-    /// Whether nothing has been computed yet.
+    /// Whether nothing has been posted yet.
     pub fn is_new(&self) -> bool {
-        self.nodes.is_empty()
+        self.posted == Posted::Never
+    }
+
+    /// The layer as it was posted last.
+    pub fn out(&self) -> Arc<Layer> {
+        self.out.clone()
+    }
+
+    /// Whether it was posted since the last call.
+    pub fn take_post(&mut self) -> bool {
+        std::mem::take(&mut self.fresh)
     }
 
     /// The resources.
@@ -79,156 +123,166 @@ impl Half {
 
     /// The mistakes seen.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.nodes.values().flat_map(|node| &node.problems)
+        self.problems.values().flatten()
     }
 
     /// Selects `units` again, with what follows from them, and posts the layer if it differs.
-    pub fn update(&mut self, mut units: BTreeSet<Unit>, step: &mut Step) {
-        let mut edits = Edits::default();
-        let mut fresh = units.clone();
-        fresh.retain(|unit| *unit == Unit::Roots);
+    pub fn update(&mut self, mut units: BTreeSet<Unit>, step: &mut Step) -> Shift {
+        let (mut edits, mut shift) = (Edits::default(), Shift::default());
+        let mut fresh: BTreeSet<Unit> = units.iter().filter(|unit| **unit == Unit::Roots).cloned().collect();
         // A unit sorts before its children, so that one dropped by its parent is not computed in vain.
         while let Some(unit) = units.pop_first() {
             if fresh.contains(&unit) || self.nodes.contains_key(&unit) {
-                let children = self.compute(&unit, step, &mut edits);
+                let (children, gone) = self.compute(&unit, step, &mut edits, &mut shift);
+                gone.iter().for_each(|unit| self.drop_tree(unit, step, &mut edits, &mut shift));
                 fresh.extend(children.iter().cloned());
                 units.extend(children);
             }
         }
-        self.assemble(&mut edits);
-        if self.edit(edits, step.outcome) {
-            step.outcome.posts.push((step.subject.clone(), Arc::new(self.layer.clone())));
-        }
+        self.assemble(&mut edits, &mut shift);
+        let changed = edits.into_changed(|kind, name| self.layer.own(kind).get(name));
+        let differs = self.apply(&changed);
+        shift.posted = (differs || self.posted != Posted::Same) && self.post(&changed, step);
+        shift.removed = changed.removed;
+        shift
     }
 
-    /// Computes one unit; returns children that are new.
-    fn compute(&mut self, unit: &Unit, step: &mut Step, edits: &mut Edits) -> Vec<Unit> {
-        let tracked = Tracked::new(step.world);
-        let selection = select(&tracked, step.subject, unit);
-        let computation = Computation { subject: step.subject.clone(), unit: unit.clone() };
-        step.readers.record(&computation, tracked.into_reads());
-        step.outcome.recomputed.push(computation);
-        let made: Vec<Shared> = selection.inputs.into_iter().map(|inputs| step.memo.get(inputs)).collect();
-        for entry in &made {
-            edits.made(unit, &entry.built);
-        }
-        let node = Node { children: selection.children, made, problems: selection.problems };
-        let fresh = self.fresh_children(unit, &node.children);
+    /// Computes one unit; returns the children that are new, and those that are gone.
+    pub(super) fn compute(
+        &mut self,
+        unit: &Unit,
+        step: &mut Step,
+        edits: &mut Edits,
+        shift: &mut Shift,
+    ) -> (Vec<Unit>, Vec<Unit>) {
+        let Some((node, problems, asked)) = self.select(unit, step) else { return Default::default() };
+        node.made.iter().for_each(|entry| edits.made(unit, entry));
         if let Unit::RouteTable(table) = unit {
-            edits.tables.insert(table.clone());
+            edits.table(table);
         }
-        if let Some(old) = self.nodes.insert(unit.clone(), node) {
-            self.replaced(unit, old, step, edits);
-        } else {
-            step.outcome.problems_changed |= !self.nodes[unit].problems.is_empty();
-        }
-        fresh
-    }
-
-    fn fresh_children(&self, unit: &Unit, children: &[Unit]) -> Vec<Unit> {
-        let known: BTreeSet<&Unit> = self.nodes.get(unit).into_iter().flat_map(|node| &node.children).collect();
-        children.iter().filter(|child| !known.contains(child)).cloned().collect()
-    }
-
-    /// Takes down what a unit was before it was computed again.
-    fn replaced(&mut self, unit: &Unit, old: Node, step: &mut Step, edits: &mut Edits) {
+        self.ask(unit, &asked, shift);
+        shift.units.insert(unit.clone());
+        step.outcome.problems_changed |= self.set_problems(unit, problems);
+        let old = self.nodes.insert(unit.clone(), node).unwrap_or_default();
         let new = &self.nodes[unit];
-        step.outcome.problems_changed |= old.problems != new.problems;
-        let kept: BTreeSet<&Unit> = new.children.iter().collect();
-        let gone: Vec<_> = old.children.iter().filter(|child| !kept.contains(child)).cloned().collect();
+        let without =
+            |units: &[Unit], other: &Node| units.iter().filter(|unit| !other.has_child(unit)).cloned().collect();
+        let (fresh, gone) = (without(&new.children, &old), without(&old.children, new));
         edits.unmade(unit, old.made, step.memo);
-        for child in gone {
-            self.drop_unit(&child, step, edits);
-        }
+        (fresh, gone)
     }
 
-    fn drop_unit(&mut self, unit: &Unit, step: &mut Step, edits: &mut Edits) {
-        step.readers.forget(&Computation { subject: step.subject.clone(), unit: unit.clone() });
-        let Some(node) = self.nodes.remove(unit) else { return };
-        step.outcome.problems_changed |= !node.problems.is_empty();
-        edits.unmade(unit, node.made, step.memo);
-        if let Unit::RouteTable(table) = unit {
-            edits.removed.insert((Kind::Route, table.name()));
-        }
-        for child in &node.children {
-            self.drop_unit(child, step, edits);
-        }
-    }
-
-    /// Makes the route configurations whose virtual hosts changed.
-    fn assemble(&self, edits: &mut Edits) {
-        for table in std::mem::take(&mut edits.tables) {
-            if let Some(node) = self.nodes.get(&Unit::RouteTable(table.clone())) {
-                let fragments = node.children.iter().filter_map(|unit| self.fragment(unit)).collect();
-                edits.made.push(Arc::new(assemble(&table, fragments)));
+    /// Translates one unit and records what it read; none if that failed, which is our fault: what it was before stays.
+    fn select(&mut self, unit: &Unit, step: &mut Step) -> Option<(Node, Vec<Problem>, BTreeSet<Namespace>)> {
+        let tracked = Tracked::new(step.world);
+        let Translator { select, build } = step.translator;
+        let memo = &mut *step.memo;
+        let result = guarded(|| {
+            let Selection { mut children, inputs, problems, asked } = select(&tracked, step.subject, unit);
+            children.sort_unstable();
+            let made = inputs.into_iter().map(|inputs| memo.get(inputs, build)).collect();
+            (Node { children: children.into(), made }, problems, asked)
+        });
+        let computation = step.computation(unit);
+        step.readers.record(&computation, &tracked.into_reads());
+        step.outcome.recomputed.push(computation);
+        match result {
+            Ok(selected) => Some(selected),
+            Err(text) => {
+                step.outcome.faults.push(Fault { what: format!("{:?} of {:?}", unit, step.subject), text });
+                self.nodes.entry(unit.clone()).or_default();
+                None
             }
         }
     }
 
-    fn fragment(&self, unit: &Unit) -> Option<Arc<Fragment>> {
-        self.nodes.get(unit)?.made.iter().find_map(|entry| match &entry.built {
-            Built::Fragment(fragment) => Some(fragment.clone()),
-            Built::Resource(_) => None,
-        })
+    fn ask(&mut self, unit: &Unit, asked: &BTreeSet<Namespace>, shift: &mut Shift) {
+        let before = self.asked.reads(unit);
+        for namespace in before.symmetric_difference(asked) {
+            shift.asked.entry(namespace.clone()).or_default().insert(unit.clone());
+        }
+        self.asked.record(unit, asked);
     }
 
-    /// Applies edits to the layer; returns whether it is to be posted: it differs, and Envoy would take it.
-    fn edit(&mut self, mut edits: Edits, outcome: &mut Outcome) -> bool {
-        for resource in &edits.made {
-            edits.removed.remove(&(resource.kind(), resource.name().clone()));
+    /// Whether that changes anything.
+    pub(super) fn set_problems(&mut self, unit: &Unit, problems: Vec<Problem>) -> bool {
+        let old = self.problems.remove(unit).unwrap_or_default();
+        let differs = old != problems;
+        if !problems.is_empty() {
+            self.problems.insert(unit.clone(), problems);
         }
+        differs
+    }
+
+    /// Drops a unit and what follows from it.
+    fn drop_tree(&mut self, unit: &Unit, step: &mut Step, edits: &mut Edits, shift: &mut Shift) {
+        let Some(children) = self.drop_unit(unit, step, edits, shift) else { return };
+        if let Unit::RouteTable(table) = unit {
+            edits.remove(Kind::Route, table.name());
+        }
+        children.iter().for_each(|child| self.drop_tree(child, step, edits, shift));
+    }
+
+    /// Drops one unit; returns its children.
+    pub(super) fn drop_unit(
+        &mut self,
+        unit: &Unit,
+        step: &mut Step,
+        edits: &mut Edits,
+        shift: &mut Shift,
+    ) -> Option<Box<[Unit]>> {
+        step.readers.forget(&step.computation(unit));
+        let node = self.nodes.remove(unit)?;
+        self.ask(unit, &BTreeSet::new(), shift);
+        self.asked.forget(unit);
+        shift.units.insert(unit.clone());
+        step.outcome.problems_changed |= self.set_problems(unit, Vec::new());
+        edits.unmade(unit, node.made, step.memo);
+        Some(node.children)
+    }
+
+    /// Makes the route configurations whose virtual hosts changed.
+    fn assemble(&self, edits: &mut Edits, shift: &mut Shift) {
+        let held = |table: &Table| self.layer.own(Kind::Route).get(&table.name()).and_then(|routes| routes.fragments());
+        let there = |table: &&Table| self.nodes.contains_key(&Unit::RouteTable((*table).clone()));
+        shift.tables.extend(edits.tables.keys().cloned());
+        let tables: Vec<_> = edits.tables.keys().filter(there).cloned().collect();
+        for table in tables {
+            if let Some(fragments) = edits.tables[&table].apply(held(&table)) {
+                edits.add(assemble(&table, fragments));
+            }
+        }
+    }
+
+    /// Applies changes to the layer; whether there are any.
+    pub(super) fn apply(&mut self, changed: &Changed) -> bool {
         let layer = &mut self.layer;
-        edits.made.retain(|new| layer.set(new.kind()).get(new.name()).is_none_or(|held| held != new));
-        edits.removed.iter().for_each(|(kind, name)| layer.remove(*kind, name));
-        edits.made.iter().cloned().for_each(|resource| layer.insert(resource));
-        let differs = !(edits.made.is_empty() && edits.removed.is_empty());
-        if self.posted == Posted::Same && !differs {
-            return false;
-        }
+        changed.removed.iter().for_each(|(kind, name)| layer.remove(*kind, name));
+        changed.made.iter().cloned().for_each(|resource| layer.insert(resource));
+        !(changed.made.is_empty() && changed.removed.is_empty())
+    }
+
+    /// Posts the layer, if Envoy would take it; `changed` is what differs from what was posted. Whether it was posted.
+    pub(super) fn post(&mut self, changed: &Changed, step: &mut Step) -> bool {
         let violations = match self.posted {
-            Posted::Withheld => lint::layer(layer),
-            _ => lint::changes(layer, &edits.made, &edits.removed),
+            Posted::Withheld => lint::layer(&self.layer),
+            _ => lint::changes(&self.layer, changed),
         };
         let good = violations.is_empty();
-        outcome.violations.extend(violations);
+        step.outcome.violations.extend(violations);
         self.posted = if good { Posted::Same } else { Posted::Withheld };
+        if good {
+            self.out = Arc::new(self.layer.clone());
+            self.fresh = true;
+        }
         good
     }
 
     /// Gives back everything held for a subject that is gone.
-    pub fn dissolve(self, subject: &Subject, readers: &mut Dependents<Computation>, memo: &mut Memo) {
+    pub fn dissolve(self, subject: &Arc<Subject>, readers: &mut Dependents<Computation>, memo: &mut Memo) {
         for (unit, node) in self.nodes {
             readers.forget(&Computation { subject: subject.clone(), unit });
-            for entry in node.made {
-                memo.release(entry);
-            }
-        }
-    }
-}
-
-impl Edits {
-    fn made(&mut self, unit: &Unit, built: &Built) {
-        match (built, unit) {
-            (Built::Resource(resource), _) => self.made.push(resource.clone()),
-            (Built::Fragment(_), Unit::VirtualHost(host)) => {
-                self.tables.insert(host.table.clone());
-            }
-            (Built::Fragment(_), _) => {}
-        }
-    }
-
-    fn unmade(&mut self, unit: &Unit, made: Vec<Shared>, memo: &mut Memo) {
-        for entry in made {
-            match (&entry.built, unit) {
-                (Built::Resource(resource), _) => {
-                    self.removed.insert((resource.kind(), resource.name().clone()));
-                }
-                (Built::Fragment(_), Unit::VirtualHost(host)) => {
-                    self.tables.insert(host.table.clone());
-                }
-                (Built::Fragment(_), _) => {}
-            }
-            memo.release(entry);
+            node.made.into_iter().for_each(|entry| memo.release(entry));
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What has been built, by inputs: audiences that select equal inputs share one resource and one encoding.
 
-use crate::translate::build;
 use crate::translate::unit::{Built, Inputs};
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -27,14 +26,15 @@ pub struct Memo {
 
 impl Memo {
     /// The result for `inputs`, built now if nobody holds it.
-    pub fn get(&mut self, inputs: Inputs) -> Shared {
-        let bucket = self.entries.entry(hash(&inputs)).or_default();
-        if let Some(entry) = bucket.iter().find(|entry| entry.inputs == inputs) {
+    pub fn get(&mut self, inputs: Inputs, build: fn(&Inputs) -> Built) -> Shared {
+        let hash = hash(&inputs);
+        let known = self.entries.get(&hash).into_iter().flatten().find(|entry| entry.inputs == inputs);
+        if let Some(entry) = known {
             return entry.clone();
         }
-        self.built += 1;
         let entry = Arc::new(Entry { built: build(&inputs), inputs });
-        bucket.push(entry.clone());
+        self.built += 1;
+        self.entries.entry(hash).or_default().push(entry.clone());
         entry
     }
 

@@ -1,6 +1,6 @@
 //! The loop around the engine: newest World and newest seats in, posts on the board out.
 
-use super::{Engine, Outcome};
+use super::{Engine, Fault, Outcome};
 use crate::model::problem::Problem;
 use crate::model::world::State;
 use crate::snapshot::board::{Board, Posted};
@@ -58,6 +58,9 @@ impl Publisher {
         self.post(&outcome, since);
         for violation in &outcome.violations {
             tracing::error!(%violation, "kept back a configuration that Envoy would refuse");
+        }
+        for Fault { what, text } in &outcome.faults {
+            tracing::error!(what, text, "a computation failed; what it gave before is kept");
         }
         if outcome.problems_changed {
             self.sinks.problems.send_replace(Arc::new(self.engine.problems()));

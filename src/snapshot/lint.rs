@@ -4,7 +4,7 @@
 //! must not produce it.
 
 use super::kind::Kind;
-use super::resource::{Ref, Resource};
+use super::resource::{Fragment, Ref, Resource};
 use super::set::{Layer, Set, Snapshot};
 use envoy_types::pb::envoy::config::core::v3::Address;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
@@ -31,29 +31,43 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Examines what a change made and removed, given the layer after it. Domains and endpoints are not counted again: that
-/// would read every virtual host for the change of one, and translation gives each out once.
-pub fn changes(layer: &Layer, made: &[Arc<Resource>], removed: &BTreeSet<(Kind, Arc<str>)>) -> Vec<Violation> {
-    let mut found: Vec<_> = made.iter().flat_map(|resource| dangling(layer, resource)).collect();
+/// What a change made and removed.
+#[derive(Default, Debug)]
+pub struct Changed {
+    /// Resources made new, those of fragments included.
+    pub made: Vec<Arc<Resource>>,
+    /// The fragments made new, with the name of the resource each is part of.
+    pub fragments: Vec<(Arc<str>, Arc<Fragment>)>,
+    /// What is there no more.
+    pub removed: BTreeSet<(Kind, Arc<str>)>,
+}
+
+/// Examines what a change made and removed, given the layer after it. Domains and endpoints are not counted again, nor the
+/// fragments that stayed: that would read every virtual host for the change of one, and translation gives each out once.
+pub fn changes(layer: &Layer, changed: &Changed) -> Vec<Violation> {
+    let Changed { made, fragments, removed } = changed;
+    let whole = made.iter().filter(|resource| resource.fragments().is_none());
+    let refs = whole.flat_map(|resource| resource.refs().map(|to| (resource.kind(), resource.name(), to)));
+    let parts = fragments.iter().flat_map(|(of, part)| part.refs().iter().map(move |to| (Kind::Route, of, to)));
+    let mut found: Vec<_> = refs.chain(parts).filter_map(|(kind, name, to)| dangling(layer, kind, name, to)).collect();
+    let listeners = || made.iter().filter(|resource| resource.kind() == Kind::Listener);
     found.extend(
-        made.iter()
-            .filter(|resource| resource.kind() == Kind::Listener)
-            .filter_map(|resource| equal_chains(resource).map(|text| violation(Kind::Listener, resource.name(), text))),
+        listeners().filter_map(|listener| Some(violation(Kind::Listener, listener.name(), equal_chains(listener)?))),
     );
     found.extend(made.iter().flat_map(|resource| others_endpoints(resource)));
     found.extend(made_twice(made));
     found.extend(removed.iter().flat_map(|(kind, name)| still_named(layer, *kind, name)));
-    if made.iter().any(|resource| resource.kind() == Kind::Listener) {
-        found.extend(same_address(layer.set(Kind::Listener).values()));
+    if listeners().next().is_some() {
+        found.extend(same_address(layer.iter(Kind::Listener)));
     }
     found
 }
 
 /// Examines a whole layer.
 pub fn layer(layer: &Layer) -> Vec<Violation> {
-    let all = Kind::ALL.into_iter().flat_map(|kind| layer.set(kind).values());
+    let all = Kind::ALL.into_iter().flat_map(|kind| layer.iter(kind));
     let mut found: Vec<_> = all.flat_map(|resource| examine(layer, resource)).collect();
-    found.extend(same_address(layer.set(Kind::Listener).values()));
+    found.extend(same_address(layer.iter(Kind::Listener)));
     found
 }
 
@@ -62,8 +76,9 @@ pub fn snapshot(snapshot: &Snapshot) -> Vec<Violation> {
     let mut found = layer(&snapshot.outbound);
     found.extend(layer(&snapshot.inbound));
     for kind in Kind::ALL {
-        let names = snapshot.inbound.set(kind).keys().filter(|name| snapshot.outbound.set(kind).contains_key(*name));
-        found.extend(names.map(|name| violation(kind, name, "stands in both layers".to_owned())));
+        let inbound = snapshot.inbound.iter(kind).map(|resource| resource.name());
+        let both = inbound.filter(|name| snapshot.outbound.has(kind, name));
+        found.extend(both.map(|name| violation(kind, name, "stands in both layers".to_owned())));
     }
     let listeners: Vec<_> = snapshot.iter(Kind::Listener).collect();
     found.extend(same_address(listeners.into_iter()));
@@ -84,16 +99,14 @@ fn examine(layer: &Layer, resource: &Resource) -> Vec<Violation> {
         Kind::Cluster | Kind::Secret => None,
     };
     let found = text.map(|text| violation(resource.kind(), resource.name(), text));
-    dangling(layer, resource).chain(others_endpoints(resource)).chain(found).collect()
+    let refs = resource.refs().filter_map(|to| dangling(layer, resource.kind(), resource.name(), to));
+    refs.chain(others_endpoints(resource)).chain(found).collect()
 }
 
-/// References that lead nowhere.
-fn dangling(layer: &Layer, resource: &Resource) -> impl Iterator<Item = Violation> {
-    let dangling = resource.refs().filter(|to| !layer.set(to.kind).contains_key(&to.name));
-    dangling.map(|to| {
-        let text = format!("names {} {}, which is not there", to.kind, to.name);
-        violation(resource.kind(), resource.name(), text)
-    })
+/// A reference that leads nowhere.
+fn dangling(layer: &Layer, kind: Kind, name: &Arc<str>, to: &Ref) -> Option<Violation> {
+    let text = || format!("names {} {}, which is not there", to.kind, to.name);
+    (!layer.has(to.kind, &to.name)).then(|| violation(kind, name, text()))
 }
 
 /// A cluster names its own endpoints only: of two clusters that name the same ones Envoy fetches them for the first, and the
@@ -112,8 +125,11 @@ fn made_twice(made: &[Arc<Resource>]) -> Vec<Violation> {
     twice.map(|resource| violation(resource.kind(), resource.name(), "was made twice".to_owned())).collect()
 }
 
-/// What still names a resource that was removed.
+/// What of the layer's own still names a resource that was removed; what it has in common is examined for itself.
 fn still_named(layer: &Layer, kind: Kind, name: &Arc<str>) -> Vec<Violation> {
+    if layer.has(kind, name) {
+        return Vec::new();
+    }
     let namers: &[Kind] = match kind {
         Kind::Cluster => &[Kind::Listener, Kind::Route],
         Kind::Endpoint | Kind::Secret => &[Kind::Cluster, Kind::Listener],
@@ -130,8 +146,8 @@ fn still_named(layer: &Layer, kind: Kind, name: &Arc<str>) -> Vec<Violation> {
     };
     // Endpoints and their cluster share a name, so the common case needs no search.
     match kind {
-        Kind::Endpoint if !layer.set(Kind::Cluster).contains_key(name) => Vec::new(),
-        _ => namers.iter().flat_map(|namer| names(layer.set(*namer))).collect(),
+        Kind::Endpoint if !layer.has(Kind::Cluster, name) => Vec::new(),
+        _ => namers.iter().flat_map(|namer| names(layer.own(*namer))).collect(),
     }
 }
 

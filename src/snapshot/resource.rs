@@ -3,6 +3,8 @@
 //! `translate` hands in messages; everything after shares the bytes made here.
 
 use super::canonical::canonical;
+use super::entry::{Entry, Label, Parts};
+use super::fragments::Fragments;
 use super::kind::Kind;
 use super::wire;
 use crate::model::provenance::{ObjectRef, Provenance};
@@ -13,16 +15,6 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
-
-/// Field numbers of `envoy.service.discovery.v3.Resource`.
-const RESOURCE_VERSION: u32 = 1;
-const RESOURCE_ANY: u32 = 2;
-const RESOURCE_NAME: u32 = 3;
-/// Field numbers of `google.protobuf.Any`.
-const ANY_TYPE_URL: u32 = 1;
-const ANY_VALUE: u32 = 2;
-/// The field of both response messages that carries a resource: `Resource` in Delta, `Any` in SotW.
-const RESPONSE_RESOURCES: u32 = 2;
 
 /// The xxh3-128 hash of a resource's canonical bytes: equal content has an equal version on every replica.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +66,21 @@ impl Fragment {
         &self.name
     }
 
+    /// The hash of its name and content.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// It as an entry of the field of the message it is part of.
+    pub fn entry(&self) -> &Bytes {
+        &self.entry
+    }
+
+    /// What it refers to, sorted.
+    pub fn refs(&self) -> &[Ref] {
+        &self.refs
+    }
+
     /// The objects that shaped it.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
@@ -101,11 +108,15 @@ pub struct Resource {
     kind: Kind,
     name: Arc<str>,
     version: Version,
-    entry: Bytes,
-    any_at: usize,
+    form: Form,
     refs: Arc<[Ref]>,
     provenance: Provenance,
-    fragments: Arc<[Arc<Fragment>]>,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Whole(Entry),
+    Parts(Arc<Parts>),
 }
 
 impl Resource {
@@ -115,20 +126,18 @@ impl Resource {
         Self::of_bytes(kind, name, &encode(message), refs, provenance)
     }
 
-    /// A resource made of `head` followed by fragments in the order given; its references and provenance are theirs and
-    /// those given.
+    /// A resource made of `head` followed by fragments; its references are theirs, its provenance is theirs and that
+    /// given. Its version is a hash of the head and of the fragments' versions, its bytes are joined when they are sent.
     pub fn of_fragments<M: Message + Name>(
         kind: Kind,
         name: &str,
         head: &M,
-        fragments: Vec<Arc<Fragment>>,
+        fragments: Fragments,
         provenance: Provenance,
     ) -> Self {
-        let mut body = encode(head);
-        body.reserve(fragments.iter().map(|fragment| fragment.entry.len()).sum());
-        fragments.iter().for_each(|fragment| body.extend_from_slice(&fragment.entry));
-        let whole = Self::of_bytes(kind, name, &body, Vec::new(), provenance);
-        Self { fragments: fragments.into(), ..whole }
+        let parts = Parts::new(encode(head), fragments);
+        let (version, form) = (parts.version(), Form::Parts(Arc::new(parts)));
+        Self { kind, name: name.into(), version, form, refs: [].into(), provenance }
     }
 
     /// A resource of bytes that are not a message of ours: for tests of what only carries resources.
@@ -138,8 +147,8 @@ impl Resource {
 
     fn of_bytes(kind: Kind, name: &str, body: &[u8], refs: Vec<Ref>, provenance: Provenance) -> Self {
         let version = Version(xxh3_128(body));
-        let (entry, any_at) = entry(kind, name, version, body);
-        Self { kind, name: name.into(), version, entry, any_at, refs: refs.into(), provenance, fragments: [].into() }
+        let entry = Entry::new(Label { kind, name, version }, body.len(), |out| out.extend_from_slice(body));
+        Self { kind, name: name.into(), version, form: Form::Whole(entry), refs: refs.into(), provenance }
     }
 
     /// The resource's kind.
@@ -157,31 +166,42 @@ impl Resource {
         self.version
     }
 
+    fn entry(&self) -> Entry {
+        match &self.form {
+            Form::Whole(entry) => entry.clone(),
+            Form::Parts(parts) => parts.entry(Label { kind: self.kind, name: &self.name, version: self.version }),
+        }
+    }
+
     /// The whole entry of a Delta response: field 2, a `Resource` with its `Any` last.
     pub fn delta_entry(&self) -> Bytes {
-        self.entry.clone()
+        self.entry().delta()
     }
 
     /// The whole entry of a SotW response: field 2, an `Any`; a suffix of [`Resource::delta_entry`].
     pub fn sotw_entry(&self) -> Bytes {
-        self.entry.slice(self.any_at..)
+        self.entry().sotw()
     }
 
     /// What it refers to: clusters a route names, routes a listener names, endpoints and secrets a cluster names. What
     /// several of its fragments refer to comes several times.
     pub fn refs(&self) -> impl Iterator<Item = &Ref> {
-        self.refs.iter().chain(self.fragments.iter().flat_map(|fragment| fragment.refs.iter()))
+        let fragments = self.fragments().into_iter().flat_map(Fragments::iter);
+        self.refs.iter().chain(fragments.flat_map(|fragment| fragment.refs.iter()))
     }
 
     /// The objects that shaped it; one that shaped several of its fragments comes several times.
     pub fn sources(&self) -> impl Iterator<Item = &ObjectRef> {
-        let fragments = self.fragments.iter().flat_map(|fragment| fragment.provenance.refs());
-        self.provenance.refs().iter().chain(fragments)
+        let fragments = self.fragments().into_iter().flat_map(Fragments::iter);
+        self.provenance.refs().iter().chain(fragments.flat_map(|fragment| fragment.provenance.refs()))
     }
 
-    /// The fragments it is made of; empty for most kinds.
-    pub fn fragments(&self) -> &[Arc<Fragment>] {
-        &self.fragments
+    /// The fragments it is made of; none for most kinds.
+    pub fn fragments(&self) -> Option<&Fragments> {
+        match &self.form {
+            Form::Whole(_) => None,
+            Form::Parts(parts) => Some(&parts.fragments),
+        }
     }
 
     /// The message itself; none where the bytes are not a message of that type.
@@ -190,15 +210,8 @@ impl Resource {
     }
 
     /// The encoded message itself, without envelope.
-    pub fn body(&self) -> &[u8] {
-        let mut rest = &self.entry[self.any_at..];
-        take_head(&mut rest);
-        take_head(&mut rest);
-        rest = &rest[self.kind.type_url().len()..];
-        if !rest.is_empty() {
-            take_head(&mut rest);
-        }
-        rest
+    pub fn body(&self) -> Bytes {
+        self.entry().body()
     }
 }
 
@@ -208,28 +221,8 @@ impl PartialEq for Resource {
             && self.kind == other.kind
             && self.name == other.name
             && self.provenance == other.provenance
-            && self.fragments == other.fragments
+            && self.fragments() == other.fragments()
     }
-}
-
-fn take_head(rest: &mut &[u8]) {
-    wire::take_varint(rest).and_then(|_| wire::take_varint(rest)).expect("made by entry()");
-}
-
-fn entry(kind: Kind, name: &str, version: Version, body: &[u8]) -> (Bytes, usize) {
-    let any_len = wire::field_len(ANY_TYPE_URL, kind.type_url().len()) + wire::field_len(ANY_VALUE, body.len());
-    let version = version.to_string();
-    let head_len = wire::field_len(RESOURCE_NAME, name.len()) + wire::field_len(RESOURCE_VERSION, version.len());
-    let total = head_len + wire::field_len(RESOURCE_ANY, any_len);
-    let mut out = Vec::with_capacity(wire::field_len(RESPONSE_RESOURCES, total));
-    wire::put_head(&mut out, RESPONSE_RESOURCES, total);
-    wire::put_field(&mut out, RESOURCE_NAME, name.as_bytes());
-    wire::put_field(&mut out, RESOURCE_VERSION, version.as_bytes());
-    let any_at = out.len();
-    wire::put_head(&mut out, RESOURCE_ANY, any_len);
-    wire::put_field(&mut out, ANY_TYPE_URL, kind.type_url().as_bytes());
-    wire::put_field(&mut out, ANY_VALUE, body);
-    (out.into(), any_at)
 }
 
 /// Encodes a message canonically and wraps it with its type URL: for typed extensions inside other messages.

@@ -2,8 +2,8 @@
 
 use super::kind::Kind;
 use super::resource::Resource;
-use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use imbl::{OrdMap, OrdSet, ordset};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,26 +11,103 @@ use std::time::Instant;
 /// Resources of one kind by name.
 pub type Set = OrdMap<Arc<str>, Arc<Resource>>;
 
-/// Resources of every kind: the outbound or the inbound half of a proxy's configuration. Cloning is cheap.
+/// Resources of every kind: the outbound or the inbound half of a proxy's configuration. It may lie over a layer that it
+/// has in common with others: what it holds itself, and what it hides, comes before what is found there. Cloning is cheap.
 #[derive(Clone, Default, Debug)]
 pub struct Layer {
+    common: Option<Arc<Layer>>,
     sets: [Set; Kind::ALL.len()],
+    hidden: [OrdSet<Arc<str>>; Kind::ALL.len()],
 }
 
 impl Layer {
-    /// The resources of a kind.
-    pub fn set(&self, kind: Kind) -> &Set {
+    /// The resource of that kind and name.
+    pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
+        self.own(kind).get(name).or_else(|| self.beneath(kind, name))
+    }
+
+    /// Whether there is a resource of that kind and name.
+    pub fn has(&self, kind: Kind, name: &str) -> bool {
+        self.get(kind, name).is_some()
+    }
+
+    /// What is found in the common layer and not hidden.
+    fn beneath(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
+        let common = self.common.as_ref()?;
+        if self.hidden[kind as usize].contains(name) { None } else { common.get(kind, name) }
+    }
+
+    /// The resources of a kind: those in common, then its own, each sorted by name.
+    pub fn iter(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
+        let common = self.common.iter().flat_map(move |common| common.own(kind).iter());
+        let shown = move |name: &str| !self.hidden[kind as usize].contains(name) && !self.own(kind).contains_key(name);
+        let common = common.filter(move |(name, _)| shown(name)).map(|(_, resource)| resource);
+        common.chain(self.own(kind).values())
+    }
+
+    /// How many resources of a kind there are. Costs in proportion to what is its own.
+    pub fn len(&self, kind: Kind) -> usize {
+        let own = self.own(kind);
+        let Some(common) = &self.common else { return own.len() };
+        let beneath = common.own(kind);
+        let hidden = self.hidden[kind as usize].iter().filter(|name| beneath.contains_key(*name)).count();
+        let shadows = |name: &&Arc<str>| !self.hidden[kind as usize].contains(*name) && beneath.contains_key(*name);
+        beneath.len() + own.len() - hidden - own.keys().filter(shadows).count()
+    }
+
+    /// The resources of a kind that it holds itself.
+    pub fn own(&self, kind: Kind) -> &Set {
         &self.sets[kind as usize]
     }
 
-    /// Adds or replaces a resource.
+    /// The layer it lies over.
+    pub fn common(&self) -> Option<&Arc<Layer>> {
+        self.common.as_ref()
+    }
+
+    /// Lays it over another layer, which lies over none.
+    pub fn lie_over(&mut self, common: Arc<Layer>) {
+        self.common = Some(common);
+    }
+
+    /// Adds or replaces a resource of its own.
     pub fn insert(&mut self, resource: Arc<Resource>) {
         self.sets[resource.kind() as usize].insert(resource.name().clone(), resource);
     }
 
-    /// Removes a resource.
+    /// Removes a resource of its own.
     pub fn remove(&mut self, kind: Kind, name: &str) {
         self.sets[kind as usize].remove(name);
+    }
+
+    /// Hides what the common layer holds under a name.
+    pub fn hide(&mut self, kind: Kind, name: Arc<str>) {
+        self.hidden[kind as usize].insert(name);
+    }
+
+    /// Shows it again.
+    pub fn show(&mut self, kind: Kind, name: &str) {
+        self.hidden[kind as usize].remove(name);
+    }
+
+    /// Names of a kind under which something else may be found than in `old`: no fewer than there are. Costs
+    /// O(changes log n).
+    fn touched_since(&self, old: &Layer, kind: Kind, names: &mut BTreeSet<Arc<str>>) {
+        if std::ptr::eq(self, old) {
+            return;
+        }
+        changed(old.own(kind), self.own(kind), names);
+        let (before, after) = (&old.hidden[kind as usize], &self.hidden[kind as usize]);
+        for item in before.diff(after) {
+            match item {
+                ordset::DiffItem::Add(name) | ordset::DiffItem::Remove(name) => _ = names.insert(name.clone()),
+            }
+        }
+        match (&old.common, &self.common) {
+            (Some(old), Some(new)) => new.touched_since(old, kind, names),
+            (Some(only), None) | (None, Some(only)) => names.extend(only.own(kind).keys().cloned()),
+            (None, None) => {}
+        }
     }
 }
 
@@ -53,17 +130,17 @@ impl Snapshot {
 
     /// The resource of that kind and name.
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
-        self.layers().into_iter().find_map(|layer| layer.set(kind).get(name))
+        self.layers().into_iter().find_map(|layer| layer.get(kind, name))
     }
 
-    /// The resources of a kind: outbound, then inbound, each sorted by name.
+    /// The resources of a kind: outbound, then inbound.
     pub fn iter(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
-        self.layers().into_iter().flat_map(move |layer| layer.set(kind).values())
+        self.layers().into_iter().flat_map(move |layer| layer.iter(kind))
     }
 
     /// How many resources of a kind there are.
     pub fn len(&self, kind: Kind) -> usize {
-        self.layers().into_iter().map(|layer| layer.set(kind).len()).sum()
+        self.layers().into_iter().map(|layer| layer.len(kind)).sum()
     }
 
     /// The names of a kind whose version differs from that in `old`. Costs O(changes log n), nothing where a layer is
@@ -71,10 +148,10 @@ impl Snapshot {
     pub fn changed_since(&self, old: &Snapshot, kind: Kind) -> BTreeSet<Arc<str>> {
         let mut names = BTreeSet::new();
         for (old, new) in old.layers().into_iter().zip(self.layers()) {
-            if !std::ptr::eq(old, new) {
-                changed(old.set(kind), new.set(kind), &mut names);
-            }
+            new.touched_since(old, kind, &mut names);
         }
+        let version = |snapshot: &Snapshot, name: &str| snapshot.get(kind, name).map(|resource| resource.version());
+        names.retain(|name| version(old, name) != version(self, name));
         names
     }
 }

@@ -13,6 +13,7 @@ pub struct PublishMetrics {
     built: IntCounter,
     posted: IntCounter,
     kept_back: IntCounter,
+    faults: IntCounter,
 }
 
 /// What one step did, in numbers.
@@ -28,6 +29,8 @@ pub struct Step {
     pub posted: usize,
     /// Rules broken by layers that were kept back.
     pub kept_back: usize,
+    /// Computations that failed.
+    pub faults: usize,
 }
 
 impl PublishMetrics {
@@ -47,6 +50,7 @@ impl PublishMetrics {
             built: counter("chancery_publish_built_total", "Resources and virtual hosts built and encoded."),
             posted: counter("chancery_publish_posted_total", "Layers posted for audiences and workloads."),
             kept_back: counter("chancery_publish_kept_back_total", "Faults of ours that lint kept from proxies."),
+            faults: counter("chancery_publish_faults_total", "Computations that failed, a fault of ours."),
         }
     }
 
@@ -57,5 +61,6 @@ impl PublishMetrics {
         self.built.inc_by(step.built as u64);
         self.posted.inc_by(step.posted as u64);
         self.kept_back.inc_by(step.kept_back as u64);
+        self.faults.inc_by(step.faults as u64);
     }
 }

@@ -2,11 +2,11 @@
 //! Istio. Their ports don't matter, since a name is all they are.
 
 use super::visible;
-use crate::model::audience::Audience;
 use crate::model::name::Host;
 use crate::model::object::Stored;
 use crate::model::service::Service;
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use std::collections::BTreeSet;
 
 /// How many names may lead to one another; more is a circle, or as good as one.
@@ -30,7 +30,7 @@ pub fn chain(world: &Tracked, host: &Host) -> Vec<Stored<Service>> {
 }
 
 /// The other names of a Service that the audience sees on a port, sorted by namespace and name, each once.
-pub fn names(world: &Tracked, audience: &Audience, service: &Service, port: u16) -> Vec<Stored<Service>> {
+pub fn names(world: &Tracked, view: &View, service: &Service, port: u16) -> Vec<Stored<Service>> {
     let mut found = Vec::new();
     let mut met = BTreeSet::from([service.host.clone()]);
     let mut hosts = vec![service.host.clone()];
@@ -40,7 +40,7 @@ pub fn names(world: &Tracked, audience: &Audience, service: &Service, port: u16)
         hosts = new.iter().map(|alias| alias.host.clone()).collect();
         found.extend(new);
     }
-    found.retain(|alias| visible::sees(world, audience, alias, port));
+    found.retain(|alias| visible::sees(world, view, alias, port));
     found.sort_by(|a, b| a.key.cmp(&b.key));
     found
 }

@@ -14,6 +14,7 @@ use crate::model::provenance::ObjectKey;
 use crate::model::route::{Destination, VirtualService};
 use crate::model::service::{Protocol, Service};
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 
 /// Checks one object; kinds without references have nothing to check.
 pub fn check(world: &Tracked, key: &ObjectKey) -> Vec<Problem> {
@@ -128,7 +129,8 @@ fn destination_problem(
         return error(".host", format!("no Service has the host {}; requests get 503", to.host));
     };
     let audience = Audience::of_everyone_in(object.key().namespace.clone());
-    if !visible::exported(world, &audience, &service) {
+    let view = View::new(&audience);
+    if !visible::exported(world, &view, &service) {
         let text = format!("{} is not exported to this namespace; requests from here get 503", service.key());
         return error(".host", text);
     }
@@ -150,7 +152,7 @@ fn destination_problem(
         );
     }
     let subset = to.subset.as_deref()?;
-    let rules = destination::rules(world, &audience, &service.key);
+    let rules = destination::rules(world, &view, &service.key);
     if destination::find(&rules, subset).is_none() {
         return error(
             ".subset",

@@ -6,8 +6,7 @@
 use super::names;
 use super::proto::{ads, duration, u32_value};
 use super::unit::{ClusterInputs, EndpointsFrom, Inputs, Selection};
-use super::{balance, destination, dns, headless};
-use crate::model::audience::Audience;
+use super::{balance, destination, dns, headless, visible};
 use crate::model::destination::{
     ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, Subset, TcpKeepalive, TrafficPolicy,
 };
@@ -17,6 +16,7 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::Provenance;
 use crate::model::service::{Protocol, Service, ServicePort};
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource, any};
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
@@ -35,16 +35,16 @@ const EDS_TIMEOUT: Duration = Duration::from_secs(15);
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// Selects the clusters of a service.
-pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selection {
-    let Some(service) = world.service(key) else { return Selection::default() };
-    let rules = destination::rules(world, audience, key);
+pub fn select(world: &Tracked, view: &View, key: &ServiceKey) -> Selection {
+    let Some(service) = visible::exported_service(world, view, key) else { return Selection::default() };
+    let rules = destination::rules(world, view, key);
     let (mesh, settings) = (world.mesh(), world.settings().map(|settings| settings.reference()));
     if service.alias().is_some() {
         return Selection::default();
     }
     let subsets = destination::subsets(&rules);
     let mut inputs = Vec::new();
-    let is_direct = |port: &ServicePort| headless::is_direct(audience, &service, port.number);
+    let is_direct = |port: &ServicePort| headless::is_direct(view, &service, port.number);
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
         let direct = is_direct(port);
         let mut add = |name: Arc<str>, subset: Option<&Subset>, from: EndpointsFrom| {
@@ -62,24 +62,24 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
         };
         for subset in std::iter::once(None).chain(subsets.values().copied().map(Some)) {
             let name = names::outbound(port.number, subset.map(|subset| &*subset.name), &service.host);
-            let from = match dns::lookup(&service, audience, &mesh, subset) {
+            let from = match dns::lookup(&service, view, &mesh, subset) {
                 Some(lookup) => EndpointsFrom::Dns(lookup),
                 None if direct && subset.is_none() => EndpointsFrom::Client(headless::other_port(port)),
                 None => EndpointsFrom::List,
             };
             add(name, subset, from);
         }
-        let twin = headless::listed(audience, &service, port.number, &destination::policy(&rules, None));
+        let twin = headless::listed(view, &service, port.number, &destination::policy(&rules, None));
         twin.filter(|_| direct).into_iter().for_each(|twin| add(twin, None, EndpointsFrom::List));
     }
     let unbalanced = service.ports.iter().any(is_direct).then(|| headless::unbalanced(&service, &rules)).flatten();
-    let problems = address_unknown(audience, &service, &rules).into_iter().chain(unbalanced).collect();
+    let problems = address_unknown(view, &service, &rules).into_iter().chain(unbalanced).collect();
     Selection { inputs, problems, ..Selection::default() }
 }
 
 /// PASSTHROUGH for proxies that don't know the address asked for.
-fn address_unknown(audience: &Audience, service: &Service, rules: &[Stored<DestinationRule>]) -> Option<Problem> {
-    if !service.ports.iter().any(|port| audience.outlook.opened(port.number).is_some()) {
+fn address_unknown(view: &View, service: &Service, rules: &[Stored<DestinationRule>]) -> Option<Problem> {
+    if !service.ports.iter().any(|port| view.outlook().opened(port.number).is_some()) {
         return None;
     }
     let asks = |rule: &&Stored<DestinationRule>| {

@@ -1,17 +1,17 @@
-//! Which DestinationRules apply to a host for an audience, and what they say together.
+//! Which DestinationRules apply to a host for an view, and what they say together.
 
-use crate::model::audience::Audience;
 use crate::model::destination::{DestinationRule, Subset, TrafficPolicy};
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::object::{Stored, by_age};
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The rules in effect for a service, oldest first. The audience's namespace is asked first, then the service's, then the
 /// root namespace, which stands behind all; in the first that has any, those with the most specific host count (Istio's
 /// choice). Rules that are not exported to the audience's namespace are not there.
-pub fn rules(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Vec<Stored<DestinationRule>> {
+pub fn rules(world: &Tracked, view: &View, service: &ServiceKey) -> Vec<Stored<DestinationRule>> {
     let mut all = world.rules_for(&service.host());
     if all.is_empty() {
         return all;
@@ -19,18 +19,17 @@ pub fn rules(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Vec<
     let mesh = world.mesh();
     all.retain(|rule| {
         let exports = rule.exports.as_ref().unwrap_or(&mesh.destination_rule_exports);
-        exports.reach(&rule.key().namespace, &audience.namespace)
+        exports.reach(&rule.key().namespace, view)
     });
     let root = &mesh.root_namespace;
-    let own = Some(&audience.namespace).filter(|own| *own != root);
-    let order = own.into_iter().chain([&service.namespace, root]);
-    let chosen = order.into_iter().map(|namespace| most_specific(&all, namespace)).find(|rules| !rules.is_empty());
-    chosen.unwrap_or_default()
+    let own = most_specific(&all, |namespace| namespace != root && view.is_in(namespace));
+    let fallbacks = [&service.namespace, root].into_iter().map(|at| most_specific(&all, |namespace| namespace == at));
+    std::iter::once(own).chain(fallbacks).find(|rules| !rules.is_empty()).unwrap_or_default()
 }
 
-/// The rules of a namespace that name the most specific host any of them names, oldest first.
-fn most_specific(all: &[Stored<DestinationRule>], namespace: &Namespace) -> Vec<Stored<DestinationRule>> {
-    let mut rules: Vec<_> = all.iter().filter(|rule| rule.key().namespace == *namespace).cloned().collect();
+/// Of the rules in the namespaces in question, those that name the most specific host any of them names, oldest first.
+fn most_specific(all: &[Stored<DestinationRule>], of: impl Fn(&Namespace) -> bool) -> Vec<Stored<DestinationRule>> {
+    let mut rules: Vec<_> = all.iter().filter(|rule| of(&rule.key().namespace)).cloned().collect();
     let best = rules.iter().map(|rule| rule.host.specificity()).max();
     rules.retain(|rule| Some(rule.host.specificity()) == best);
     rules.sort_by(by_age);

@@ -5,10 +5,11 @@
 
 use super::proto::duration;
 use super::unit::Lookup;
-use crate::model::audience::{Audience, Families};
+use crate::model::audience::Families;
 use crate::model::destination::Subset;
 use crate::model::mesh::Mesh;
 use crate::model::service::Service;
+use crate::model::view::View;
 use crate::snapshot::resource::any;
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
 use envoy_types::pb::envoy::config::core::v3 as core;
@@ -22,10 +23,10 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(1);
 
 /// How the endpoints of a cluster are looked up; none unless the service stands for a name outside.
-pub fn lookup(service: &Service, audience: &Audience, mesh: &Mesh, subset: Option<&Subset>) -> Option<Lookup> {
+pub fn lookup(service: &Service, view: &View, mesh: &Mesh, subset: Option<&Subset>) -> Option<Lookup> {
     Some(Lookup {
         name: service.outside()?.clone(),
-        families: audience.families,
+        families: view.families(),
         refresh: mesh.dns_refresh,
         nobody: subset.is_some_and(|subset| !subset.labels.is_empty()),
     })

@@ -8,8 +8,8 @@
 mod stack;
 
 use super::unit::{EndpointInputs, Inputs, ResolvedEndpoint, Selection};
-use super::{balance, destination, fixed, headless, names, proto};
-use crate::model::audience::{Audience, Families};
+use super::{balance, destination, fixed, headless, names, proto, visible};
+use crate::model::audience::Families;
 use crate::model::destination::DestinationRule;
 use crate::model::endpoint::{Endpoint, EndpointSlice};
 use crate::model::labels::{Labels, selects};
@@ -21,6 +21,7 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectRef;
 use crate::model::service::{Protocol, Service, ServicePort};
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::Resource;
 use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality};
@@ -41,12 +42,12 @@ struct Choice<'a> {
 }
 
 /// Selects the endpoints of each cluster of a service.
-pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selection {
-    let Some(service) = world.service(key) else { return Selection::default() };
+pub fn select(world: &Tracked, view: &View, key: &ServiceKey) -> Selection {
+    let Some(service) = visible::exported_service(world, view, key) else { return Selection::default() };
     if service.external.is_some() {
         return Selection::default();
     }
-    let rules = destination::rules(world, audience, key);
+    let rules = destination::rules(world, view, key);
     let (slices, mesh) = (world.slices_of(key), world.mesh());
     let subsets = destination::subsets(&rules);
     let mut inputs = Vec::new();
@@ -55,7 +56,7 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
             let name = subset.map(|subset| &*subset.name);
             let policy = destination::policy(&rules, name);
             let cluster = match name {
-                None => headless::listed(audience, &service, port.number, &policy),
+                None => headless::listed(view, &service, port.number, &policy),
                 Some(_) if balance::is_passthrough(&policy) => None,
                 Some(_) => Some(names::outbound(port.number, name, &service.host)),
             };
@@ -67,7 +68,7 @@ pub fn select(world: &Tracked, audience: &Audience, key: &ServiceKey) -> Selecti
                 labels: subset.map(|subset| &subset.labels).filter(|labels| !labels.is_empty()),
                 list_unready: lists_unready(&rules, name),
                 mesh: &mesh,
-                families: audience.families,
+                families: view.families(),
             };
             inputs.push(Inputs::Endpoints(choice.resolve(
                 cluster,

@@ -7,11 +7,12 @@ use super::listener;
 use super::proto::bool_value;
 use super::unit::{Inputs, OutboundInputs, Selection, TcpOptions};
 use super::{names, settings};
-use crate::model::audience::{Audience, Interception};
+use crate::model::audience::Interception;
 use crate::model::destination::ConnectionPool;
 use crate::model::mesh::{Mesh, OutboundMode};
 use crate::model::provenance::Provenance;
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
 use envoy_types::pb::envoy::config::cluster::v3 as envoy;
@@ -34,14 +35,14 @@ pub fn is_static(port: u16) -> bool {
 }
 
 /// Selects what is always there.
-pub fn select(world: &Tracked, audience: &Audience) -> Selection {
+pub fn select(world: &Tracked, view: &View) -> Selection {
     let mut inputs = vec![Inputs::BlackHole];
-    if audience.interception == Interception::Redirect {
+    if view.interception() == Interception::Redirect {
         inputs.push(Inputs::Passthrough(names::PASSTHROUGH));
         inputs.push(Inputs::VirtualOutbound(OutboundInputs {
-            binds: audience.families.wildcards(),
+            binds: view.families().wildcards(),
             port: world.mesh().outbound_port,
-            unknown: audience.unknown,
+            unknown: view.unknown(),
             log: settings::log(world),
             provenance: settings::provenance(world, []),
         }));

@@ -5,29 +5,30 @@
 //! gets a twin of the cluster that picks among the endpoints.
 
 use super::{balance, names};
-use crate::model::audience::{Audience, Interception};
+use crate::model::audience::Interception;
 use crate::model::destination::{DestinationRule, TrafficPolicy};
 use crate::model::name::Host;
 use crate::model::object::Stored;
 use crate::model::outlook::Place;
 use crate::model::problem::{Problem, Severity};
 use crate::model::service::{Protocol, Service, ServicePort, TargetPort};
+use crate::model::view::View;
 use std::sync::Arc;
 
 /// Whether clients of a Service pick its Pods themselves. Not where a Sidecar opens or moves the port: what they connect to
 /// there is nobody's address.
-pub fn is_direct(audience: &Audience, service: &Service, port: u16) -> bool {
-    let usual = audience.outlook.on(port).is_none_or(|opening| opening.place == Place::Captured);
-    service.headless && audience.interception == Interception::Redirect && usual
+pub fn is_direct(view: &View, service: &Service, port: u16) -> bool {
+    let usual = view.outlook().on(port).is_none_or(|opening| opening.place == Place::Captured);
+    service.headless && view.interception() == Interception::Redirect && usual
 }
 
 /// The name of the cluster, or of its twin, that has a port's endpoints; none where policy says that clients pick, and for
 /// picked Pods on a port of TCP, where no other host's route leads.
-pub fn listed(audience: &Audience, service: &Service, port: u16, policy: &TrafficPolicy) -> Option<Arc<str>> {
+pub fn listed(view: &View, service: &Service, port: u16, policy: &TrafficPolicy) -> Option<Arc<str>> {
     if balance::is_passthrough(policy) {
         return None;
     }
-    if !is_direct(audience, service, port) {
+    if !is_direct(view, service, port) {
         return Some(names::outbound(port, None, &service.host));
     }
     let tcp = |other: &ServicePort| other.number == port && other.protocol == Protocol::Tcp;

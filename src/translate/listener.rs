@@ -11,14 +11,16 @@ use super::proto::{address, bool_value, u32_value};
 use super::unit::{Chains, Inputs, ListenerInputs, Selection, Table, TcpOptions, Unit};
 use super::{destination, fixed, names, settings, visible};
 use crate::model::access_log::AccessLog;
-use crate::model::audience::{Audience, Interception};
+use crate::model::audience::Interception;
 use crate::model::destination::{HashKey, LoadBalancer};
+use crate::model::name::ServiceKey;
 use crate::model::object::{Stored, by_age};
 use crate::model::outlook::Place;
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::service::{Protocol, Service};
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
@@ -45,91 +47,102 @@ pub fn is_http(protocol: Protocol) -> bool {
 
 /// The services the audience sees on a port, oldest first; UDP is not proxied, and a service that is another name for one
 /// has nothing of its own.
-pub fn claims(world: &Tracked, audience: &Audience, port: u16) -> Vec<Claim> {
-    let Some(opening) = audience.outlook.on(port) else { return Vec::new() };
-    let services = world.services_on_port(port).into_iter().filter_map(|key| world.service(&key));
-    let services =
-        services.filter(|service| service.alias().is_none() && visible::sees(world, audience, service, port));
-    let mut claims: Vec<_> = services
-        .filter_map(|service| {
-            let said = service.ports.iter().find(|p| p.number == port && p.protocol != Protocol::Udp)?.protocol;
-            Some(Claim { service, port, protocol: opening.protocol.unwrap_or(said) })
-        })
-        .collect();
+fn claims(world: &Tracked, view: &View, port: u16) -> Vec<Claim> {
+    let services = world.services_on_port(port);
+    let mut claims: Vec<_> = services.iter().filter_map(|key| claim(world, view, key, port)).collect();
     claims.sort_by(|a, b| by_age(&a.service, &b.service));
     claims
 }
 
+/// The claim of a service on a port, if the audience sees it there.
+pub fn claim(world: &Tracked, view: &View, key: &ServiceKey, port: u16) -> Option<Claim> {
+    let opening = view.outlook().on(port)?;
+    let service = world.service(key)?;
+    if service.alias().is_some() || !visible::sees(world, view, &service, port) {
+        return None;
+    }
+    let said = service.ports.iter().find(|p| p.number == port && p.protocol != Protocol::Udp)?.protocol;
+    Some(Claim { service, port, protocol: opening.protocol.unwrap_or(said) })
+}
+
+/// The services in a port's scope that may speak HTTP there, sorted, found without looking into any: a port may have
+/// thousands.
+pub fn speaking_http(world: &Tracked, view: &View, port: u16) -> Vec<ServiceKey> {
+    let Some(opening) = view.outlook().on(port) else { return Vec::new() };
+    let mut services = match opening.protocol {
+        None => world.http_services_on_port(port),
+        Some(protocol) if is_http(protocol) => world.services_on_port(port),
+        Some(_) => Vec::new(),
+    };
+    services.retain(|key| opening.scope.sees(key));
+    services
+}
+
 /// Selects the listeners of a port.
-pub fn select(world: &Tracked, audience: &Audience, port: u16) -> Selection {
-    let claims = claims(world, audience, port);
-    match audience.outlook.on(port).map(|opening| opening.place) {
+pub fn select(world: &Tracked, view: &View, port: u16) -> Selection {
+    match view.outlook().on(port).map(|opening| opening.place) {
         None => Selection::default(),
-        Some(Place::Captured) => captured::select(world, audience, &claims, port),
-        Some(Place::CapturedAt(at)) => captured::at(world, audience, &claims, at, port),
-        Some(Place::Opened(at)) => opened(world, audience, &claims, (at, port)),
+        Some(Place::Captured) => captured::select(world, view, port),
+        Some(Place::CapturedAt(at)) => captured::at(world, view, &claims(world, view, port), at, port),
+        Some(Place::Opened(at)) => opened(world, view, &claims(world, view, port), (at, port)),
     }
 }
 
 /// A port that is opened really, with one listener.
-fn opened(world: &Tracked, audience: &Audience, claims: &[Claim], (at, port): (IpAddr, u16)) -> Selection {
+fn opened(world: &Tracked, view: &View, claims: &[Claim], (at, port): (IpAddr, u16)) -> Selection {
     let Some(winner) = claims.first() else { return Selection::default() };
-    if let Some(problems) = kept_shut(world, audience, claims, (at, port)) {
+    if let Some(problems) = kept_shut(world, view, claims, (at, port)) {
         return Selection { problems, ..Selection::default() };
     }
     let (children, chains, provenance) = if is_http(winner.protocol) {
         let table = Table::of_port(port);
-        let provenance = sources(world, audience, [winner.service.reference()]);
+        let provenance = sources(world, view, [winner.service.reference()]);
         (vec![Unit::RouteTable(table.clone())], Chains::Http(table.name()), provenance)
     } else {
-        let (options, provenance) = tcp_options(world, audience, &winner.service);
+        let (options, provenance) = tcp_options(world, view, &winner.service);
         (Vec::new(), Chains::Tcp(names::outbound(port, None, &winner.service.host), options), provenance)
     };
     let log = settings::log(world);
     let inputs = ListenerInputs { addresses: vec![at], port, bound: true, chains, detection: None, log, provenance };
-    let whence = match audience.interception {
+    let whence = match view.interception() {
         Interception::None { .. } => "from proxies without interception".to_owned(),
         Interception::Redirect => format!("at {at}"),
     };
-    Selection { children, inputs: vec![Inputs::Listener(inputs)], problems: losers(claims, &whence) }
+    let problems = losers(claims, &whence);
+    Selection { children, inputs: vec![Inputs::Listener(inputs)], problems, ..Selection::default() }
 }
 
 /// Why a port can't be opened: Envoy would refuse the listener.
-fn kept_shut(
-    world: &Tracked,
-    audience: &Audience,
-    claims: &[Claim],
-    (at, port): (IpAddr, u16),
-) -> Option<Vec<Problem>> {
-    let captured = audience.interception == Interception::Redirect;
+fn kept_shut(world: &Tracked, view: &View, claims: &[Claim], (at, port): (IpAddr, u16)) -> Option<Vec<Problem>> {
+    let captured = view.interception() == Interception::Redirect;
     if fixed::is_static(port) || captured && fixed::is_own(&world.mesh(), port) {
         return Some(claims.iter().map(|claim| captured::reserved(claim, port)).collect());
     }
-    if audience.taken.contains(&port) {
+    if view.taken().contains(&port) {
         return Some(vec![taken(claims.first()?, at, port)]);
     }
-    let usual = matches!(audience.interception, Interception::None { bind } if bind == at);
-    let source = audience.outlook.source.as_ref().filter(|_| !usual && !at.is_loopback() && !at.is_unspecified())?;
+    let usual = matches!(view.interception(), Interception::None { bind } if bind == at);
+    let source = view.outlook().source.as_ref().filter(|_| !usual && !at.is_loopback() && !at.is_unspecified())?;
     let text =
         format!("without interception ports are opened on loopback addresses, and {at} is none: nothing is there");
     Some(vec![Problem { object: source.clone(), field: "spec.egress".to_owned(), severity: Severity::Warning, text }])
 }
 
 /// The objects given, and the Sidecar that says where ports are.
-fn sources(world: &Tracked, audience: &Audience, given: impl IntoIterator<Item = ObjectRef>) -> Provenance {
-    let sidecar = audience.outlook.source.as_ref().and_then(|key| world.sidecar(key));
+fn sources(world: &Tracked, view: &View, given: impl IntoIterator<Item = ObjectRef>) -> Provenance {
+    let sidecar = view.outlook().source.as_ref().and_then(|key| world.sidecar(key));
     settings::provenance(world, given.into_iter().chain(sidecar.map(|sidecar| sidecar.reference())))
 }
 
 /// How TCP connections to a service are passed on, and the objects that say so.
-fn tcp_options(world: &Tracked, audience: &Audience, service: &Stored<Service>) -> (TcpOptions, Provenance) {
-    let rules = destination::rules(world, audience, &service.key);
+fn tcp_options(world: &Tracked, view: &View, service: &Stored<Service>) -> (TcpOptions, Provenance) {
+    let rules = destination::rules(world, view, &service.key);
     let policy = destination::policy(&rules, None);
     let pool = policy.connection_pool.unwrap_or_default();
     let by_source = matches!(policy.load_balancer, Some(LoadBalancer::ConsistentHash { key: HashKey::SourceIp, .. }));
     let given = std::iter::once(service.reference()).chain(rules.iter().map(|rule| rule.reference()));
     let options = TcpOptions { idle: pool.tcp_idle_timeout, total: pool.tcp_max_connection_duration, by_source };
-    (options, sources(world, audience, given))
+    (options, sources(world, view, given))
 }
 
 fn taken(claim: &Claim, bind: IpAddr, port: u16) -> Problem {

@@ -2,8 +2,7 @@
 
 use super::proto::{bool_value, duration, u32_value};
 use super::unit::{HostInputs, HostUnit, Inputs, Selection, Targets};
-use super::{alias, balance, destination, headless, names, route_match, visible};
-use crate::model::audience::Audience;
+use super::{alias, balance, destination, domains, headless, names, route_match, visible};
 use crate::model::destination::{DestinationRule, HashKey, LoadBalancer};
 use crate::model::mesh::OutboundMode;
 use crate::model::name::{Host, Namespace, ServiceKey};
@@ -12,6 +11,7 @@ use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::route::{Destination, HttpRoute, VirtualService};
 use crate::model::service::{Protocol, Service};
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Fragment, Ref, any};
 use envoy_types::pb::envoy::config::route::v3 as envoy;
@@ -26,15 +26,13 @@ const VIRTUAL_HOSTS: u32 = 2;
 const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 
 /// Selects what a virtual host routes to.
-pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selection {
-    let Some(service) = world.service(&unit.service) else { return Selection::default() };
-    let routes = in_effect(world, audience, &unit.service);
+pub fn select(world: &Tracked, view: &View, unit: &HostUnit) -> Selection {
+    let Some((service, domains)) = domains::of(world, view, unit) else { return Selection::default() };
+    let routes = in_effect(world, view, &unit.service);
     let mut resolver =
-        Resolver { world, audience, service: &unit.service, port: unit.table.port, sources: vec![service.reference()] };
+        Resolver { world, view, service: &unit.service, port: unit.table.port, sources: vec![service.reference()] };
     resolver.sources.extend(routes.iter().map(|routes| routes.reference()));
-    resolver
-        .sources
-        .extend(alias::names(world, audience, &service, unit.table.port).iter().map(|alias| alias.reference()));
+    resolver.sources.extend(alias::names(world, view, &service, unit.table.port).iter().map(|alias| alias.reference()));
     let targets = match &routes {
         Some(routes) => routes.http.iter().map(|http| resolver.targets(http)).collect(),
         None => {
@@ -45,7 +43,7 @@ pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selectio
     Selection::of_inputs([Inputs::VirtualHost(HostInputs {
         host: service.host.clone(),
         port: unit.table.port,
-        domains: unit.domains.clone(),
+        domains,
         routes,
         targets,
         provenance: resolver.sources.into_iter().collect(),
@@ -55,7 +53,7 @@ pub fn select(world: &Tracked, audience: &Audience, unit: &HostUnit) -> Selectio
 /// The VirtualService in effect for a service: that of the audience's own namespace, else that of the service's; in each
 /// the one with the most specific host, and of several the oldest. A third namespace can't route other people's traffic,
 /// and what is not exported to the audience's namespace is not there.
-fn in_effect(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Option<Stored<VirtualService>> {
+fn in_effect(world: &Tracked, view: &View, service: &ServiceKey) -> Option<Stored<VirtualService>> {
     let host = service.host();
     let mut all = world.routes_for(&host);
     if all.is_empty() {
@@ -64,30 +62,30 @@ fn in_effect(world: &Tracked, audience: &Audience, service: &ServiceKey) -> Opti
     let mesh = world.mesh();
     all.retain(|routes| {
         let exports = routes.exports.as_ref().unwrap_or(&mesh.virtual_service_exports);
-        exports.reach(&routes.key().namespace, &audience.namespace)
+        exports.reach(&routes.key().namespace, view)
     });
     let specificity =
         |routes: &VirtualService| routes.hosts.iter().filter(|named| named.covers(&host)).map(Host::specificity).max();
-    let best = |namespace: &Namespace| {
-        let mine = all.iter().filter(|routes| routes.key().namespace == *namespace);
+    let best = |of: &dyn Fn(&Namespace) -> bool| {
+        let mine = all.iter().filter(|routes| of(&routes.key().namespace));
         let order = |a: &Stored<_>, b: &Stored<_>| specificity(b).cmp(&specificity(a)).then_with(|| by_age(a, b));
         mine.min_by(|a, b| order(a, b)).cloned()
     };
-    best(&audience.namespace).or_else(|| best(&service.namespace))
+    best(&|namespace| view.is_in(namespace)).or_else(|| best(&|namespace| *namespace == service.namespace))
 }
 
 /// The services that the routes in effect for a service lead to.
-pub fn destinations(world: &Tracked, audience: &Audience, service: &ServiceKey) -> BTreeSet<ServiceKey> {
-    let routes = in_effect(world, audience, service);
+pub fn destinations(world: &Tracked, view: &View, service: &ServiceKey) -> BTreeSet<ServiceKey> {
+    let routes = in_effect(world, view, service);
     let all = routes.iter().flat_map(|routes| &routes.http).flat_map(|http| &http.destinations);
     let services = all.filter_map(|to| alias::resolve(world, &to.destination.host));
-    services.filter(|to| visible::exported(world, audience, to)).map(|to| to.key.clone()).collect()
+    services.filter(|to| visible::exported(world, view, to)).map(|to| to.key.clone()).collect()
 }
 
 /// Finds the clusters that destinations stand for, and remembers the objects that decided.
 struct Resolver<'a> {
     world: &'a Tracked<'a>,
-    audience: &'a Audience,
+    view: &'a View<'a>,
     /// The service that was asked for.
     service: &'a ServiceKey,
     /// The port of the route configuration.
@@ -108,20 +106,20 @@ impl Resolver<'_> {
     }
 
     fn default_hash(&mut self, service: &Service) -> Vec<HashKey> {
-        let rules = destination::rules(self.world, self.audience, &service.key);
+        let rules = destination::rules(self.world, self.view, &service.key);
         self.hash(&rules, None).into_iter().collect()
     }
 
     /// The cluster of a destination, and what is hashed to pick one of its endpoints.
     fn existing(&mut self, to: &Destination) -> Option<(Arc<str>, Option<HashKey>)> {
         let mut chain = alias::chain(self.world, &to.host);
-        if !chain.iter().all(|service| visible::exported(self.world, self.audience, service)) {
+        if !chain.iter().all(|service| visible::exported(self.world, self.view, service)) {
             return None;
         }
         let service = chain.pop()?;
         self.sources.extend(chain.iter().map(|alias| alias.reference()));
         let port = target_port(to, &service, self.port)?;
-        let rules = destination::rules(self.world, self.audience, &service.key);
+        let rules = destination::rules(self.world, self.view, &service.key);
         if let Some(subset) = &to.subset {
             destination::find(&rules, subset)?;
             self.sources.extend(rules.iter().map(|rule| rule.reference()));
@@ -131,7 +129,7 @@ impl Resolver<'_> {
         // Who asked for another service has picked none of this one's Pods.
         let elsewhere = to.subset.is_none() && service.key != *self.service;
         let listed = Some(&*service).filter(|_| elsewhere);
-        let listed = listed.and_then(|service| headless::listed(self.audience, service, port, &policy));
+        let listed = listed.and_then(|service| headless::listed(self.view, service, port, &policy));
         Some((listed.unwrap_or_else(|| names::outbound(port, to.subset.as_deref(), &service.host)), hash))
     }
 

@@ -4,7 +4,7 @@ use crate::model::access_log::AccessLog;
 use crate::model::audience::Families;
 use crate::model::destination::{ConnectionPool, DestinationRule, HashKey};
 use crate::model::mesh::OutboundMode;
-use crate::model::name::{Host, ServiceKey};
+use crate::model::name::{Host, Namespace, ServiceKey};
 use crate::model::node::Locality;
 use crate::model::object::Stored;
 use crate::model::problem::Problem;
@@ -12,6 +12,7 @@ use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::route::VirtualService;
 use crate::model::service::{Protocol, Service};
 use crate::snapshot::resource::{Fragment, Resource};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,15 +64,41 @@ impl Table {
     }
 }
 
-/// A virtual host: a service on a port, under the domains its route table gave it.
+/// A virtual host: a service on a port.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HostUnit {
     /// The route configuration.
     pub table: Table,
     /// The service.
     pub service: ServiceKey,
-    /// The domains, in order, each used once in the route configuration.
-    pub domains: Arc<[Arc<str>]>,
+}
+
+impl Unit {
+    /// The unit that lists this one as its child; none for the first.
+    pub fn parent(&self) -> Option<Unit> {
+        match self {
+            Unit::Roots => None,
+            Unit::Inbound | Unit::Fixed | Unit::Port(_) | Unit::Clusters(_) | Unit::Endpoints(_) => Some(Unit::Roots),
+            Unit::RouteTable(table) => Some(Unit::Port(table.port)),
+            Unit::VirtualHost(host) => Some(Unit::RouteTable(host.table.clone())),
+            Unit::CatchAll(table) => Some(Unit::RouteTable(table.clone())),
+        }
+    }
+
+    /// The unit before which no virtual host of a route configuration sorts.
+    pub fn first_in(table: &Table) -> Unit {
+        let service = ServiceKey { namespace: "".into(), name: "".into() };
+        Unit::VirtualHost(HostUnit { table: table.clone(), service })
+    }
+
+    /// The route configuration it makes, or makes a virtual host of.
+    pub fn table(&self) -> Option<&Table> {
+        match self {
+            Unit::RouteTable(table) | Unit::CatchAll(table) => Some(table),
+            Unit::VirtualHost(host) => Some(&host.table),
+            _ => None,
+        }
+    }
 }
 
 /// What was selected for a unit.
@@ -83,6 +110,8 @@ pub struct Selection {
     pub inputs: Vec<Inputs>,
     /// Mistakes seen on the way.
     pub problems: Vec<Problem>,
+    /// For the common audience: the namespaces whose audiences might be given something else.
+    pub asked: BTreeSet<Namespace>,
 }
 
 impl Selection {

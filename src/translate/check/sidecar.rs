@@ -6,6 +6,7 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::scope::Scope;
 use crate::model::sidecar::{EgressListener, Sidecar};
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use crate::translate::{fixed, visible};
 
 /// Checks a Sidecar.
@@ -35,5 +36,5 @@ fn is_anything_on(world: &Tracked, object: &Stored<Sidecar>, listener: &EgressLi
     let namespace = &object.key().namespace;
     let (scope, reader) = (Scope::of(&listener.hosts, namespace), Audience::of_everyone_in(namespace.clone()));
     let mut seen = world.services_on_port(port).into_iter().filter(|key| scope.sees(key));
-    seen.any(|key| world.service(&key).is_some_and(|service| visible::exported(world, &reader, &service)))
+    seen.any(|key| world.service(&key).is_some_and(|service| visible::exported(world, &View::new(&reader), &service)))
 }

@@ -9,6 +9,7 @@ use crate::model::provenance::{ObjectKey, ObjectRef};
 use crate::model::service::Protocol;
 use crate::model::sidecar::{DefaultEndpoint, Ingress, Sidecar};
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use crate::translate::unit::{InboundEndpoint, InboundInputs};
 use crate::translate::{destination, fixed};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -146,7 +147,7 @@ impl Ports<'_> {
             return ConnectionPool::default();
         };
         let reader = Audience::of_everyone_in(self.workload.namespace.clone());
-        let rules = destination::rules(self.world, &reader, &served.service);
+        let rules = destination::rules(self.world, &View::new(&reader), &served.service);
         let pool = destination::policy(&rules, None).connection_pool;
         if pool.is_some() {
             sources.extend(rules.iter().map(|rule| rule.reference()));

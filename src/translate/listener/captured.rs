@@ -3,35 +3,43 @@
 //! HTTP services share a listener per port and are told apart by host. A service that speaks anything else, or does not
 //! say, has one at its own addresses. What fits nowhere stays with the listener that captured it.
 
-use super::{Claim, is_http, losers, sources, tcp_options};
-use crate::model::audience::Audience;
+use super::{Claim, claim, claims, is_http, losers, sources, speaking_http, tcp_options};
+use crate::model::object::by_age;
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectRef;
 use crate::model::service::Protocol;
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use crate::translate::unit::{Chains, Inputs, ListenerInputs, Selection, Table, Unit};
 use crate::translate::{fixed, names, settings};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Selects the listeners of a port.
-pub fn select(world: &Tracked, audience: &Audience, claims: &[Claim], port: u16) -> Selection {
+pub fn select(world: &Tracked, view: &View, port: u16) -> Selection {
     let mut selection = Selection::default();
     let mesh = world.mesh();
     if fixed::is_own(&mesh, port) {
-        selection.problems = claims.iter().map(|claim| reserved(claim, port)).collect();
+        selection.problems = claims(world, view, port).iter().map(|claim| reserved(claim, port)).collect();
         return selection;
     }
-    shared(world, audience, claims, audience.families.wildcards(), &mut selection);
+    let http = speaking_http(world, view, port);
+    let first = http.iter().filter_map(|key| claim(world, view, key, port)).find(|claim| is_http(claim.protocol));
+    if let Some(first) = first {
+        shared(world, view, &first, view.families().wildcards(), &mut selection);
+    }
+    let others = world.services_on_port(port).into_iter().filter(|key| http.binary_search(key).is_err());
+    let mut others: Vec<_> = others.filter_map(|key| claim(world, view, &key, port)).collect();
+    others.sort_by(|a, b| by_age(&a.service, &b.service));
     let mut taken = BTreeSet::new();
-    for claim in claims.iter().filter(|claim| !is_http(claim.protocol)) {
-        own(world, audience, claim, places(world, audience, claim, &mut taken), &mut selection);
+    for claim in &others {
+        own(world, view, claim, places(world, view, claim, &mut taken), &mut selection);
     }
     selection
 }
 
 /// Selects the listener of a port at an address that a Sidecar chose; there the port stands for one thing.
-pub fn at(world: &Tracked, audience: &Audience, claims: &[Claim], at: IpAddr, port: u16) -> Selection {
+pub fn at(world: &Tracked, view: &View, claims: &[Claim], at: IpAddr, port: u16) -> Selection {
     let mut selection = Selection::default();
     let Some(winner) = claims.first() else { return selection };
     if fixed::is_own(&world.mesh(), port) {
@@ -39,9 +47,9 @@ pub fn at(world: &Tracked, audience: &Audience, claims: &[Claim], at: IpAddr, po
         return selection;
     }
     if is_http(winner.protocol) {
-        shared(world, audience, claims, vec![at], &mut selection);
+        shared(world, view, winner, vec![at], &mut selection);
     } else {
-        own(world, audience, winner, vec![(vec![at], None)], &mut selection);
+        own(world, view, winner, vec![(vec![at], None)], &mut selection);
     }
     selection.problems = losers(claims, &format!("at {at}"));
     selection
@@ -70,18 +78,17 @@ fn unrecognised(claim: &Claim) -> Problem {
     }
 }
 
-/// The listener that all HTTP services on a port share.
-fn shared(world: &Tracked, audience: &Audience, claims: &[Claim], addresses: Vec<IpAddr>, selection: &mut Selection) {
-    let Some(first) = claims.iter().find(|claim| is_http(claim.protocol)) else { return };
+/// The listener that all HTTP services on a port share, because of one of them.
+fn shared(world: &Tracked, view: &View, first: &Claim, addresses: Vec<IpAddr>, selection: &mut Selection) {
     let table = Table::of_port(first.port);
     selection.inputs.push(Inputs::Listener(ListenerInputs {
         addresses,
         port: first.port,
         bound: false,
-        chains: Chains::HttpOr(table.name(), audience.unknown),
+        chains: Chains::HttpOr(table.name(), view.unknown()),
         detection: world.mesh().detection_timeout,
         log: settings::log(world),
-        provenance: sources(world, audience, [first.service.reference()]),
+        provenance: sources(world, view, [first.service.reference()]),
     }));
     selection.children.push(Unit::RouteTable(table));
 }
@@ -91,24 +98,24 @@ type Place = (Vec<IpAddr>, Option<ObjectRef>);
 
 /// Where a service is: at its own addresses; a headless one at each of its endpoints, which come and go without touching
 /// the others.
-fn places(world: &Tracked, audience: &Audience, claim: &Claim, taken: &mut BTreeSet<IpAddr>) -> Vec<Place> {
+fn places(world: &Tracked, view: &View, claim: &Claim, taken: &mut BTreeSet<IpAddr>) -> Vec<Place> {
     let service = &claim.service;
     let mut places = if service.headless { endpoints(world, claim) } else { vec![(service.addresses.clone(), None)] };
     for (addresses, _) in &mut places {
-        addresses.retain(|address| audience.families.has(*address) && taken.insert(*address));
+        addresses.retain(|address| view.families().has(*address) && taken.insert(*address));
     }
     places.retain(|(addresses, _)| !addresses.is_empty());
     places
 }
 
 /// The listeners of one service.
-fn own(world: &Tracked, audience: &Audience, claim: &Claim, places: Vec<Place>, selection: &mut Selection) {
+fn own(world: &Tracked, view: &View, claim: &Claim, places: Vec<Place>, selection: &mut Selection) {
     if places.is_empty() {
         selection.problems.extend(claim.service.outside().map(|_| unrecognised(claim)));
         return;
     }
     let (service, port) = (&claim.service, claim.port);
-    let (options, sources) = tcp_options(world, audience, service);
+    let (options, sources) = tcp_options(world, view, service);
     let cluster = names::outbound(port, None, &service.host);
     let chains = if claim.protocol == Protocol::Unnamed {
         let table = Table { port, service: Some(service.key.clone()) };

@@ -1,0 +1,132 @@
+//! What a change costs, counted: computations, builds and posts, in worlds of very different sizes with fifty audiences
+//! alive. Counters, not clocks: they say the same on every machine.
+
+use super::worlds::{pod, present, proxy, routes, rule, service, service_key, slice};
+use chancery::model::audience::ProxyFacts;
+use chancery::model::name::ServiceKey;
+use chancery::model::service::Protocol;
+use chancery::model::world::World;
+use chancery::publish::{Engine, Outcome};
+use chancery::snapshot::board::Seats;
+use chancery::snapshot::kind::Kind;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// How many audiences are alive, each in a namespace of its own.
+const AUDIENCES: usize = 50;
+
+/// A world in which everybody sees everything, and an engine that has caught up with it.
+struct Stage {
+    world: World,
+    engine: Engine,
+}
+
+impl Stage {
+    /// `services` services with one endpoint each, spread over the namespaces of the audiences.
+    fn new(services: usize) -> Self {
+        let mut world = World::default();
+        for index in 0..services {
+            let key = key(index);
+            let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
+            world.apply([
+                present(service(namespace, name, &[(80, Protocol::Http)], 0)),
+                present(slice(&key, name, &[80], &[(1, true, false)])),
+            ]);
+        }
+        let joined: BTreeSet<ProxyFacts> = (0..AUDIENCES).map(|index| proxy(&namespace(index), "client")).collect();
+        world.apply(joined.iter().map(|facts| present(pod(facts.namespace.as_str(), "client", &[]))));
+        let mut stage = Self { world, engine: Engine::default() };
+        let first = stage.engine.advance(&stage.world, &Seats { joined, left: BTreeSet::new() });
+        assert_eq!(first.posts.len(), 2 * AUDIENCES, "an outbound and an inbound layer for each");
+        stage
+    }
+
+    fn apply(&mut self, object: chancery::model::object::Object) -> Outcome {
+        self.world.apply([present(object)]);
+        self.engine.advance(&self.world, &Seats::default())
+    }
+}
+
+fn namespace(index: usize) -> String {
+    format!("team-{}", index % AUDIENCES)
+}
+
+fn key(index: usize) -> ServiceKey {
+    service_key(&namespace(index), &format!("s{index}"))
+}
+
+/// The namespaces whose layers were posted.
+fn reached(outcome: &Outcome) -> BTreeSet<String> {
+    outcome.posts.iter().map(|(subject, _)| format!("{subject:?}")).collect()
+}
+
+/// One endpoint more in a world of any size: one resource is selected, built and encoded, and shared by all.
+#[test]
+fn one_endpoint_change_builds_one_resource() {
+    for services in [100, 1_000, 10_000, 50_000] {
+        let mut stage = Stage::new(services);
+        let outcome = stage.apply(slice(&key(7), "s7", &[80], &[(1, true, false), (2, true, false)]));
+        assert_eq!((outcome.built, outcome.recomputed.len()), (1, 1), "{services}: {:?}", outcome.recomputed);
+        assert_eq!(outcome.posts.len(), AUDIENCES);
+        let name = "outbound|80||s7.team-7.svc.cluster.local";
+        let changed = outcome.posts.iter().flat_map(|(_, layer)| layer.get(Kind::Endpoint, name));
+        assert_eq!(changed.map(Arc::as_ptr).collect::<BTreeSet<_>>().len(), 1, "one encoding, shared by all");
+    }
+}
+
+/// The control of the test above: a change that reaches more is counted as more.
+#[test]
+fn one_service_more_builds_more() {
+    let mut stage = Stage::new(100);
+    let outcome = stage.apply(service("team-1", "new", &[(80, Protocol::Http)], 0));
+    let why = "a cluster, its endpoints and a virtual host, which has a short name in its own namespace";
+    assert_eq!(outcome.built, 4, "{why}");
+}
+
+/// One route more: one virtual host is built, twice, because the service's own namespace knows it by a short name.
+#[test]
+fn one_route_change_builds_one_virtual_host() {
+    for services in [100, 1_000] {
+        let mut stage = Stage::new(services);
+        let host = key(7).host();
+        let outcome = stage.apply(routes("team-7", "s7", &host, &[(&host, None, 1)], 1));
+        assert_eq!((outcome.built, outcome.recomputed.len()), (2, 2), "{services}: {:?}", outcome.recomputed);
+    }
+}
+
+/// A rule in a client's namespace is for that client's audience alone.
+#[test]
+fn a_rule_of_a_client_touches_its_audience_only() {
+    let mut stage = Stage::new(100);
+    let outcome = stage.apply(rule("team-3", "mine", &key(7).host(), &["v1"], 1));
+    let reached = reached(&outcome);
+    assert!(reached.len() == 1 && reached.iter().all(|subject| subject.contains("team-3")), "{reached:?}");
+    assert!(outcome.built > 0);
+    // The control: the same rule in the service's namespace is for everybody.
+    let outcome = stage.apply(rule("team-7", "mine", &key(7).host(), &["v1"], 1));
+    assert_eq!(outcome.posts.len(), AUDIENCES);
+}
+
+/// Rewriting an object without changing its meaning recomputes and posts nothing.
+#[test]
+fn a_rewrite_without_change_costs_nothing() {
+    let mut stage = Stage::new(100);
+    let same = present(service("team-7", "s7", &[(80, Protocol::Http)], 0));
+    assert!(!stage.world.apply([same]));
+    let outcome = stage.engine.advance(&stage.world, &Seats::default());
+    assert!(outcome.recomputed.is_empty() && outcome.posts.is_empty() && outcome.built == 0);
+}
+
+/// What an audience needs for itself is in proportion to its own namespace, not to the world.
+#[test]
+fn audiences_share_what_is_the_same_for_all() {
+    let mut stage = Stage::new(1_000);
+    let own: Vec<usize> = stage
+        .apply(slice(&key(7), "s7", &[80], &[]))
+        .posts
+        .iter()
+        .map(|(_, layer)| Kind::ALL.into_iter().map(|kind| layer.own(kind).len()).sum())
+        .collect();
+    assert!(own.iter().all(|count| *count <= 1), "one route configuration with short names each: {own:?}");
+    assert!(stage.engine.computations().count() < 3 * 1_000 + 1_000 + 10 * AUDIENCES);
+}

@@ -1,0 +1,200 @@
+//! A half that follows another: it computes for itself only where its namespace makes a difference, and lies over what
+//! the common audience has.
+//!
+//! A unit is its own where the common computation compared itself with its namespace, or doesn't exist; everything else
+//! is found beneath. What its own units replace there is hidden.
+
+use super::edits::Edits;
+use super::half::{Half, Posted, Shift, Step};
+use crate::model::audience::Subject;
+use crate::model::name::Namespace;
+use crate::snapshot::fragments::Fragments;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::Fragment;
+use crate::translate::assemble;
+use crate::translate::unit::{Built, Table, Unit};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What a half follows.
+#[derive(Clone, Copy)]
+pub struct Beneath<'a> {
+    /// The half of the common audience.
+    pub common: &'a Half,
+    /// What changed there.
+    pub shift: &'a Shift,
+    /// The namespace that makes the difference.
+    pub namespace: &'a Namespace,
+}
+
+impl Beneath<'_> {
+    fn is_special(&self, unit: &Unit) -> bool {
+        !self.common.nodes.contains_key(unit) || self.common.asked.has_read(unit, self.namespace)
+    }
+
+    fn specials(&self) -> impl Iterator<Item = &Unit> {
+        self.common.asked.readers_of(self.namespace)
+    }
+}
+
+impl Half {
+    /// Selects `units` again as far as they are its own, follows what changed beneath, and posts the layer if either
+    /// differs.
+    pub fn follow(&mut self, units: &BTreeSet<Unit>, beneath: Beneath, step: &mut Step) {
+        let Beneath { shift, namespace, .. } = beneath;
+        let mut queue: BTreeSet<Unit> = units | &shift.units;
+        queue.extend(shift.asked.get(namespace).into_iter().flatten().cloned());
+        if self.is_new() {
+            queue.extend(beneath.specials().cloned());
+        }
+        let mut edits = Edits::default();
+        let tables: BTreeSet<Table> =
+            shift.tables.iter().chain(queue.iter().filter_map(Unit::table)).cloned().collect();
+        let mut hides = false;
+        while let Some(unit) = queue.pop_first() {
+            queue.extend(self.resolve(&unit, units.contains(&unit), beneath, step, &mut edits));
+            hides |= self.hide(&unit, beneath);
+        }
+        for table in tables.into_iter().chain(edits.tables.keys().cloned()).collect::<BTreeSet<_>>() {
+            self.lay_table(&table, beneath, &mut edits);
+        }
+        self.post_over(edits, hides, beneath, step);
+    }
+
+    /// Computes or drops one unit, as it is its own or not; returns the units that may be concerned by that.
+    fn resolve(
+        &mut self,
+        unit: &Unit,
+        touched: bool,
+        beneath: Beneath,
+        step: &mut Step,
+        edits: &mut Edits,
+    ) -> Vec<Unit> {
+        let own = beneath.is_special(unit) && self.reaches(unit, beneath.common);
+        // Nobody follows a half that follows.
+        let shift = &mut Shift::default();
+        let concerned = match (own, self.nodes.contains_key(unit)) {
+            (true, known) if touched || !known => {
+                let (fresh, gone) = self.compute(unit, step, edits, shift);
+                fresh.into_iter().chain(gone).collect()
+            }
+            (false, true) => self.drop_unit(unit, step, edits, shift).unwrap_or_default().into_vec(),
+            _ => Vec::new(),
+        };
+        self.with_inner(concerned, beneath)
+    }
+
+    /// Units, and where a route configuration is among them, those of its virtual hosts that are or may be its own.
+    fn with_inner(&self, mut units: Vec<Unit>, beneath: Beneath) -> Vec<Unit> {
+        let tables: BTreeSet<Table> = units.iter().filter_map(Unit::table).cloned().collect();
+        if !tables.is_empty() {
+            let special = beneath.specials().filter(|unit| unit.table().is_some_and(|table| tables.contains(table)));
+            units.extend(tables.iter().flat_map(|table| self.own_in(table)).chain(special).cloned());
+        }
+        units
+    }
+
+    /// Whether a unit follows from the first, by its own units and those beneath.
+    fn reaches(&self, unit: &Unit, common: &Half) -> bool {
+        let Some(parent) = unit.parent() else { return true };
+        let node = self.nodes.get(&parent).or_else(|| common.nodes.get(&parent));
+        node.is_some_and(|node| node.has_child(unit)) && self.reaches(&parent, common)
+    }
+
+    /// Its own units that make virtual hosts of a route configuration.
+    fn own_in(&self, table: &Table) -> impl Iterator<Item = &Unit> {
+        let first = Unit::first_in(table);
+        let hosts = self.nodes.range(first..).map(|(unit, _)| unit);
+        let hosts = hosts.take_while(|unit| matches!(unit, Unit::VirtualHost(host) if host.table == *table));
+        let rest = self.nodes.get_key_value(&Unit::CatchAll(table.clone())).map(|(unit, _)| unit);
+        hosts.chain(rest)
+    }
+
+    /// Hides what a unit of its own replaces beneath, and shows what it replaced before; whether that differs.
+    fn hide(&mut self, unit: &Unit, beneath: Beneath) -> bool {
+        let new = if self.nodes.contains_key(unit) { self.replaced(unit, beneath.common) } else { Vec::new() };
+        let old = if new.is_empty() { self.hides.remove(unit) } else { self.hides.insert(unit.clone(), new.clone()) };
+        let old = old.unwrap_or_default();
+        let differs = old != new;
+        old.iter().for_each(|(kind, name)| self.layer.show(*kind, name));
+        new.into_iter().for_each(|(kind, name)| self.layer.hide(kind, name));
+        differs
+    }
+
+    /// What the common half has of a unit that is computed anew: what it made, and children that don't follow here.
+    fn replaced(&self, unit: &Unit, common: &Half) -> Vec<(Kind, Arc<str>)> {
+        let (own, Some(theirs)) = (&self.nodes[unit], common.nodes.get(unit)) else { return Vec::new() };
+        let made = |unit: &Unit| common.nodes.get(unit).into_iter().flat_map(|node| &node.made);
+        let named = |unit: &Unit| -> Vec<_> {
+            let resources = made(unit).filter_map(|entry| match &entry.built {
+                Built::Resource(resource) => Some((resource.kind(), resource.name().clone())),
+                Built::Fragment(_) => None,
+            });
+            resources.collect()
+        };
+        let mut replaced = named(unit);
+        for child in theirs.children.iter().filter(|child| !own.has_child(child)) {
+            replaced.extend(named(child));
+            if let Unit::RouteTable(table) = child {
+                replaced.push((Kind::Route, table.name()));
+            }
+        }
+        replaced
+    }
+
+    /// Makes a route configuration of its own where one of its units belongs to it.
+    fn lay_table(&self, table: &Table, beneath: Beneath, edits: &mut Edits) {
+        let unit = Unit::RouteTable(table.clone());
+        let own = self.nodes.contains_key(&unit) || self.own_in(table).next().is_some();
+        if own && self.reaches(&unit, beneath.common) {
+            edits.add(assemble(table, self.fragments(table, beneath.common)));
+        } else {
+            edits.remove(Kind::Route, table.name());
+        }
+    }
+
+    /// The virtual hosts of a route configuration: its own, and for the rest those beneath.
+    fn fragments(&self, table: &Table, common: &Half) -> Fragments {
+        let theirs = common.layer.own(Kind::Route).get(&table.name()).and_then(|routes| routes.fragments());
+        let mut fragments = match self.nodes.get(&Unit::RouteTable(table.clone())) {
+            None => theirs.cloned().unwrap_or_default(),
+            Some(node) => node.children.iter().flat_map(|unit| common.fragments_of(unit)).cloned().collect(),
+        };
+        for unit in self.own_in(table) {
+            common.fragments_of(unit).for_each(|fragment| fragments.remove(fragment.name()));
+            self.fragments_of(unit).for_each(|fragment| fragments.insert(fragment.clone()));
+        }
+        fragments
+    }
+
+    fn fragments_of(&self, unit: &Unit) -> impl Iterator<Item = &Arc<Fragment>> {
+        let made = self.nodes.get(unit).into_iter().flat_map(|node| &node.made);
+        made.filter_map(|entry| match &entry.built {
+            Built::Fragment(fragment) => Some(fragment),
+            Built::Resource(_) => None,
+        })
+    }
+
+    /// Posts the layer over the newest one beneath; not while that is kept back, because they belong together.
+    fn post_over(&mut self, edits: Edits, hides: bool, beneath: Beneath, step: &mut Step) {
+        let mut changed = edits.into_changed(|kind, name| self.layer.own(kind).get(name));
+        let differs = self.apply(&changed) || hides || beneath.shift.posted || self.posted != Posted::Same;
+        if beneath.common.posted == Posted::Withheld {
+            self.posted = Posted::Withheld;
+        } else if differs {
+            self.layer.lie_over(beneath.common.out());
+            changed.removed.extend(beneath.shift.removed.iter().cloned());
+            self.post(&changed, step);
+        }
+    }
+}
+
+/// The namespace in which a subject follows a common half, and the subject of that half.
+pub fn common_of(subject: &Subject) -> Option<(Subject, Namespace)> {
+    match subject {
+        Subject::Audience(audience) => {
+            audience.common().map(|common| (Subject::Audience(common), audience.namespace.clone()))
+        }
+        Subject::Workload(_) => None,
+    }
+}

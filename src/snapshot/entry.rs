@@ -1,0 +1,129 @@
+//! The bytes of a resource as responses carry them: one piece, or a head and fragments that are joined to be sent.
+//!
+//! The entry of a Delta response ends with that of a SotW response, so one encoding serves both. Joined bytes live as
+//! long as somebody holds them, and all who want them meanwhile share them.
+
+use super::fragments::Fragments;
+use super::kind::Kind;
+use super::resource::Version;
+use super::wire;
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// Field numbers of `envoy.service.discovery.v3.Resource`.
+const RESOURCE_VERSION: u32 = 1;
+const RESOURCE_ANY: u32 = 2;
+const RESOURCE_NAME: u32 = 3;
+/// Field numbers of `google.protobuf.Any`.
+const ANY_TYPE_URL: u32 = 1;
+const ANY_VALUE: u32 = 2;
+/// The field of both response messages that carries a resource: `Resource` in Delta, `Any` in SotW.
+const RESPONSE_RESOURCES: u32 = 2;
+
+/// What a resource is called, and of which version it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label<'a> {
+    pub(super) kind: Kind,
+    pub(super) name: &'a str,
+    pub(super) version: Version,
+}
+
+/// An entry of a Delta response, the SotW entry in it, and the message in that.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    bytes: Bytes,
+    any_at: usize,
+    body_at: usize,
+}
+
+impl Entry {
+    /// The entry of a resource whose message is that many bytes, which `write` appends.
+    pub(super) fn new(label: Label, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let (bytes, any_at, body_at) = entry(label, length, write);
+        Self { bytes: bytes.into(), any_at, body_at }
+    }
+
+    /// The whole entry of a Delta response.
+    pub(super) fn delta(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// The whole entry of a SotW response.
+    pub(super) fn sotw(&self) -> Bytes {
+        self.bytes.slice(self.any_at..)
+    }
+
+    /// The message itself.
+    pub(super) fn body(&self) -> Bytes {
+        self.bytes.slice(self.body_at..)
+    }
+}
+
+/// A head and fragments.
+#[derive(Debug)]
+pub(super) struct Parts {
+    head: Vec<u8>,
+    pub(super) fragments: Fragments,
+    joined: Mutex<Weak<Joined>>,
+}
+
+#[derive(Debug)]
+struct Joined(Vec<u8>, usize, usize);
+
+/// Keeps joined bytes as long as somebody holds them.
+struct Holder(Arc<Joined>);
+
+impl AsRef<[u8]> for Holder {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.0
+    }
+}
+
+impl Parts {
+    pub(super) fn new(head: Vec<u8>, fragments: Fragments) -> Self {
+        Self { head, fragments, joined: Mutex::default() }
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.fragments.version(&self.head)
+    }
+
+    /// The entry, joined now unless somebody holds it.
+    pub(super) fn entry(&self, label: Label) -> Entry {
+        let mut last = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        let joined = last.upgrade().unwrap_or_else(|| {
+            let length = self.head.len() + self.fragments.length();
+            let (bytes, any_at, body_at) = entry(label, length, |out| self.write(out));
+            Arc::new(Joined(bytes, any_at, body_at))
+        });
+        *last = Arc::downgrade(&joined);
+        let (any_at, body_at) = (joined.1, joined.2);
+        Entry { bytes: Bytes::from_owner(Holder(joined)), any_at, body_at }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        self.fragments.iter().for_each(|fragment| out.extend_from_slice(fragment.entry()));
+    }
+}
+
+/// The bytes, and where the `Any` and the message start in them.
+fn entry(label: Label, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> (Vec<u8>, usize, usize) {
+    let Label { kind, name, version } = label;
+    let any_len = wire::field_len(ANY_TYPE_URL, kind.type_url().len()) + wire::field_len(ANY_VALUE, length);
+    let version = version.to_string();
+    let head_len = wire::field_len(RESOURCE_NAME, name.len()) + wire::field_len(RESOURCE_VERSION, version.len());
+    let total = head_len + wire::field_len(RESOURCE_ANY, any_len);
+    let mut out = Vec::with_capacity(wire::field_len(RESPONSE_RESOURCES, total));
+    wire::put_head(&mut out, RESPONSE_RESOURCES, total);
+    wire::put_field(&mut out, RESOURCE_NAME, name.as_bytes());
+    wire::put_field(&mut out, RESOURCE_VERSION, version.as_bytes());
+    let any_at = out.len();
+    wire::put_head(&mut out, RESOURCE_ANY, any_len);
+    wire::put_field(&mut out, ANY_TYPE_URL, kind.type_url().as_bytes());
+    wire::put_head(&mut out, ANY_VALUE, length);
+    let body_at = out.len();
+    write(&mut out);
+    debug_assert_eq!(out.len() - body_at, length, "as long as announced");
+    (out, any_at, body_at)
+}
