@@ -69,6 +69,9 @@ pub struct Problem {
     pub line: Option<u64>,
     /// The reason.
     pub text: String,
+    /// What is in effect all the same.
+    #[serde(default)]
+    pub effect: Option<String>,
 }
 
 impl Proxy {

@@ -43,10 +43,13 @@ fn about_the_file(problems: &[Problem]) -> bool {
     problems.iter().any(|problem| ours(problem) && !problem.text.is_empty())
 }
 
-/// Whether what is said also names the object and the line.
+/// Whether one thing is said that names the object, the line, and what is in effect all the same.
 fn placed(problems: &[Problem]) -> bool {
-    let object = |problem: &Problem| problem.object.as_ref().is_some_and(|object| object.contains("VirtualService"));
-    about_the_file(problems) && problems.iter().any(|problem| object(problem) && problem.line.is_some())
+    let object = |problem: &&Problem| problem.object.as_ref().is_some_and(|object| object.contains("VirtualService"));
+    let said: Vec<_> = problems.iter().filter(object).collect();
+    let [said] = said[..] else { return false };
+    let earlier = said.effect.as_ref().is_some_and(|effect| effect.contains("the version read before stays in effect"));
+    about_the_file(problems) && said.line.is_some() && earlier
 }
 
 /// Waits until the problems reported are as described.
