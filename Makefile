@@ -57,8 +57,9 @@ mutants: need-cargo need-python ## Alter lines of the protocol one at a time; th
 	@integration/tools/mutants
 
 .PHONY: soak
-soak: need-cargo need-python tools ## What takes longer than a test may: half a minute of silence, and the mutants
+soak: need-cargo need-python tools ## What takes longer than a test may: a minute of moving routes, silence, and the mutants
 	@$(CALM) "soak" cargo test --test live -- --ignored
+	@CHANCERY_SOAK=60 $(CALM) "a minute of moving routes" cargo test --test live moving_routes
 	@integration/tools/mutants
 
 .PHONY: audit

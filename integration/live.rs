@@ -7,6 +7,8 @@ mod ages;
 mod endpoints;
 #[path = "live/families.rs"]
 mod families;
+#[path = "live/flips.rs"]
+mod flips;
 #[path = "live/handmade.rs"]
 mod handmade;
 mod harness;
@@ -98,6 +100,7 @@ releases!(
         hashing::hashing_by_header_sticks_on_a_ring,
         hashing::ring_hashing_follows_endpoints;
     newest:
+        flips::moving_routes_lose_nothing,
         routing::an_error_of_the_application_is_seen,
         limits::without_limits_no_breaker_opens,
         limits::without_the_rule_nothing_is_ejected,

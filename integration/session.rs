@@ -8,6 +8,7 @@ mod trace;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Ref, Resource};
 use chancery::snapshot::set::{Layer, Snapshot};
+use chancery::xds::gate::Options;
 use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::session::Session;
 use client::Client;
@@ -55,6 +56,11 @@ fn listed(mask: u8) -> Vec<String> {
     NAMES.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, name)| (*name).to_owned()).collect()
 }
 
+/// A session with a shorter drain time, so that everything is over within the bound of the oracles.
+fn open(wire: Wire) -> Session {
+    Session::with(wire, Options { listener_linger: Duration::from_secs(10), ..Options::default() })
+}
+
 struct Run {
     now: Instant,
     layer: Layer,
@@ -68,7 +74,7 @@ struct Run {
 
 impl Run {
     fn new(wire: Wire) -> Self {
-        let mut session = Session::new(wire);
+        let mut session = open(wire);
         let now = Instant::now();
         session.on_snapshot(Snapshot::default(), now);
         let (layer, snapshot) = (Layer::default(), Snapshot::default());
@@ -109,7 +115,12 @@ impl Run {
     }
 
     fn put(&mut self, kind: Kind, name: &str, content: u8) {
-        let children: &[Kind] = if kind == Kind::Cluster { &[Kind::Endpoint, Kind::Secret] } else { &[] };
+        let children: &[Kind] = match kind {
+            Kind::Cluster => &[Kind::Endpoint, Kind::Secret],
+            Kind::Listener => &[Kind::Cluster, Kind::Route],
+            Kind::Route => &[Kind::Cluster],
+            Kind::Endpoint | Kind::Secret => &[],
+        };
         let refs = children.iter().map(|kind| Ref { kind: *kind, name: name.into() }).collect();
         let body = format!("{name}-{content}");
         self.layer.insert(Arc::new(Resource::opaque(kind, name, body.as_bytes(), refs)));
@@ -155,7 +166,7 @@ impl Run {
     }
 
     fn reconnect(&mut self) {
-        self.session = Session::new(self.client.wire);
+        self.session = open(self.client.wire);
         self.session.on_snapshot(self.snapshot.clone(), self.now);
         self.opened();
         for request in self.client.reconnect() {

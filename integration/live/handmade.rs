@@ -107,9 +107,9 @@ impl Drop for Server {
 }
 
 impl Server {
-    async fn start(address: SocketAddr) -> Outcome<Self> {
+    async fn start(address: SocketAddr, options: Options) -> Outcome<Self> {
         let (board, registry, metrics) = (Arc::<Board>::default(), Registry::default(), Metrics::new());
-        let (readiness, options) = (Readiness::default(), Options::default());
+        let readiness = Readiness::default();
         let admission = Admission::new(options.admission, options.turn, metrics.admission.clone());
         let context = XdsContext { board: board.clone(), registry, metrics, readiness, admission, options };
         let (context, shutdown) = (Arc::new(context), CancellationToken::new());
@@ -141,10 +141,15 @@ fn placement() -> Placement {
 impl Handmade {
     /// Starts everything on these resources and waits until Envoy is live.
     pub async fn start(setup: Setup, resources: Vec<Resource>) -> Outcome<Self> {
+        Self::with(setup, resources, Options::default()).await
+    }
+
+    /// The same with other limits of the server.
+    pub async fn with(setup: Setup, resources: Vec<Resource>, options: Options) -> Outcome<Self> {
         let subnet = Subnet::take()?;
         let files = tempfile::Builder::new().prefix("chancery-").tempdir()?;
         let address = subnet.free(SERVER)?;
-        let server = Server::start(address).await?;
+        let server = Server::start(address, options).await?;
         let mut layer = Layer::default();
         resources.into_iter().for_each(|resource| layer.insert(Arc::new(resource)));
         server.post(&layer);
@@ -179,7 +184,7 @@ impl Handmade {
         self.server.shutdown.cancel();
         let ended = async || self.server.serving.is_finished().then_some(());
         deadline::until("the server has ended", SOON, ended).await?;
-        self.server = Server::start(self.address).await?;
+        self.server = Server::start(self.address, Options::default()).await?;
         self.server.post(&self.layer);
         Ok(())
     }

@@ -16,7 +16,10 @@ use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints};
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use envoy_types::pb::envoy::config::route::v3 as route;
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::direct_response::v3 as direct;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as manager;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, CommonTlsContext, SdsSecretConfig, Secret, UpstreamTlsContext, secret,
@@ -114,6 +117,42 @@ pub fn listener(name: &str, address: SocketAddr, text: &str) -> Resource {
         ..Listener::default()
     };
     made(Kind::Listener, name, &listener, &[])
+}
+
+/// A listener that takes HTTP and routes it as the route configuration of that name says.
+pub fn http(name: &str, address: SocketAddr, routes: &str) -> Resource {
+    let rds = manager::Rds { config_source: Some(ads(0)), route_config_name: routes.to_owned() };
+    let router = Some(manager::http_filter::ConfigType::TypedConfig(any(&Router::default())));
+    let router = manager::HttpFilter { name: "router".to_owned(), config_type: router, ..Default::default() };
+    let config = manager::HttpConnectionManager {
+        stat_prefix: name.to_owned(),
+        route_specifier: Some(manager::http_connection_manager::RouteSpecifier::Rds(rds)),
+        http_filters: vec![router],
+        ..Default::default()
+    };
+    let filter = Filter { name: "http".to_owned(), config_type: Some(FilterConfig::TypedConfig(any(&config))) };
+    let chain = FilterChain { filters: vec![filter], ..FilterChain::default() };
+    let (name, address, filter_chains) = (name.to_owned(), Some(at(address)), vec![chain]);
+    let listener = Listener { name: name.clone(), address, filter_chains, ..Listener::default() };
+    made(Kind::Listener, &name, &listener, &[(Kind::Route, routes)])
+}
+
+/// Everything goes to one cluster.
+pub fn routes(name: &str, cluster: &str) -> Resource {
+    let to = route::RouteAction {
+        cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(cluster.to_owned())),
+        ..Default::default()
+    };
+    let path = Some(route::route_match::PathSpecifier::Prefix("/".to_owned()));
+    let all = route::Route {
+        r#match: Some(route::RouteMatch { path_specifier: path, ..Default::default() }),
+        action: Some(route::route::Action::Route(to)),
+        ..Default::default()
+    };
+    let (everyone, routes) = ("everyone".to_owned(), vec![all]);
+    let host = route::VirtualHost { name: everyone, domains: vec!["*".to_owned()], routes, ..Default::default() };
+    let table = route::RouteConfiguration { name: name.to_owned(), virtual_hosts: vec![host], ..Default::default() };
+    made(Kind::Route, name, &table, &[(Kind::Cluster, cluster)])
 }
 
 fn at(address: SocketAddr) -> Address {

@@ -235,10 +235,13 @@ impl Client {
         self.change(kind, subscribe, Vec::new(), initial)
     }
 
-    /// What it holds of what it wants. A secret that is gone is never taken away: such are left out.
+    /// What it holds of what it wants. A secret that is gone is never taken away, and routes may go with their listener: such
+    /// are left out.
     pub fn held(&self, snapshot: &Snapshot) -> Held {
         let mut held = self.held.clone();
-        held.retain(|(kind, name), _| *kind != Kind::Secret || snapshot.get(*kind, name).is_some());
+        held.retain(|(kind, name), _| {
+            !matches!(kind, Kind::Secret | Kind::Route) || snapshot.get(*kind, name).is_some()
+        });
         held
     }
 

@@ -70,8 +70,13 @@ impl Rules {
         self.past.extend(world.iter().map(|((kind, name), entry)| (*kind, name.clone(), entry.hash)));
         for (kind, this) in &mut self.types {
             let entry = |world: &World, name: &String| world.get(&(*kind, name.clone())).cloned();
-            if *kind == Kind::Secret {
-                // Nobody says that a secret is gone: when it is back it may be sent again.
+            if matches!(*kind, Kind::Secret | Kind::Route) {
+                // Nobody says that a secret is gone, and routes may go with their listener: when it is back it may be sent
+                // again.
+                let is_back = |name: &String| entry(&old, name).is_none() || entry(world, name).is_none();
+                if *kind == Kind::Route {
+                    this.doubt.retain(|name| is_back(name) || entry(&old, name) == entry(world, name));
+                }
                 let lost = this.told.keys().filter(|name| entry(world, name).is_none());
                 this.doubt.extend(lost.cloned());
             } else {

@@ -16,7 +16,7 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use words::{Question, content, credential, list, metadata, reference, short, version};
+use words::{Question, content, credential, list, metadata, resource, short, version, waits};
 
 /// What is written when the server sends nothing.
 const SILENT: &str = "server silent";
@@ -116,10 +116,7 @@ impl Stage {
             self.layer.remove(kind, name);
             return Ok(());
         }
-        let (head, refs) = word.split_once('>').unwrap_or((word, ""));
-        let (name, content) = head.split_once('=').ok_or_else(|| format!("{word:?} has no content"))?;
-        let refs = refs.split(',').filter(|text| !text.is_empty()).map(reference).collect::<Result<_, _>>()?;
-        self.layer.insert(Arc::new(Resource::opaque(kind, name, content.as_bytes(), refs)));
+        self.layer.insert(Arc::new(resource(kind, word)?));
         Ok(())
     }
 
@@ -289,6 +286,7 @@ impl Stage {
                 ("missing_secrets", c.missing_secrets),
                 ("stranded", c.stranded),
                 ("clusters_by_name", c.clusters_by_name),
+                ("overdue", c.overdue),
             ];
             let some: Vec<_> = all.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!(" {name}={n}")).collect();
             return Ok(vec![format!("counters{}", some.concat())]);
@@ -308,6 +306,7 @@ impl Stage {
             None => "-".to_owned(),
         };
         let waiting = status.waiting;
-        Ok(vec![format!("{kind} desired {desired} sent {sent} acked {acked} nacked {nacked} waiting {waiting}")])
+        let waits = waits(&status);
+        Ok(vec![format!("{kind} desired {desired} sent {sent} acked {acked} nacked {nacked} waiting {waiting}{waits}")])
     }
 }

@@ -1,10 +1,13 @@
 //! The words of a transcript's lines: names, contents, references, requests.
 
+use chancery::snapshot::fragments::Fragments;
 use chancery::snapshot::kind::Kind;
-use chancery::snapshot::resource::{Ref, Resource};
+use chancery::snapshot::resource::{Fragment, Ref, Resource};
 use chancery::xds::identity::Credential;
+use chancery::xds::session::status::TypeStatus;
 use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
+use std::sync::Arc;
 
 /// How many names a line lists in full.
 const LISTED: usize = 30;
@@ -83,6 +86,40 @@ pub fn short(word: &str) -> Option<Kind> {
 pub fn reference(text: &str) -> Result<Ref, String> {
     let (kind, name) = text.split_once(':').ok_or_else(|| format!("{text:?} is not a reference"))?;
     Ok(Ref { kind: short(kind).ok_or_else(|| format!("{kind:?} is not a type"))?, name: name.into() })
+}
+
+/// `a=1>eds:a`, or with fragments after its own content `r=1;x=1>cds:a;y=2`.
+pub fn resource(kind: Kind, word: &str) -> Result<Resource, String> {
+    let mut parts = word.split(';');
+    let (name, content, refs) = part(parts.next().unwrap_or_default())?;
+    let whole = Resource::opaque(kind, name, content.as_bytes(), refs);
+    let fragments: Fragments = parts
+        .map(|text| {
+            let (name, content, refs) = part(text)?;
+            Ok(Arc::new(Fragment::opaque(name, format!(";{name}={content}").as_bytes(), refs)))
+        })
+        .collect::<Result<_, String>>()?;
+    Ok(if fragments.is_empty() { whole } else { whole.with_fragments(fragments) })
+}
+
+fn part(text: &str) -> Result<(&str, &str, Vec<Ref>), String> {
+    let (head, refs) = text.split_once('>').unwrap_or((text, ""));
+    let (name, content) = head.split_once('=').ok_or_else(|| format!("{text:?} has no content"))?;
+    let refs = refs.split(',').filter(|text| !text.is_empty()).map(reference).collect::<Result<_, _>>()?;
+    Ok((name, content, refs))
+}
+
+/// What a type waits for; nothing is said where there is nothing.
+pub fn waits(status: &TypeStatus) -> String {
+    let held = status.held.iter().map(|wait| {
+        let part = wait.part.as_ref().map_or(String::new(), |part| format!("/{part}"));
+        format!("{}{part}>{}", wait.name, wait.clusters.join(","))
+    });
+    let names = |names: &[Arc<str>]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    let lists =
+        [("held", held.collect()), ("lingering", names(&status.lingering)), ("warming", names(&status.warming))];
+    let some = lists.into_iter().filter(|(_, words)| !words.is_empty());
+    some.map(|(what, words)| format!(" {what}{}", list(words))).collect()
 }
 
 /// The version of a resource of that content; it does not depend on kind or name.

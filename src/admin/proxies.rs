@@ -3,7 +3,11 @@
 use crate::xds::registry::Proxy;
 use crate::xds::session::status::TypeStatus;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How many names a list shows.
+const SHOWN: usize = 20;
 
 /// Describes a proxy and the types it has asked for.
 pub fn describe(proxy: &Proxy) -> Value {
@@ -41,11 +45,30 @@ impl Clock {
             "acked": status.acked.as_ref().map(mark),
             "inFlightSeconds": status.in_flight_since.map(|at| self.age(at)),
         });
+        self.describe_waits(status, &mut value);
         if let Some(rejection) = &status.nacked {
             value["nacked"] = self.mark(&rejection.version, rejection.at);
             value["nacked"]["message"] = rejection.message.clone().into();
         }
         value
+    }
+
+    /// What is not as the newest configuration says, and why; left out where there is nothing.
+    fn describe_waits(&self, status: &TypeStatus, value: &mut Value) {
+        let held = status.held.iter().take(SHOWN).map(|wait| {
+            json!({
+                "name": &*wait.name,
+                "part": wait.part.as_deref(),
+                "waitsFor": wait.clusters.iter().take(SHOWN).map(|name| &**name).collect::<Vec<_>>(),
+                "ageSeconds": self.age(wait.since),
+            })
+        });
+        let names = |names: &[Arc<str>]| names.iter().take(SHOWN).map(|name| Value::from(&**name)).collect();
+        let lists: [(&str, Vec<Value>); 3] =
+            [("held", held.collect()), ("lingering", names(&status.lingering)), ("warming", names(&status.warming))];
+        for (key, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            value[key] = list.into();
+        }
     }
 
     /// A version and since when it is what it is.

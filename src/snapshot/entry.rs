@@ -62,7 +62,7 @@ impl Entry {
 /// A head and fragments.
 #[derive(Debug)]
 pub(super) struct Parts {
-    head: Vec<u8>,
+    pub(super) head: Bytes,
     pub(super) fragments: Fragments,
     joined: Mutex<Weak<Joined>>,
 }
@@ -80,7 +80,7 @@ impl AsRef<[u8]> for Holder {
 }
 
 impl Parts {
-    pub(super) fn new(head: Vec<u8>, fragments: Fragments) -> Self {
+    pub(super) fn new(head: Bytes, fragments: Fragments) -> Self {
         Self { head, fragments, joined: Mutex::default() }
     }
 

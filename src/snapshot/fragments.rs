@@ -3,6 +3,7 @@
 
 use super::resource::{Fragment, Version};
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -40,6 +41,18 @@ impl Fragments {
     /// The fragments, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Fragment>> {
         self.by_name.values()
+    }
+
+    /// The fragments that are other ones in `new`: in their form here and in their form there. Costs O(changes log n).
+    pub fn differences<'a>(
+        &'a self,
+        new: &'a Fragments,
+    ) -> impl Iterator<Item = (Option<&'a Arc<Fragment>>, Option<&'a Arc<Fragment>>)> {
+        self.by_name.diff(&new.by_name).map(|item| match item {
+            DiffItem::Add(_, new) => (None, Some(new)),
+            DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
+            DiffItem::Remove(_, old) => (Some(old), None),
+        })
     }
 
     /// How many there are.

@@ -152,7 +152,7 @@ fn still_named(layer: &Layer, kind: Kind, name: &Arc<str>) -> Vec<Violation> {
 }
 
 /// Envoy: "Only unique values for domains are permitted", whatever their case.
-fn duplicate_domain(resource: &Resource) -> Option<String> {
+pub fn duplicate_domain(resource: &Resource) -> Option<String> {
     let routes: RouteConfiguration = resource.message()?;
     let mut seen = BTreeSet::new();
     let mut domains = routes.virtual_hosts.iter().flat_map(|host| &host.domains);

@@ -57,6 +57,15 @@ impl Fragment {
         let body = encode(message);
         let mut entry = Vec::with_capacity(wire::field_len(field, body.len()));
         wire::put_field(&mut entry, field, &body);
+        Self::of_bytes(name, entry, refs, provenance)
+    }
+
+    /// A fragment of bytes that are not an entry of ours: for tests of what only carries resources.
+    pub fn opaque(name: &str, entry: &[u8], refs: Vec<Ref>) -> Self {
+        Self::of_bytes(name, entry.to_vec(), refs, Provenance::default())
+    }
+
+    fn of_bytes(name: &str, entry: Vec<u8>, refs: Vec<Ref>, provenance: Provenance) -> Self {
         let version = Version(xxh3_128(&entry));
         Self { name: name.into(), version, entry: entry.into(), refs: refs.into(), provenance }
     }
@@ -135,9 +144,19 @@ impl Resource {
         fragments: Fragments,
         provenance: Provenance,
     ) -> Self {
-        let parts = Parts::new(encode(head), fragments);
+        let parts = Parts::new(encode(head).into(), fragments);
         let (version, form) = (parts.version(), Form::Parts(Arc::new(parts)));
         Self { kind, name: name.into(), version, form, refs: [].into(), provenance }
+    }
+
+    /// The same resource with other fragments after its head.
+    pub fn with_fragments(&self, fragments: Fragments) -> Self {
+        let head = match &self.form {
+            Form::Whole(entry) => entry.body(),
+            Form::Parts(parts) => parts.head.clone(),
+        };
+        let parts = Parts::new(head, fragments);
+        Self { version: parts.version(), form: Form::Parts(Arc::new(parts)), ..self.clone() }
     }
 
     /// A resource of bytes that are not a message of ours: for tests of what only carries resources.
@@ -224,6 +243,9 @@ impl PartialEq for Resource {
             && self.fragments() == other.fragments()
     }
 }
+
+/// Equality is one of values, so that shared ones are compared by their place first.
+impl Eq for Resource {}
 
 /// Encodes a message canonically and wraps it with its type URL: for typed extensions inside other messages.
 pub fn any<M: Message + Name>(message: &M) -> Any {

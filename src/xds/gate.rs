@@ -1,17 +1,188 @@
-//! When what goes away may go: the one place that holds back a removal.
+//! Make before break: when what is new may be named, and when what goes away may go.
 //!
-//! Additions are never held here. A client takes things away only after it has everything that was added, so that
-//! nothing it still uses names something it no longer has.
+//! Clusters, endpoints and secrets go at once. A unit, which is a virtual host or a whole listener, keeps its last form
+//! until the client has accepted every cluster its new form names; a cluster stays until nothing the client may still use
+//! names it. The gate says so by exceptions in the [`View`]; it keeps what is in transition and nothing else, and every
+//! wait has an end. Only streams that want all clusters are gated: others learn of a cluster from the route.
 
+mod lingering;
+mod pins;
+
+use super::request::Wire;
 use super::session::track::Track;
+use super::session::view::View;
 use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::{Ref, Resource};
+use crate::snapshot::set::Snapshot;
+use lingering::Lingering;
+use pins::Pins;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use pins::Wait;
 
 /// The order of removals: a parent before what it names.
 pub const REMOVALS: [Kind; 4] = [Kind::Listener, Kind::Route, Kind::Cluster, Kind::Endpoint];
 
 /// How long a removal waits at most, on a stream so busy that something is always in flight.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// In place of the response that carried a name: it was rejected.
+const REJECTED: u64 = u64::MAX;
+
+/// How long things wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// How long a unit waits for clusters it names; then it is sent all the same. 15 s by default.
+    pub hold: Duration,
+    /// How long a cluster stays after the routes without it were accepted. 5 s by default.
+    pub route_linger: Duration,
+    /// How long a cluster stays after the listeners without it were accepted: Envoy's drain time, in which the old ones
+    /// serve their connections, and 5 s. 605 s by default.
+    pub listener_linger: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { hold: seconds(15), route_linger: seconds(5), listener_linger: seconds(605) }
+    }
+}
+
+/// One stream's gate.
+#[derive(Debug)]
+pub(super) struct Gate {
+    wire: Wire,
+    /// Names sent and in no form accepted yet, and the first response that carried each.
+    fresh: [BTreeMap<Arc<str>, u64>; Kind::ALL.len()],
+    pins: Pins,
+    lingering: Lingering,
+    /// Whether something happened that may end a wait.
+    stirred: bool,
+}
+
+impl Gate {
+    pub(super) fn new(wire: Wire, options: Options) -> Self {
+        let (fresh, pins, lingering) = (Default::default(), Pins::new(options), Lingering::new(options));
+        Self { wire, fresh, pins, lingering, stirred: false }
+    }
+
+    /// The newest snapshot with the clusters that stay for now, and what they name.
+    pub(super) fn clusters(&mut self, newest: Snapshot, old: &View, tracks: &[Track], now: Instant) -> View {
+        let mut view = View::new(newest, tracks[Kind::Cluster as usize].is_wildcard());
+        self.stirred = false;
+        if view.is_gated() {
+            let named = self.pins.clusters();
+            self.stirred = self.lingering.keep(&mut view, old, tracks, &named, now);
+        } else {
+            self.lingering.clear();
+        }
+        view
+    }
+
+    /// Adds to a view of [`Gate::clusters`] the units that keep their last form; `tracks` know its clusters already.
+    pub(super) fn units(&mut self, view: &mut View, old: &View, tracks: &[Track], now: Instant) {
+        if !view.is_gated() {
+            return self.pins.clear();
+        }
+        let idle = Pins::new(self.pins.options);
+        let mut pins = std::mem::replace(&mut self.pins, idle);
+        let clusters = view.clone();
+        let ready = |refs: &[&Ref]| refs.iter().all(|to| self.is_ready(to, &clusters, tracks));
+        pins.hold(view, old, tracks, &ready, now);
+        self.pins = pins;
+    }
+
+    /// Whether nothing has to be waited for before a cluster is named: the client has accepted it in some form, or there is
+    /// no such cluster to be sent.
+    fn is_ready(&self, to: &Ref, view: &View, tracks: &[Track]) -> bool {
+        to.kind != Kind::Cluster || view.get(to.kind, &to.name).is_none() || self.is_accepted(to, view, tracks)
+    }
+
+    /// Whether the client has accepted a name in some form.
+    pub(super) fn is_accepted(&self, to: &Ref, view: &View, tracks: &[Track]) -> bool {
+        let fresh = self.fresh[to.kind as usize].contains_key(&to.name);
+        !fresh && !tracks[to.kind as usize].is_unknown(&to.name, view)
+    }
+
+    /// A response was sent: `resources` are all it carries, `outdated` is what the client had been told before of those
+    /// it is about.
+    pub(super) fn on_sent(&mut self, sent: Sent<'_>, view: &View, tracks: &[Track], now: Instant) {
+        let Sent { kind, nonce, resources, changed, outdated } = sent;
+        let known: BTreeSet<_> = outdated.iter().map(|resource| resource.name()).collect();
+        let fresh = &mut self.fresh[kind as usize];
+        for resource in changed.iter().filter(|resource| !known.contains(resource.name())) {
+            fresh.entry(resource.name().clone()).or_insert(nonce);
+        }
+        for resource in resources {
+            fresh.get_mut(resource.name()).filter(|first| **first == REJECTED).into_iter().for_each(|at| *at = nonce);
+        }
+        fresh.retain(|name, _| view.get(kind, name).is_some());
+        self.lingering.on_sent(&sent, view, tracks, now);
+        self.stirred |= self.is_busy();
+    }
+
+    /// A response was accepted or rejected.
+    pub(super) fn on_answer(&mut self, kind: Kind, nonce: u64, accepted: bool, now: Instant) {
+        let whole = self.wire == Wire::Sotw;
+        let answered = |first: u64| first == nonce || (whole && first < nonce);
+        let fresh = &mut self.fresh[kind as usize];
+        match accepted {
+            // What was sent before was answered before, and what was rejected of it is marked.
+            true => fresh.retain(|_, first| *first > nonce),
+            false => fresh.values_mut().filter(|first| answered(**first)).for_each(|first| *first = REJECTED),
+        }
+        if accepted {
+            self.lingering.on_accepted(kind, nonce, now);
+        }
+        self.stirred |= self.is_busy();
+    }
+
+    /// Something went without a word: what it named may go.
+    pub(super) fn stir(&mut self) {
+        self.stirred |= self.is_busy();
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.pins.is_empty() || !self.lingering.is_empty()
+    }
+
+    /// Whether the view has to be made anew although the snapshot is the same.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.stirred || self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// When a wait ends by itself.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.pins.deadline(), self.lingering.deadline()].into_iter().flatten().min()
+    }
+
+    /// How many units were sent although the client had not accepted what they name.
+    pub(super) fn overdue(&self) -> u64 {
+        self.pins.overdue
+    }
+
+    /// What waits to be sent, and for which clusters.
+    pub(super) fn waits(&self, kind: Kind, view: &View, tracks: &[Track]) -> Vec<Wait> {
+        self.pins.waits(kind, &|to| !self.is_ready(to, view, tracks))
+    }
+
+    /// What is gone and stays for now.
+    pub(super) fn lingers(&self, kind: Kind) -> Vec<Arc<str>> {
+        if kind == Kind::Cluster { self.lingering.names() } else { Vec::new() }
+    }
+}
+
+/// A response that was sent.
+#[derive(Clone, Copy)]
+pub(super) struct Sent<'a> {
+    pub(super) kind: Kind,
+    pub(super) nonce: u64,
+    pub(super) resources: &'a [Arc<Resource>],
+    pub(super) changed: &'a [Arc<Resource>],
+    pub(super) outdated: &'a [Arc<Resource>],
+}
 
 /// Whether a removal may go now: every response sent so far is answered, or too old to be waited for.
 pub(super) fn may_remove(tracks: &[Track], now: Instant) -> bool {

@@ -1,5 +1,6 @@
 //! What an operator can set about the xDS server: how long, how large, how much at once.
 
+use super::gate;
 use std::time::Duration;
 
 /// Limits of the xDS server.
@@ -22,6 +23,8 @@ pub struct Options {
     pub turn: Duration,
     /// How many bytes may be on their way to streams that are not configured yet, before further ones have to wait.
     pub admission: u64,
+    /// How long things wait for each other on a stream.
+    pub gate: gate::Options,
 }
 
 impl Default for Options {
@@ -36,6 +39,7 @@ impl Default for Options {
             max_request: 16 << 20,
             max_response: 256 << 20,
             admission: 128 << 20,
+            gate: gate::Options::default(),
         }
     }
 }

@@ -9,8 +9,9 @@ pub mod rejection;
 pub mod status;
 mod stranded;
 pub mod track;
+pub mod view;
 
-use super::gate;
+use super::gate::{self, Gate, Options, Sent};
 use super::refusal::Refusal;
 use super::request::{Names, Request, Wire};
 use super::response::Response;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stranded::{AWAITED, Stranded};
 use track::{Phase, Track};
+use view::View;
 
 /// How long an unanswered response holds back the next of its type: Envoy withholds every ACK of clusters while any
 /// cluster warms, and what waits may be the cure.
@@ -90,13 +92,18 @@ pub struct Counters {
     pub stranded: u64,
     /// Reconnects that list every known cluster by name, as Envoy did before 1.19: such a client hears of no new ones.
     pub clusters_by_name: u64,
+    /// Virtual hosts and listeners sent although the client had not accepted the clusters they name in time.
+    pub overdue: u64,
 }
 
 /// One stream's protocol state.
 #[derive(Debug)]
 pub struct Session {
+    wire: Wire,
     tracks: [Track; Kind::ALL.len()],
-    snapshot: Snapshot,
+    /// What the client is to be told.
+    view: View,
+    gate: Gate,
     /// Whether a snapshot has arrived; nothing is answered before.
     ready: bool,
     node_id: Option<String>,
@@ -110,9 +117,16 @@ pub struct Session {
 impl Session {
     /// A session of a stream that has just opened.
     pub fn new(wire: Wire) -> Self {
+        Self::with(wire, Options::default())
+    }
+
+    /// The same with other times to wait.
+    pub fn with(wire: Wire, options: Options) -> Self {
         Self {
+            wire,
             tracks: Kind::ALL.map(|kind| Track::new(kind, wire)),
-            snapshot: Snapshot::default(),
+            view: View::default(),
+            gate: Gate::new(wire, options),
             ready: false,
             node_id: None,
             nonce: 0,
@@ -138,12 +152,13 @@ impl Session {
         let track = &mut self.tracks[kind as usize];
         let received = track.answer(request, now);
         let waiting = track.waiting();
-        track.subscribe(&request.names, received.outcome == Outcome::Init, warming, &self.snapshot)?;
+        track.subscribe(&request.names, received.outcome == Outcome::Init, warming, &self.view)?;
         if received.outcome == Outcome::Init || track.waiting() != waiting {
             track.desired_at = Some(now);
         }
         let reconnects = received.outcome == Outcome::Init && kind == Kind::Cluster;
         self.counters.clusters_by_name += u64::from(reconnects && lists_what_it_holds(&request.names));
+        self.answered(kind, &request.nonce, received.outcome, request.error.is_none(), now);
         if received.outcome == Outcome::Stale {
             self.counters.stale += 1;
             self.counters.late_rejections += u64::from(request.error.is_some());
@@ -172,14 +187,33 @@ impl Session {
         Some(Received { kind: None, outcome: Outcome::Init, change_to_ack: None })
     }
 
+    /// Tells the gate of an answer. In Delta a late ACK still says that what the response carried was accepted; in SotW the
+    /// nonce of a rejected response comes again with later requests, so only an answer to the newest counts.
+    fn answered(&mut self, kind: Kind, nonce: &str, outcome: Outcome, accepted: bool, now: Instant) {
+        let late = outcome == Outcome::Stale && self.wire == Wire::Delta && accepted;
+        let counts = matches!(outcome, Outcome::Ack | Outcome::Nack) || late;
+        if let (true, Ok(nonce)) = (counts, nonce.parse()) {
+            self.gate.on_answer(kind, nonce, accepted, now);
+        }
+    }
+
     /// Takes the newest snapshot. Costs in proportion to what differs from the last.
     pub fn on_snapshot(&mut self, snapshot: Snapshot, now: Instant) {
         let since = snapshot.since.filter(|_| self.ready);
-        for track in &mut self.tracks {
-            track.compare(&self.snapshot, &snapshot, since, now);
-        }
-        self.snapshot = snapshot;
+        self.look(snapshot, since, now);
         self.ready = true;
+    }
+
+    /// Finds out what the client is to be told now, and notes what differs from before.
+    fn look(&mut self, newest: Snapshot, since: Option<Instant>, now: Instant) {
+        let mut view = self.gate.clusters(newest, &self.view, &self.tracks, now);
+        let (clusters, rest) = Kind::ALL.split_first().expect("clusters are the first kind");
+        self.tracks[*clusters as usize].compare(&self.view, &view, since, now);
+        self.gate.units(&mut view, &self.view, &self.tracks, now);
+        for kind in rest {
+            self.tracks[*kind as usize].compare(&self.view, &view, since, now);
+        }
+        self.view = view;
     }
 
     /// The next response to send, if any. Additions go in the order of [`Kind::ALL`], removals after all of them.
@@ -187,10 +221,23 @@ impl Session {
         if !self.ready {
             return None;
         }
+        let response = self.next(now);
+        let quiet = self.tracks.iter_mut().fold(false, |quiet, track| track.went_quietly() | quiet);
+        if response.is_some() || !quiet {
+            return response;
+        }
+        self.gate.stir();
+        self.next(now)
+    }
+
+    fn next(&mut self, now: Instant) -> Option<Response> {
+        if self.gate.is_due(now) {
+            self.look(self.view.newest().clone(), None, now);
+        }
         self.tracks.iter_mut().for_each(|track| track.age(now));
         if self.stranded.runs_out(now) {
             self.counters.stranded += 1;
-            AWAITED.into_iter().for_each(|kind| self.tracks[kind as usize].renew_all(&self.snapshot));
+            AWAITED.into_iter().for_each(|kind| self.tracks[kind as usize].renew_all(&self.view));
         }
         Kind::ALL.into_iter().find_map(|kind| self.send(kind, Phase::Add, now)).or_else(|| {
             gate::may_remove(&self.tracks, now).then_some(())?;
@@ -200,12 +247,20 @@ impl Session {
 
     fn send(&mut self, kind: Kind, phase: Phase, now: Instant) -> Option<Response> {
         let track = &mut self.tracks[kind as usize];
-        let batch = track.take(phase, now, &self.snapshot, &mut self.counters)?;
+        let batch = track.take(phase, now, &self.view, &mut self.counters)?;
         self.nonce += 1;
         let version = track.sent(self.nonce, now);
         if phase == Phase::Remove {
             self.tracks.iter_mut().for_each(|track| track.wait_anew(now));
         }
+        let sent = Sent {
+            kind,
+            nonce: self.nonce,
+            resources: &batch.resources,
+            changed: &batch.changed,
+            outdated: &batch.outdated,
+        };
+        self.gate.on_sent(sent, &self.view, &self.tracks, now);
         self.renew_children(&batch.changed);
         let (resources, removed) = (batch.resources, batch.removed);
         Some(Response { kind, nonce: self.nonce, version, resources, removed })
@@ -216,7 +271,7 @@ impl Session {
     fn renew_children(&mut self, changed: &[Arc<Resource>]) {
         for child in changed.iter().flat_map(|resource| resource.refs()) {
             if matches!(child.kind, Kind::Endpoint | Kind::Secret) {
-                self.tracks[child.kind as usize].renew(&child.name, &self.snapshot);
+                self.tracks[child.kind as usize].renew(&child.name, &self.view);
             }
         }
     }
@@ -226,12 +281,12 @@ impl Session {
         let waits = self.tracks.iter().any(Track::has_work);
         let times = self.tracks.iter().filter_map(|track| track.ages_at().or(gate::impatient_at(track)));
         let next = waits.then(|| times.min()).flatten();
-        [next, self.stranded.deadline()].into_iter().flatten().min().filter(|_| self.ready)
+        [next, self.stranded.deadline(), self.gate.deadline()].into_iter().flatten().min().filter(|_| self.ready)
     }
 
     /// What happened on the stream so far.
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters { overdue: self.gate.overdue(), ..self.counters }
     }
 
     fn track(&self, kind: Kind) -> &Track {

@@ -141,7 +141,7 @@ pub struct Stream {
 impl Stream {
     /// A stream that has just opened.
     pub fn new(context: Arc<XdsContext>, wire: Wire, peer: Option<SocketAddr>) -> Self {
-        let session = SharedSession::new(Session::new(wire));
+        let session = SharedSession::new(Session::with(wire, context.options.gate));
         let patience = Some(Instant::now() + FIRST_REQUEST);
         let (wants_to_write, large) = (false, false);
         Self { context, wire, peer, session, member: None, patience, wants_to_write, turn: None, leaves: None, large }

@@ -4,12 +4,13 @@
 //! caught up has an empty backlog and holds nothing but the snapshot, which all streams share.
 
 use super::Counters;
+use super::view::View;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
-use crate::snapshot::set::Snapshot;
 use crate::xds::absent::Absence;
 use crate::xds::digest::Digest;
 use crate::xds::request::Wire;
+use crate::xds::subscription::Subscription;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -97,8 +98,8 @@ impl Backlog {
         self.told.version()
     }
 
-    /// The version of everything the client should be told.
-    pub(super) fn desired(&self, snapshot: &Snapshot) -> Version {
+    /// The version of everything the client should be told, what is held back included.
+    pub(super) fn desired(&self, snapshot: &View, wanted: &Subscription) -> Version {
         let mut digest = self.told;
         for (name, pending) in &self.pending {
             if let Held::Sent(resource) = &pending.held {
@@ -106,6 +107,12 @@ impl Backlog {
             }
             if let Some(resource) = snapshot.get(self.kind, name) {
                 digest.add(resource);
+            }
+        }
+        for (name, form) in snapshot.kept(self.kind).filter(|(name, _)| wanted.covers(name)) {
+            if let (Some(form), Some(newest)) = (form, snapshot.newest().get(self.kind, name)) {
+                digest.take(form);
+                digest.add(newest);
             }
         }
         digest.version()
@@ -117,7 +124,7 @@ impl Backlog {
     }
 
     /// The name goes even if the client holds the same version. `wanted`: it was wanted before.
-    pub(super) fn force(&mut self, name: &Arc<str>, wanted: bool, snapshot: &Snapshot) {
+    pub(super) fn force(&mut self, name: &Arc<str>, wanted: bool, snapshot: &View) {
         let held = || if wanted { Held::of(snapshot.get(self.kind, name)) } else { Held::Nothing };
         self.pending.entry(name.clone()).or_insert_with(|| Pending { held: held(), force: true }).force = true;
     }
@@ -129,13 +136,13 @@ impl Backlog {
     }
 
     /// The snapshot says something else of the name than `old` did.
-    pub(super) fn differs(&mut self, name: Arc<str>, old: &Snapshot) {
+    pub(super) fn differs(&mut self, name: Arc<str>, old: &View) {
         let held = || Pending { held: Held::of(old.get(self.kind, &name)), force: false };
         self.pending.entry(name.clone()).or_insert_with(held);
     }
 
     /// The client does not want the name any more.
-    pub(super) fn forget(&mut self, name: &str, snapshot: &Snapshot) {
+    pub(super) fn forget(&mut self, name: &str, snapshot: &View) {
         let held = match self.pending.remove(name) {
             Some(pending) => pending.held,
             None => Held::of(snapshot.get(self.kind, name)),
@@ -146,7 +153,7 @@ impl Backlog {
     }
 
     /// The client wants only these names from now on.
-    pub(super) fn keep(&mut self, names: &BTreeSet<Arc<str>>, snapshot: &Snapshot) {
+    pub(super) fn keep(&mut self, names: &BTreeSet<Arc<str>>, snapshot: &View) {
         self.pending.retain(|name, _| names.contains(name));
         self.told = Digest::default();
         for name in names {
@@ -160,23 +167,54 @@ impl Backlog {
         }
     }
 
-    /// The client has been told what the snapshot says of the name.
-    pub(super) fn settle(&mut self, name: &str, snapshot: &Snapshot) {
-        if let Some(Pending { held: Held::Sent(resource), .. }) = self.pending.remove(name) {
-            self.told.take(&resource);
-        }
+    /// The client has been told what the snapshot says of the name. Returns what it had been told before.
+    pub(super) fn settle(&mut self, name: &str, snapshot: &View) -> Option<Arc<Resource>> {
+        let before = match self.pending.remove(name) {
+            Some(Pending { held: Held::Sent(resource), .. }) => Some(resource),
+            _ => None,
+        };
+        before.iter().for_each(|resource| self.told.take(resource));
         if let Some(resource) = snapshot.get(self.kind, name) {
             self.told.add(resource);
         }
+        before
+    }
+
+    /// What the client was last told of a name; none if nothing was said of it on this stream.
+    pub(super) fn last_told<'a>(&'a self, name: &str, snapshot: &'a View) -> Option<&'a Arc<Resource>> {
+        match self.pending.get(name).map(|pending| &pending.held) {
+            Some(Held::Sent(resource)) => Some(resource),
+            Some(Held::Nothing | Held::Claimed(_)) => None,
+            None => snapshot.get(self.kind, name),
+        }
+    }
+
+    /// Whether the client neither was told of a name nor states to hold what the snapshot says of it.
+    pub(super) fn is_unknown(&self, name: &str, snapshot: &View) -> bool {
+        let current = || snapshot.get(self.kind, name).map(|resource| resource.version());
+        match self.pending.get(name).map(|pending| &pending.held) {
+            Some(Held::Nothing) => true,
+            Some(Held::Claimed(version)) => *version != current(),
+            Some(Held::Sent(_)) | None => false,
+        }
+    }
+
+    /// What the client was told of names about which there is something new to say.
+    pub(super) fn outdated(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.pending.values().filter_map(|pending| match &pending.held {
+            Held::Sent(resource) => Some(resource),
+            Held::Nothing | Held::Claimed(_) => None,
+        })
     }
 
     /// Sorts the names by what has to be said about them, and settles those about which there is nothing to say.
-    pub(super) fn sort(&mut self, snapshot: &Snapshot, counters: &mut Counters) -> Work {
+    pub(super) fn sort(&mut self, snapshot: &View, counters: &mut Counters) -> Work {
         let mut work = Work::default();
         let mut settled = Vec::new();
         for (name, pending) in &self.pending {
             match self.due(name, pending, snapshot) {
-                Due::Nothing | Due::Gone(Absence::Silence) => settled.push(name.clone()),
+                Due::Nothing => settled.push(name.clone()),
+                Due::Gone(Absence::Silence) if self.kind == Kind::Secret => settled.push(name.clone()),
                 Due::Absent(Absence::Silence) => {
                     counters.missing_secrets += 1;
                     settled.push(name.clone());
@@ -186,11 +224,13 @@ impl Backlog {
                 Due::Gone(absence) => work.gone.push((name.clone(), absence)),
             }
         }
-        settled.iter().for_each(|name| self.settle(name, snapshot));
+        for name in &settled {
+            self.settle(name, snapshot);
+        }
         work
     }
 
-    fn due(&self, name: &str, pending: &Pending, snapshot: &Snapshot) -> Due {
+    fn due(&self, name: &str, pending: &Pending, snapshot: &View) -> Due {
         let absence = || Absence::of(self.kind, self.wire, name);
         match (snapshot.get(self.kind, name), &pending.held) {
             (Some(resource), held) if pending.force || held.version() != Some(resource.version()) => {
@@ -199,12 +239,13 @@ impl Backlog {
             (Some(_), _) => Due::Nothing,
             (None, Held::Nothing) if pending.force => Due::Absent(absence()),
             (None, Held::Nothing) => Due::Nothing,
+            (None, _) if snapshot.goes_with_its_owner(self.kind, name) => Due::Gone(Absence::Silence),
             (None, _) => Due::Gone(absence()),
         }
     }
 
     /// What the client holds, is gone, and has not been taken away yet.
-    pub(super) fn lingering(&self, snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Resource>> {
+    pub(super) fn lingering(&self, snapshot: &View) -> impl Iterator<Item = &Arc<Resource>> {
         self.pending.iter().filter_map(|(name, pending)| match &pending.held {
             Held::Sent(resource) if snapshot.get(self.kind, name).is_none() => Some(resource),
             _ => None,

@@ -4,7 +4,9 @@ use super::Session;
 use super::rejection::Rejection;
 use super::track::Track;
 use crate::snapshot::kind::Kind;
-use crate::snapshot::resource::Version;
+use crate::snapshot::resource::{Ref, Version};
+use crate::xds::gate::Wait;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// One type's state on one stream. Versions are those of everything the client wants of the type.
@@ -30,6 +32,12 @@ pub struct TypeStatus {
     pub nacked: Option<Rejection>,
     /// When the response was sent that it has not answered yet.
     pub in_flight_since: Option<Instant>,
+    /// What is held back, and for which clusters.
+    pub held: Vec<Wait>,
+    /// What is gone and stays because the client may still use it.
+    pub lingering: Vec<Arc<str>>,
+    /// Accepted listeners that are not live yet, because a route configuration or secret they name is not accepted.
+    pub warming: Vec<Arc<str>>,
 }
 
 impl Session {
@@ -54,18 +62,37 @@ impl Session {
         self.track(kind).nacked.as_ref()
     }
 
+    /// Accepted listeners that still wait for routes or secrets. An accepted listener has its port open only after those.
+    fn warming(&self, kind: Kind) -> Vec<Arc<str>> {
+        let accepted = |to: &Ref| {
+            let told = self.track(to.kind).last_told(&to.name, &self.view).is_some();
+            told && self.gate.is_accepted(to, &self.view, &self.tracks)
+        };
+        let awaited = |to: &Ref| matches!(to.kind, Kind::Route | Kind::Secret) && !accepted(to);
+        let listeners = self.view.iter(Kind::Listener).filter(|_| kind == Kind::Listener);
+        let warming = listeners.filter(|listener| {
+            let to = Ref { kind, name: listener.name().clone() };
+            accepted(&to) && listener.refs().any(awaited)
+        });
+        warming.map(|listener| listener.name().clone()).collect()
+    }
+
     fn type_status(&self, track: &Track) -> TypeStatus {
+        let held = self.gate.waits(track.kind, &self.view, &self.tracks);
         TypeStatus {
             kind: track.kind,
             wildcard: track.subscription.is_wildcard(),
             names: track.subscription.names().len(),
-            waiting: track.waiting(),
-            desired: track.desired(&self.snapshot),
+            waiting: track.waiting() + held.len(),
+            desired: track.desired(&self.view),
             desired_at: track.desired_at,
             sent: track.sent,
             acked: track.acked,
             nacked: track.nacked.clone(),
             in_flight_since: track.in_flight_since(),
+            held,
+            lingering: self.gate.lingers(track.kind),
+            warming: self.warming(track.kind),
         }
     }
 }

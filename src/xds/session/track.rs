@@ -2,10 +2,10 @@
 
 use super::backlog::{Backlog, Work};
 use super::rejection::Rejection;
+use super::view::View;
 use super::{Counters, IN_FLIGHT, MAX_NAMES, Outcome, Received};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
-use crate::snapshot::set::Snapshot;
 use crate::xds::absent::Absence;
 use crate::xds::refusal::Refusal;
 use crate::xds::request::{Names, Request, Wire};
@@ -32,6 +32,8 @@ pub(super) struct Batch {
     pub(super) removed: Vec<Arc<str>>,
     /// Those of the resources that are the reason for it.
     pub(super) changed: Vec<Arc<Resource>>,
+    /// What the client had been told of the names the response is about.
+    pub(super) outdated: Vec<Arc<Resource>>,
 }
 
 /// The response in flight.
@@ -58,6 +60,8 @@ pub(in crate::xds) struct Track {
     backlog: Backlog,
     /// Names whose owner was sent before the type was asked for: they go whatever version the client then states.
     early: BTreeSet<Arc<str>>,
+    /// Whether something went without a word since [`Track::went_quietly`] was asked.
+    quiet: bool,
     outstanding: Option<Outstanding>,
     last_nonce: Option<u64>,
     /// Since when something the client holds is gone and has not been taken away.
@@ -81,6 +85,7 @@ impl Track {
             owed: false,
             backlog: Backlog::new(kind, wire),
             early: BTreeSet::new(),
+            quiet: false,
             outstanding: None,
             last_nonce: None,
             gone_since: None,
@@ -131,7 +136,7 @@ impl Track {
         names: &Names,
         first: bool,
         warming: bool,
-        snapshot: &Snapshot,
+        snapshot: &View,
     ) -> Result<(), Refusal> {
         let was_wildcard = self.subscription.is_wildcard();
         let kind = self.kind;
@@ -156,7 +161,7 @@ impl Track {
         Ok(())
     }
 
-    fn follow(&mut self, change: Change, was_wildcard: bool, snapshot: &Snapshot) {
+    fn follow(&mut self, change: Change, was_wildcard: bool, snapshot: &View) {
         for name in &change.dropped {
             self.backlog.forget(name, snapshot);
         }
@@ -172,7 +177,7 @@ impl Track {
     }
 
     /// Every resource is asked for; `again` if it was before.
-    fn open(&mut self, again: bool, snapshot: &Snapshot) {
+    fn open(&mut self, again: bool, snapshot: &View) {
         self.owed = self.may_be_empty();
         for resource in snapshot.iter(self.kind) {
             let name = resource.name();
@@ -193,7 +198,7 @@ impl Track {
     }
 
     /// Sends a name again because its owner was sent.
-    pub(super) fn renew(&mut self, name: &Arc<str>, snapshot: &Snapshot) {
+    pub(super) fn renew(&mut self, name: &Arc<str>, snapshot: &View) {
         if self.subscription.covers(name) {
             self.backlog.force(name, true, snapshot);
         } else if !self.asked && self.wire == Wire::Delta {
@@ -202,14 +207,14 @@ impl Track {
     }
 
     /// Sends every name again that the client wants and that exists.
-    pub(super) fn renew_all(&mut self, snapshot: &Snapshot) {
+    pub(super) fn renew_all(&mut self, snapshot: &View) {
         for resource in snapshot.iter(self.kind).filter(|resource| self.subscription.covers(resource.name())) {
             self.backlog.force(resource.name(), true, snapshot);
         }
     }
 
     /// Notes the names that differ between two snapshots; `since`: when the change between them was seen.
-    pub(super) fn compare(&mut self, old: &Snapshot, new: &Snapshot, since: Option<Instant>, now: Instant) {
+    pub(super) fn compare(&mut self, old: &View, new: &View, since: Option<Instant>, now: Instant) {
         if self.subscription.is_empty() {
             return;
         }
@@ -228,7 +233,7 @@ impl Track {
         &mut self,
         phase: Phase,
         now: Instant,
-        snapshot: &Snapshot,
+        snapshot: &View,
         counters: &mut Counters,
     ) -> Option<Batch> {
         if self.is_waiting() || !self.has_work() {
@@ -245,45 +250,52 @@ impl Track {
         if self.backlog.is_empty() && batch.is_none() {
             self.since = None;
         }
-        if phase == Phase::Remove && batch.is_some() {
+        if phase == Phase::Remove {
             self.gone_since = None;
         }
         batch
     }
 
-    fn take_additions(&mut self, work: Work, snapshot: &Snapshot) -> Option<Batch> {
+    fn take_additions(&mut self, work: Work, snapshot: &View) -> Option<Batch> {
         let Work { added, absent, gone, .. } = work;
         // What is only answered as absent waits for a response without additions, where Envoy would apply the one although
         // it rejects the other.
         let apart = self.wire == Wire::Delta && self.kind.is_whole_set() && !added.is_empty();
         let absent = if apart { Vec::new() } else { absent };
-        if added.is_empty() && absent.is_empty() && !(self.owed && gone.is_empty()) {
+        let spoken = gone.iter().any(|(_, absence)| !matches!(absence, Absence::Silence));
+        if added.is_empty() && absent.is_empty() && (spoken || !self.owed) {
             return None;
         }
         let mut batch = Batch { changed: added.clone(), ..Batch::default() };
         batch.resources = if self.is_whole() { self.whole(snapshot) } else { added };
         for resource in &batch.changed {
-            self.backlog.settle(resource.name(), snapshot);
+            batch.outdated.extend(self.backlog.settle(resource.name(), snapshot));
         }
         self.say_absent(absent, &mut batch, snapshot);
         Some(batch)
     }
 
-    fn take_removals(&mut self, work: Work, snapshot: &Snapshot) -> Option<Batch> {
+    fn take_removals(&mut self, work: Work, snapshot: &View) -> Option<Batch> {
         if work.gone.is_empty() {
             return None;
         }
-        let mut batch = Batch::default();
+        let (mut batch, before) = (Batch::default(), self.backlog.told());
         self.say_absent(work.gone, &mut batch, snapshot);
+        if batch.removed.is_empty() && batch.resources.is_empty() && !self.is_whole() {
+            // Whatever is gone went with its owner.
+            self.restate(before);
+            self.quiet = true;
+            return None;
+        }
         if self.is_whole() {
             batch.resources = self.whole(snapshot);
         }
         Some(batch)
     }
 
-    fn say_absent(&mut self, names: Vec<(Arc<str>, Absence)>, batch: &mut Batch, snapshot: &Snapshot) {
+    fn say_absent(&mut self, names: Vec<(Arc<str>, Absence)>, batch: &mut Batch, snapshot: &View) {
         for (name, absence) in names {
-            self.backlog.settle(&name, snapshot);
+            batch.outdated.extend(self.backlog.settle(&name, snapshot));
             match absence {
                 Absence::Removed => batch.removed.push(name),
                 Absence::Placeholder(resource) => batch.resources.push(resource),
@@ -293,7 +305,7 @@ impl Track {
     }
 
     /// Everything wanted, and what is gone but not yet taken away: absence from a whole set is a removal.
-    fn whole(&self, snapshot: &Snapshot) -> Vec<Arc<Resource>> {
+    fn whole(&self, snapshot: &View) -> Vec<Arc<Resource>> {
         let wanted = |resource: &&Arc<Resource>| self.subscription.covers(resource.name());
         let mut whole: Vec<_> = match self.subscription.is_wildcard() {
             true => snapshot.iter(self.kind).filter(wanted).cloned().collect(),
@@ -303,6 +315,11 @@ impl Track {
         };
         whole.extend(self.backlog.lingering(snapshot).cloned());
         whole
+    }
+
+    /// Whether something went without a word since this was asked last.
+    pub(super) fn went_quietly(&mut self) -> bool {
+        std::mem::take(&mut self.quiet)
     }
 
     /// Notes that what [`Track::take`] returned is sent; returns the version of everything the client now holds.
@@ -361,9 +378,30 @@ impl Track {
         self.owed || !self.backlog.is_empty()
     }
 
+    /// What the client was last told of a name on this stream; none if it doesn't want it.
+    pub(in crate::xds) fn last_told<'a>(&'a self, name: &str, snapshot: &'a View) -> Option<&'a Arc<Resource>> {
+        let wanted = self.asked && self.subscription.covers(name);
+        if wanted { self.backlog.last_told(name, snapshot) } else { None }
+    }
+
+    /// Whether the client has yet to hear of a name.
+    pub(in crate::xds) fn is_unknown(&self, name: &str, snapshot: &View) -> bool {
+        self.backlog.is_unknown(name, snapshot)
+    }
+
+    /// What the client was told of names about which there is something new to say.
+    pub(in crate::xds) fn outdated(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.backlog.outdated()
+    }
+
+    /// Whether the client wants every resource.
+    pub(in crate::xds) fn is_wildcard(&self) -> bool {
+        self.subscription.is_wildcard()
+    }
+
     /// The version the client should hold.
-    pub(super) fn desired(&self, snapshot: &Snapshot) -> Version {
-        self.backlog.desired(snapshot)
+    pub(super) fn desired(&self, snapshot: &View) -> Version {
+        self.backlog.desired(snapshot, &self.subscription)
     }
 
     /// How many names have something waiting to be sent.
