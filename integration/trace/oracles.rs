@@ -353,11 +353,13 @@ fn resends(events: &[Event]) -> Vec<String> {
                     }
                     wish.insert(*kind, new);
                 }
-                // Nobody says that a secret is gone: when it is back it is sent again.
+                // Nobody says that a secret is gone, or routes that went with their listener: back again, they are sent again.
                 What::World(world) => {
-                    let lost = |(name, _): &(String, Hash)| !world.contains_key(&(Kind::Secret, name.clone()));
-                    if last.get(&Kind::Secret).is_some_and(|(secrets, _)| secrets.iter().any(lost)) {
-                        last.remove(&Kind::Secret);
+                    for kind in [Kind::Secret, Kind::Route] {
+                        let lost = |(name, _): &(String, Hash)| !world.contains_key(&(kind, name.clone()));
+                        if last.get(&kind).is_some_and(|(resources, _)| resources.iter().any(lost)) {
+                            last.remove(&kind);
+                        }
                     }
                 }
                 What::Sent(sent) => {

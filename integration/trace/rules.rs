@@ -30,6 +30,8 @@ struct Type {
     carried: BTreeMap<String, BTreeMap<String, Option<Hash>>>,
     /// Names of which it is not known what the client holds.
     doubt: BTreeSet<String>,
+    /// Names that went without a word since they were told: what was told may be told again.
+    lost: BTreeSet<String>,
     /// What was in a response that was rejected: it need not be what the client ends up with.
     rejected: BTreeSet<(String, Hash)>,
     /// Names whose owner was sent before the type was asked for.
@@ -78,7 +80,9 @@ impl Rules {
                     this.doubt.retain(|name| is_back(name) || entry(&old, name) == entry(world, name));
                 }
                 let lost = this.told.keys().filter(|name| entry(world, name).is_none());
-                this.doubt.extend(lost.cloned());
+                let lost: Vec<_> = lost.cloned().collect();
+                this.lost.extend(lost.iter().cloned());
+                this.doubt.extend(lost);
             } else {
                 this.doubt.retain(|name| entry(&old, name) == entry(world, name));
             }
@@ -195,7 +199,7 @@ impl Rules {
     fn is_news(&self, kind: Kind, name: &str, hash: Hash) -> bool {
         let this = &self.types[&kind];
         let rejected = this.rejected.iter().any(|(of, _)| of == name);
-        this.doubt.contains(name) || rejected || self.must(kind, name, hash)
+        this.doubt.contains(name) || this.lost.contains(name) || rejected || self.must(kind, name, hash)
     }
 
     /// Whether a resource has to be sent.
@@ -250,6 +254,7 @@ impl Rules {
         for (name, hash) in &carried {
             this.owed.remove(name);
             this.doubt.remove(name);
+            this.lost.remove(name);
             this.told.insert(name.clone(), *hash);
         }
         this.carried.insert(sent.nonce.clone(), carried);
