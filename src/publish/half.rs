@@ -272,7 +272,7 @@ impl Half {
         step.outcome.violations.extend(violations);
         self.posted = if good { Posted::Same } else { Posted::Withheld };
         if good {
-            self.out = Arc::new(self.layer.clone());
+            self.out = self.layer.posted_after(&self.out);
             self.fresh = true;
         }
         good

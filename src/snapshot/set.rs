@@ -5,7 +5,7 @@ use super::resource::Resource;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet, ordset};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// Resources of one kind by name.
@@ -18,9 +18,39 @@ pub struct Layer {
     common: Option<Arc<Layer>>,
     sets: [Set; Kind::ALL.len()],
     hidden: [OrdSet<Arc<str>>; Kind::ALL.len()],
+    news: Option<Arc<News>>,
+}
+
+/// How a layer differs from the one that was posted before it: found once, for all who go from one to the other.
+#[derive(Debug)]
+struct News {
+    before: Weak<Layer>,
+    names: [BTreeSet<Arc<str>>; Kind::ALL.len()],
 }
 
 impl Layer {
+    /// The layer as it is posted, after `before`. Costs O(changes log n).
+    pub fn posted_after(&self, before: &Arc<Layer>) -> Arc<Layer> {
+        let names = Kind::ALL.map(|kind| self.changed_since(before, kind));
+        let news = News { before: Arc::downgrade(before), names };
+        Arc::new(Self { news: Some(Arc::new(news)), ..self.clone() })
+    }
+
+    /// The names of a kind whose version differs from that in `old`.
+    fn changed_since(&self, old: &Layer, kind: Kind) -> BTreeSet<Arc<str>> {
+        if std::ptr::eq(self, old) {
+            return BTreeSet::new();
+        }
+        if let Some(news) = self.news.as_ref().filter(|news| std::ptr::eq(news.before.as_ptr(), old)) {
+            return news.names[kind as usize].clone();
+        }
+        let mut names = BTreeSet::new();
+        self.touched_since(old, kind, &mut names);
+        let version = |layer: &Layer, name: &str| layer.get(kind, name).map(|resource| resource.version());
+        names.retain(|name| version(old, name) != version(self, name));
+        names
+    }
+
     /// The resource of that kind and name.
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
         self.own(kind).get(name).or_else(|| self.beneath(kind, name))
@@ -146,12 +176,8 @@ impl Snapshot {
     /// The names of a kind whose version differs from that in `old`. Costs O(changes log n), nothing where a layer is
     /// the same.
     pub fn changed_since(&self, old: &Snapshot, kind: Kind) -> BTreeSet<Arc<str>> {
-        let mut names = BTreeSet::new();
-        for (old, new) in old.layers().into_iter().zip(self.layers()) {
-            new.touched_since(old, kind, &mut names);
-        }
-        let version = |snapshot: &Snapshot, name: &str| snapshot.get(kind, name).map(|resource| resource.version());
-        names.retain(|name| version(old, name) != version(self, name));
+        let mut names = self.outbound.changed_since(&old.outbound, kind);
+        names.extend(self.inbound.changed_since(&old.inbound, kind));
         names
     }
 }

@@ -61,9 +61,11 @@ impl Frames {
         let chunk = if first.len() >= WHOLE || !follows(&self.parts) {
             first
         } else {
-            let mut joined = first.to_vec();
+            let mut joined = Vec::with_capacity(JOINED + WHOLE);
+            joined.extend_from_slice(&first);
             while joined.len() < JOINED && follows(&self.parts) {
-                joined.extend(self.parts.pop_front().iter().flatten());
+                let next = self.parts.pop_front().expect("it follows");
+                joined.extend_from_slice(&next);
             }
             joined.into()
         };
