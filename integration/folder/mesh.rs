@@ -159,7 +159,11 @@ fn the_first_settings_are_in_effect_but_for_those_that_are_wrong() {
     assert_eq!(timeout(&put(&mut catalog, "other", "connectTimeout: 7s")), seconds(7), "and to a whole");
     assert_eq!(timeout(&catalog.apply([(Path::new("other").into(), Update::Gone)])), None, "which stays");
     assert_eq!(put(&mut catalog, "mesh.yaml", text), [], "and is never followed by a part");
-    assert!(catalog.report().findings()[0].to_string().ends_with("; the version read before stays in effect until a restart"));
+    assert!(
+        catalog.report().findings()[0]
+            .to_string()
+            .ends_with("; the version read before stays in effect until a restart")
+    );
     assert_eq!(timeout(&put(&mut catalog, "mesh.yaml", "connectTimeout: 5s")), seconds(5));
 }
 
