@@ -62,6 +62,11 @@ soak: need-cargo need-python tools ## What takes longer than a test may: a minut
 	@CHANCERY_SOAK=60 $(CALM) "a minute of moving routes" cargo test --test live moving_routes
 	@integration/tools/mutants
 
+.PHONY: bench
+bench: need-cargo ## Time, CPU and memory against the least they can be (a quarter of an hour; QUICK=1: a minute)
+	@$(CALM) "build" cargo bench --bench bench --no-run
+	@$(if $(QUICK),QUICK='$(QUICK)') cargo bench -q --bench bench
+
 .PHONY: audit
 audit: need-cargo need-python ## Licences, sources and bans of all dependencies (builds cargo-deny once: minutes)
 	@deny="$$($(FETCH) cargo-deny)"; $(CALM) "audit" "$$deny" check bans licenses sources

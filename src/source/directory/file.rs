@@ -42,8 +42,8 @@ pub enum Outcome {
     Good(Object),
     /// Fine, and nothing to us.
     Nothing,
-    /// Not understood, but for what is given: it may do until a version that is understood is there.
-    Broken(Option<Object>),
+    /// Not understood.
+    Broken,
 }
 
 /// What a file is meant to hold.
@@ -125,7 +125,7 @@ impl Loader {
                     self.findings.push(Finding::of(problem, self.position(Some(line))));
                 }
                 let object = match object {
-                    part if broken => Outcome::Broken(part),
+                    _ if broken => Outcome::Broken,
                     Some(object) => Outcome::Good(object),
                     None => Outcome::Nothing,
                 };
