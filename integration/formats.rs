@@ -17,8 +17,7 @@ const RELEASES: [Release; 2] = [Release::Oldest, Release::Newest];
 fn parsed(format: &str, encoding: &str) -> Result<LogFormat, Vec<String>> {
     let mesh = json!({"accessLogFile": "/dev/stdout", "accessLogFormat": format, "accessLogEncoding": encoding});
     match settings(&mesh) {
-        Parsed::Known { object: Some(Object::MeshConfig(mesh)), problems, .. } => {
-            assert_eq!(problems, [], "{format}");
+        Parsed::Known { object: Some(Object::MeshConfig(mesh)), problems, .. } if problems.is_empty() => {
             Ok(mesh.access_log.clone().expect("a log").format)
         }
         Parsed::Known { problems, .. } => {

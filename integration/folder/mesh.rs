@@ -116,7 +116,9 @@ fn settings_that_make_no_sense() {
         let (found, object) = read(text);
         let says = |line: &String| line.starts_with(&format!("error: {field}: ")) && line.contains(reason);
         assert!(found.iter().any(says), "{text}: {found:?}");
-        assert!(object.is_none());
+        // A file to log to is in effect although the format is not: Istio's line is logged.
+        let rest = object.map(|object| Mesh { access_log: None, ..mesh(Some(object)) });
+        assert_eq!(rest, (text != "[1]").then(Mesh::default), "{text}");
     }
     let (found, object) = read("{defaultConfig: {concurrency: 2, anything: [1]}, enableTracing: false}");
     assert!(found.len() == 1 && found[0].starts_with("warning: defaultConfig: "), "{found:?}");
@@ -137,6 +139,39 @@ fn the_last_good_settings_stay_until_their_file_is_gone() {
     assert_eq!(timeout(&put(&mut catalog, "mesh.yaml", "{}")), Some(Duration::from_secs(10)));
     let gone = catalog.apply([(Path::new("mesh.yaml").into(), Update::Gone)]);
     assert_eq!(gone, [(Mesh::key(), None)]);
+}
+
+/// At the start there is no earlier version: each setting that is right has its effect, each that is wrong is reported.
+#[test]
+fn the_first_settings_are_in_effect_but_for_those_that_are_wrong() {
+    let mut catalog = Catalog::default();
+    let timeout = |changes: &[Change]| changes.first().map(|(_, object)| mesh(object.clone()).connect_timeout);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let text = "connectTimeout: 3s\nproxyListenPort: x\nnope: {a: 1}\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\n";
+    let (found, object) = read(text);
+    assert_eq!((found.len(), mesh(object).outbound), (2, OutboundMode::RegistryOnly), "{found:?}");
+    assert_eq!(timeout(&put(&mut catalog, "mesh.yaml", text)), seconds(3));
+    let said: Vec<_> = catalog.report().findings().iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said.iter().all(|line| line.ends_with("; the settings without an error are in effect")), "{said:?}");
+    let better = "connectTimeout: 4s\nproxyListenPort: x";
+    assert_eq!(timeout(&put(&mut catalog, "mesh.yaml", better)), seconds(4), "a part gives way to a newer part");
+    assert_eq!(timeout(&put(&mut catalog, "other", "connectTimeout: 7s")), seconds(7), "and to a whole");
+    assert_eq!(timeout(&catalog.apply([(Path::new("other").into(), Update::Gone)])), None, "which stays");
+    assert_eq!(put(&mut catalog, "mesh.yaml", text), [], "and is never followed by a part");
+    assert!(
+        catalog.report().findings()[0]
+            .to_string()
+            .ends_with("; the version read before stays in effect until a restart")
+    );
+    assert_eq!(timeout(&put(&mut catalog, "mesh.yaml", "connectTimeout: 5s")), seconds(5));
+}
+
+#[test]
+fn members_that_are_right_only_beside_wrong_ones_go_with_them() {
+    let (found, object) = read("{accessLogEncoding: YAML, accessLogFormat: '{\"a\": 1}', connectTimeout: 3s}");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(mesh(object), Mesh { connect_timeout: Duration::from_secs(3), ..Mesh::default() });
 }
 
 #[test]

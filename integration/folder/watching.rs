@@ -95,8 +95,11 @@ async fn the_first_batch_is_the_whole_folder() {
     first.sort();
     assert_eq!(first, ["a", "b", "c"]);
     folder.write("mesh.yaml", "a: 1");
-    folder.says("MeshConfig mesh: a: unknown field").await;
-    assert!(folder.batches.is_empty());
+    folder.says("MeshConfig mesh: a: unknown field; the settings without an error are in effect").await;
+    assert_eq!(folder.next().await, ["mesh"]);
+    folder.write("mesh.yaml", "b: 1");
+    folder.says("MeshConfig mesh: b: unknown field").await;
+    folder.nothing_but("marker").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -106,11 +106,6 @@ impl Finding {
     pub fn severity(&self) -> Severity {
         self.note.severity
     }
-
-    /// Notes that the version of the object that was read before is in effect.
-    pub fn keeps_the_earlier(&mut self) {
-        self.effect = "the version read before stays in effect until a restart".into();
-    }
 }
 
 impl fmt::Display for Finding {

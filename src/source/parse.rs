@@ -44,7 +44,7 @@ pub enum Parsed {
         /// Which object.
         key: ObjectKey,
         /// The object; none if a problem is an error, or if the object is fine but means nothing to us (a VirtualService
-        /// for gateways only).
+        /// for gateways only). Of settings with errors: what they come to without the members that have one.
         object: Option<Object>,
         /// Everything wrong with it.
         problems: Vec<Problem>,
@@ -93,8 +93,9 @@ pub fn settings(value: &Value) -> Parsed {
     let mut notes = Notes::default();
     let key = Mesh::key();
     let meta = Meta { reference: ObjectRef { key: key.clone(), uid: None, generation: None }, created: None };
-    let object = stored(meta, mesh::parse(value, &mut notes), Object::MeshConfig);
-    let object = object.filter(|_| !notes.failed());
+    let mesh = mesh::parse(value, &mut notes);
+    let mesh = if notes.failed() { mesh::without_errors(value, &notes) } else { mesh };
+    let object = stored(meta, mesh, Object::MeshConfig);
     let problems = notes.into_problems(&key);
     Parsed::Known { key, object, problems }
 }

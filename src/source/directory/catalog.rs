@@ -5,7 +5,7 @@
 
 use super::file::{self, Entry, Holds, Loaded, Outcome};
 use super::notices;
-use super::report::Report;
+use super::report::{Instead, Report};
 use crate::model::object::Object;
 use crate::model::problem::Severity;
 use crate::model::provenance::ObjectKey;
@@ -55,10 +55,21 @@ struct State {
 pub(super) struct Held {
     /// The version in effect, if this file is the one that decides.
     pub object: Option<Object>,
-    /// Whether what the file says now is not understood, so that `object` is an earlier version.
-    pub broken: bool,
+    /// What `object` is to what the file says now.
+    pub standing: Standing,
     /// Where it stands; none for a version that is not in the file any more.
     pub marks: Option<Arc<Marks>>,
+}
+
+/// What the version in effect is to what the file says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// The same, or the file doesn't show the object any more.
+    Whole,
+    /// The file's is not understood: an earlier one, if there is one.
+    Earlier,
+    /// The file's is not understood, and there is no earlier one: the good part of it.
+    Part,
 }
 
 impl Held {
@@ -186,8 +197,13 @@ impl Catalog {
     fn hand_over(&mut self, key: &ObjectKey, object: Object) {
         for path in self.claims.get(key).into_iter().flatten() {
             let held = self.files.get_mut(path).and_then(|state| state.held.get_mut(key));
-            if let Some(held @ Held { object: None, broken: true, .. }) = held {
-                held.object = Some(object.clone());
+            let replaced = |held: &&mut Held| match held.standing {
+                Standing::Whole => false,
+                Standing::Earlier => held.object.is_none(),
+                Standing::Part => true,
+            };
+            if let Some(held) = held.filter(replaced) {
+                (held.object, held.standing) = (Some(object.clone()), Standing::Earlier);
             }
         }
     }
@@ -197,18 +213,20 @@ impl Catalog {
         let claimants = self.claims.get(&key).cloned().unwrap_or_default();
         let held = |path: &Arc<Path>| self.files.get(path).and_then(|state| state.held.get(&key));
         let holders: Vec<_> = claimants.iter().filter_map(|path| Some((path.clone(), held(path)?.clone()))).collect();
-        let winner = holders.iter().find(|(_, held)| held.object.is_some());
+        let has = |held: &Held, whole: bool| held.object.is_some() && (held.standing != Standing::Part) == whole;
+        let first = |whole: bool| holders.iter().find(|(_, held)| has(held, whole));
+        let winner = first(true).or_else(|| first(false));
         for (path, held) in &holders {
             let at = (key.clone(), path.clone());
             match notices::notice(&key, (path, held), winner.map(|(path, held)| (path, held))) {
                 Some(finding) => self.report.notices.insert(at.clone(), finding),
                 None => self.report.notices.remove(&at),
             };
-            let earlier = held.broken && winner.is_some_and(|(first, _)| first == path);
-            if earlier {
-                self.report.earlier.insert(at)
-            } else {
-                self.report.earlier.remove(&at)
+            match held.standing {
+                _ if winner.is_none_or(|(first, _)| first != path) => self.report.instead.remove(&at),
+                Standing::Whole => self.report.instead.remove(&at),
+                Standing::Earlier => self.report.instead.insert(at, Instead::Earlier),
+                Standing::Part => self.report.instead.insert(at, Instead::Part),
             };
         }
         match winner.or(holders.first()) {
@@ -243,11 +261,13 @@ fn merge(
     let hold = |(key, Entry { object, marks }): (ObjectKey, Entry)| {
         let marks = Some(marks);
         let held = match object {
-            Outcome::Good(object) => Held { object: Some(object), broken: false, marks },
-            Outcome::Nothing => Held { object: None, broken: false, marks },
-            Outcome::Broken => {
-                let object = before.get(&key).and_then(|held| held.object.clone());
-                Held { object, broken: true, marks }
+            Outcome::Good(object) => Held { object: Some(object), standing: Standing::Whole, marks },
+            Outcome::Nothing => Held { object: None, standing: Standing::Whole, marks },
+            Outcome::Broken(part) => {
+                let earlier = before.get(&key).filter(|held| held.standing != Standing::Part);
+                let earlier = earlier.and_then(|held| held.object.clone());
+                let standing = if earlier.is_none() && part.is_some() { Standing::Part } else { Standing::Earlier };
+                Held { object: earlier.or(part), standing, marks }
             }
         };
         (key, held)
@@ -260,7 +280,7 @@ fn merge(
     let kept: Vec<_> = before.iter().filter(absent).map(|(key, held)| (key.clone(), held.object.clone())).collect();
     let own = |finding: &Finding| finding.subject.suspected().is_some_and(|key| held.contains_key(&key));
     say_kept(path, kept.iter().map(|(key, _)| key), &mut findings, own);
-    held.extend(kept.into_iter().map(|(key, object)| (key, Held { object, broken: false, marks: None })));
+    held.extend(kept.into_iter().map(|(key, object)| (key, Held { object, standing: Standing::Whole, marks: None })));
     (held, findings)
 }
 

@@ -42,8 +42,8 @@ pub enum Outcome {
     Good(Object),
     /// Fine, and nothing to us.
     Nothing,
-    /// Not understood.
-    Broken,
+    /// Not understood, but for what is given: it may do until a version that is understood is there.
+    Broken(Option<Object>),
 }
 
 /// What a file is meant to hold.
@@ -125,7 +125,7 @@ impl Loader {
                     self.findings.push(Finding::of(problem, self.position(Some(line))));
                 }
                 let object = match object {
-                    _ if broken => Outcome::Broken,
+                    part if broken => Outcome::Broken(part),
                     Some(object) => Outcome::Good(object),
                     None => Outcome::Nothing,
                 };

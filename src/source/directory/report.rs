@@ -4,7 +4,7 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::source::finding::{Finding, Position};
 use crate::source::yaml::marks::Marks;
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,9 +15,27 @@ pub struct Report {
     pub(super) missing: Option<Finding>,
     pub(super) files: OrdMap<Arc<Path>, Arc<[Finding]>>,
     pub(super) notices: OrdMap<(ObjectKey, Arc<Path>), Finding>,
-    /// Objects that a file holds broken, and of which an earlier version is in effect.
-    pub(super) earlier: OrdSet<(ObjectKey, Arc<Path>)>,
+    /// Objects that a file holds broken, and what of them is in effect.
+    pub(super) instead: OrdMap<(ObjectKey, Arc<Path>), Instead>,
     pub(super) places: OrdMap<ObjectKey, (Arc<Path>, Option<Arc<Marks>>)>,
+}
+
+/// What is in effect of an object that a file holds broken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Instead {
+    /// A version read before.
+    Earlier,
+    /// What is good of it.
+    Part,
+}
+
+impl Instead {
+    fn words(self) -> &'static str {
+        match self {
+            Instead::Earlier => "the version read before stays in effect until a restart",
+            Instead::Part => "the settings without an error are in effect",
+        }
+    }
 }
 
 impl Report {
@@ -25,15 +43,20 @@ impl Report {
     pub fn findings(&self) -> Vec<Finding> {
         let files = self.files.values().flat_map(|findings| findings.iter());
         let mut findings: Vec<_> = self.missing.iter().chain(files).chain(self.notices.values()).cloned().collect();
-        findings.iter_mut().filter(|finding| self.is_of_earlier(finding)).for_each(Finding::keeps_the_earlier);
+        for finding in &mut findings {
+            if let Some(instead) = self.instead_of(finding) {
+                finding.effect = instead.words().into();
+            }
+        }
         findings.sort();
         findings
     }
 
-    /// Whether a finding says what keeps an object from being in effect as the file has it now.
-    fn is_of_earlier(&self, finding: &Finding) -> bool {
-        let key = || Some((finding.subject.suspected()?, finding.position.file.clone()));
-        finding.severity() == Severity::Error && key().is_some_and(|key| self.earlier.contains(&key))
+    /// What is in effect of an object that a finding keeps from being so as the file has it now.
+    fn instead_of(&self, finding: &Finding) -> Option<Instead> {
+        let error = finding.severity() == Severity::Error;
+        let key = (finding.subject.suspected().filter(|_| error)?, finding.position.file.clone());
+        self.instead.get(&key).copied()
     }
 
     /// Where a field of an object stands, or the nearest field around it; none for an object that is in no file.

@@ -4,6 +4,7 @@ use super::notes::Notes;
 use super::{access_log, exports, policy, syntax};
 use crate::model::exports::Exports;
 use crate::model::mesh::{Mesh, OutboundMode};
+use crate::source::yaml::marks;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
@@ -80,6 +81,24 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
         destination_rule_exports,
         access_log,
     })
+}
+
+/// What settings come to without the members that `notes` have an error about; none if errors are about no member.
+///
+/// Members stand for themselves, so one that is wrong need not keep the others from having their effect.
+pub fn without_errors(value: &Value, notes: &Notes) -> Option<Mesh> {
+    let mut members = value.as_object()?.clone();
+    let known = members.len();
+    members.retain(|name, _| !notes.has_error_in(&marks::key("", name)));
+    let left = Value::Object(members.clone());
+    let mut notes = Notes::default();
+    let mesh = parse(&left, &mut notes);
+    match notes.failed() {
+        // What was right beside the members that are gone can be wrong without them.
+        true if members.len() < known => without_errors(&left, &notes),
+        true => None,
+        false => mesh,
+    }
 }
 
 /// A name, where one is given.

@@ -35,6 +35,13 @@ impl Notes {
         self.0.iter().any(|note| note.severity == Severity::Error)
     }
 
+    /// Whether there is an error about a member at the root, or about something in it.
+    pub fn has_error_in(&self, member: &str) -> bool {
+        let inside = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+        let errors = self.0.iter().filter(|note| note.severity == Severity::Error);
+        errors.into_iter().any(|note| note.field.strip_prefix(member).is_some_and(inside))
+    }
+
     /// Notes the error of a check, if it failed.
     pub fn check<T>(&mut self, field: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|text| self.error(field, text)).ok()
