@@ -2,6 +2,8 @@
 
 #[path = "encoding/references.rs"]
 mod references;
+#[path = "encoding/vital.rs"]
+mod vital;
 
 use chancery::model::name::{Name as ObjectName, Namespace};
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef, Provenance};

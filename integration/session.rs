@@ -3,6 +3,8 @@
 
 #[path = "session/client.rs"]
 mod client;
+#[path = "session/pace.rs"]
+mod pace;
 mod trace;
 
 use chancery::snapshot::kind::Kind;

@@ -15,6 +15,7 @@ pub mod frames;
 pub mod gate;
 pub mod identity;
 pub mod limits;
+pub mod pace;
 pub mod refusal;
 pub mod registry;
 pub mod request;

@@ -48,7 +48,7 @@ pub async fn moving_routes_lose_nothing(setup: Setup) -> Outcome<()> {
 async fn without_the_gate_moving_routes_lose_requests() -> Outcome<()> {
     let setup = Setup::new(Wire::Delta, Release::Newest);
     let none = Duration::ZERO;
-    let gate = gate::Options { hold: none, route_linger: none, listener_linger: none };
+    let gate = gate::Options { hold: none, route_linger: none, listener_linger: none, ..gate::Options::default() };
     let (_, tally) = flip(setup, Options { gate, ..Options::default() }, Duration::from_secs(5)).await?;
     match tally.clean() {
         Ok(()) => Err(Failure::new(format!("nothing was lost: {tally:?}"))),

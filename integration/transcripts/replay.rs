@@ -287,6 +287,7 @@ impl Stage {
                 ("stranded", c.stranded),
                 ("clusters_by_name", c.clusters_by_name),
                 ("overdue", c.overdue),
+                ("paced", c.paced),
             ];
             let some: Vec<_> = all.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!(" {name}={n}")).collect();
             return Ok(vec![format!("counters{}", some.concat())]);

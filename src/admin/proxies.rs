@@ -64,8 +64,12 @@ impl Clock {
             })
         });
         let names = |names: &[Arc<str>]| names.iter().take(SHOWN).map(|name| Value::from(&**name)).collect();
-        let lists: [(&str, Vec<Value>); 3] =
-            [("held", held.collect()), ("lingering", names(&status.lingering)), ("warming", names(&status.warming))];
+        let lists: [(&str, Vec<Value>); 4] = [
+            ("held", held.collect()),
+            ("paced", names(&status.paced)),
+            ("lingering", names(&status.lingering)),
+            ("warming", names(&status.warming)),
+        ];
         for (key, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
             value[key] = list.into();
         }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -120,6 +120,8 @@ pub struct Resource {
     form: Form,
     refs: Arc<[Ref]>,
     provenance: Provenance,
+    /// Hashes of its vital parts, sorted.
+    vital: Option<Arc<[u64]>>,
 }
 
 #[derive(Clone, Debug)]
@@ -146,7 +148,7 @@ impl Resource {
     ) -> Self {
         let parts = Parts::new(encode(head).into(), fragments);
         let (version, form) = (parts.version(), Form::Parts(Arc::new(parts)));
-        Self { kind, name: name.into(), version, form, refs: [].into(), provenance }
+        Self { kind, name: name.into(), version, form, refs: [].into(), provenance, vital: None }
     }
 
     /// The same resource with other fragments after its head.
@@ -167,7 +169,33 @@ impl Resource {
     fn of_bytes(kind: Kind, name: &str, body: &[u8], refs: Vec<Ref>, provenance: Provenance) -> Self {
         let version = Version(xxh3_128(body));
         let entry = Entry::new(Label { kind, name, version }, body.len(), |out| out.extend_from_slice(body));
-        Self { kind, name: name.into(), version, form: Form::Whole(entry), refs: refs.into(), provenance }
+        let (form, refs) = (Form::Whole(entry), refs.into());
+        Self { kind, name: name.into(), version, form, refs, provenance, vital: None }
+    }
+
+    /// The same resource, with those of its parts that must not be used any more once they are gone.
+    pub fn with_vital<P: Hash>(self, parts: impl Iterator<Item = P>) -> Self {
+        let mut hashes: Vec<u64> =
+            parts.map(|part| BuildHasherDefault::<DefaultHasher>::default().hash_one(part)).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        Self { vital: (!hashes.is_empty()).then(|| hashes.into()), ..self }
+    }
+
+    /// Whether it has a vital part that `newer` lacks.
+    pub fn loses_to(&self, newer: &Resource) -> bool {
+        let (before, after) = (self.vital.as_deref().unwrap_or_default(), newer.vital.as_deref().unwrap_or_default());
+        let mut after = after.iter();
+        // Both are sorted: one walk finds each of the first among the second, or not.
+        !before.iter().all(|part| after.find(|other| *other >= part) == Some(part))
+    }
+
+    /// How long the message is, in bytes.
+    pub fn size(&self) -> usize {
+        match &self.form {
+            Form::Whole(entry) => entry.body().len(),
+            Form::Parts(parts) => parts.head.len() + parts.fragments.length(),
+        }
     }
 
     /// The resource's kind.

@@ -23,6 +23,7 @@ pub struct XdsMetrics {
     stream_ends: IntCounterVec,
     stream_wakes: IntCounterVec,
     left_warming: IntCounter,
+    paced: IntCounter,
     change_to_ack: Histogram,
 }
 
@@ -51,6 +52,11 @@ impl XdsMetrics {
                 "Streams that asked for endpoints or secrets and, for long, not for clusters.",
             )
             .expect("a valid name"),
+            paced: IntCounter::new(
+                "chancery_xds_paced_total",
+                "Updates of large resources that waited for their turn.",
+            )
+            .expect("a valid name"),
             change_to_ack: Histogram::with_opts(buckets).expect("a valid name"),
         };
         metrics.enter(registry);
@@ -68,6 +74,7 @@ impl XdsMetrics {
         }
         registry.register(Box::new(self.accept_pauses.clone())).expect("each name is registered once");
         registry.register(Box::new(self.left_warming.clone())).expect("each name is registered once");
+        registry.register(Box::new(self.paced.clone())).expect("each name is registered once");
         registry.register(Box::new(self.change_to_ack.clone())).expect("each name is registered once");
     }
 
@@ -123,6 +130,11 @@ impl XdsMetrics {
     /// A client turned out to have been left warming by an earlier stream.
     pub fn found_left_warming(&self) {
         self.left_warming.inc();
+    }
+
+    /// So many updates wait until the ones before are paid for.
+    pub fn updates_waited(&self, count: u64) {
+        self.paced.inc_by(count);
     }
 
     /// A client has acknowledged a change seen `age` ago.

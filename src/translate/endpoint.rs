@@ -170,7 +170,9 @@ pub fn build(inputs: &EndpointInputs) -> Resource {
         endpoints: localities.map(locality).collect(),
         ..Default::default()
     };
+    let healthy = inputs.endpoints.iter().filter(|endpoint| endpoint.healthy);
     Resource::new(Kind::Endpoint, &inputs.cluster, &assignment, Vec::new(), inputs.provenance.clone())
+        .with_vital(healthy.map(|endpoint| endpoint.address))
 }
 
 fn locality(endpoints: &[ResolvedEndpoint]) -> envoy::LocalityLbEndpoints {

@@ -8,6 +8,7 @@
 mod lingering;
 mod pins;
 
+use super::pace;
 use super::request::Wire;
 use super::session::track::Track;
 use super::session::view::View;
@@ -41,12 +42,15 @@ pub struct Options {
     /// How long a cluster stays after the listeners without it were accepted: Envoy's drain time, in which the old ones
     /// serve their connections, and 5 s. 605 s by default.
     pub listener_linger: Duration,
+    /// How updates of what is large wait for each other.
+    pub pace: pace::Options,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { hold: seconds(15), route_linger: seconds(5), listener_linger: seconds(605) }
+        let (route_linger, listener_linger) = (seconds(5), seconds(605));
+        Self { hold: seconds(15), route_linger, listener_linger, pace: pace::Options::default() }
     }
 }
 

@@ -94,6 +94,8 @@ pub struct Counters {
     pub clusters_by_name: u64,
     /// Virtual hosts and listeners sent although the client had not accepted the clusters they name in time.
     pub overdue: u64,
+    /// Updates of large resources that waited until the one before was paid for.
+    pub paced: u64,
 }
 
 /// One stream's protocol state.
@@ -124,7 +126,7 @@ impl Session {
     pub fn with(wire: Wire, options: Options) -> Self {
         Self {
             wire,
-            tracks: Kind::ALL.map(|kind| Track::new(kind, wire)),
+            tracks: Kind::ALL.map(|kind| Track::new(kind, wire, options.pace)),
             view: View::default(),
             gate: Gate::new(wire, options),
             ready: false,
@@ -204,6 +206,11 @@ impl Session {
         self.ready = true;
     }
 
+    /// How many proxies are connected: what is sent to one is sent to all.
+    pub fn on_company(&mut self, proxies: usize) {
+        self.tracks.iter_mut().for_each(|track| track.pace.proxies = proxies);
+    }
+
     /// Finds out what the client is to be told now, and notes what differs from before.
     fn look(&mut self, newest: Snapshot, since: Option<Instant>, now: Instant) {
         let mut view = self.gate.clusters(newest, &self.view, &self.tracks, now);
@@ -239,7 +246,10 @@ impl Session {
             self.counters.stranded += 1;
             AWAITED.into_iter().for_each(|kind| self.tracks[kind as usize].renew_all(&self.view));
         }
-        Kind::ALL.into_iter().find_map(|kind| self.send(kind, Phase::Add, now)).or_else(|| {
+        // Clients that answer at once would otherwise be sent one part of the clusters after the other, and nothing else.
+        let between = self.track(Kind::Cluster).pace.midway.then_some(Kind::Endpoint);
+        let mut kinds = between.into_iter().chain(Kind::ALL);
+        kinds.find_map(|kind| self.send(kind, Phase::Add, now)).or_else(|| {
             gate::may_remove(&self.tracks, now).then_some(())?;
             gate::REMOVALS.into_iter().find_map(|kind| self.send(kind, Phase::Remove, now))
         })
@@ -281,12 +291,14 @@ impl Session {
         let waits = self.tracks.iter().any(Track::has_work);
         let times = self.tracks.iter().filter_map(|track| track.ages_at().or(gate::impatient_at(track)));
         let next = waits.then(|| times.min()).flatten();
-        [next, self.stranded.deadline(), self.gate.deadline()].into_iter().flatten().min().filter(|_| self.ready)
+        let pace = self.tracks.iter().filter_map(Track::paces_at).min();
+        [next, pace, self.stranded.deadline(), self.gate.deadline()].into_iter().flatten().min().filter(|_| self.ready)
     }
 
     /// What happened on the stream so far.
     pub fn counters(&self) -> Counters {
-        Counters { overdue: self.gate.overdue(), ..self.counters }
+        let paced = self.tracks.iter().map(|track| track.pace.waited).sum();
+        Counters { overdue: self.gate.overdue(), paced, ..self.counters }
     }
 
     fn track(&self, kind: Kind) -> &Track {

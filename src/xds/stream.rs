@@ -239,7 +239,9 @@ impl Stream {
             Event::Heard(Heard::Refused(refusal)) => return Err(End::Refused(refusal)),
             Event::Snapshot(snapshot) => {
                 self.patience = None;
-                self.session.lock().on_snapshot(snapshot, Instant::now().into_std());
+                let mut session = self.session.lock();
+                session.on_company(self.context.board.seated());
+                session.on_snapshot(snapshot, Instant::now().into_std());
             }
             Event::Timer => self.on_timer().map_err(End::Refused)?,
             Event::Writable(permit) => {
@@ -346,8 +348,9 @@ impl Stream {
 
     fn poll(&self) -> Option<Response> {
         let mut session = self.session.lock();
-        let before = session.is_stranded();
+        let (before, waited) = (session.is_stranded(), session.counters().paced);
         let response = session.poll(Instant::now().into_std());
+        self.context.metrics.xds.updates_waited(session.counters().paced - waited);
         if session.is_stranded() && !before {
             self.context.metrics.xds.found_left_warming();
             warn!("the client was left warming by an earlier stream; endpoints and secrets are sent again");

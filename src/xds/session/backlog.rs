@@ -189,6 +189,14 @@ impl Backlog {
         }
     }
 
+    /// What the client was told of a name that goes only because it says something else now.
+    pub(super) fn told_before(&self, name: &str) -> Option<&Arc<Resource>> {
+        match self.pending.get(name) {
+            Some(Pending { held: Held::Sent(resource), force: false }) => Some(resource),
+            _ => None,
+        }
+    }
+
     /// Whether the client neither was told of a name nor states to hold what the snapshot says of it.
     pub(super) fn is_unknown(&self, name: &str, snapshot: &View) -> bool {
         let current = || snapshot.get(self.kind, name).map(|resource| resource.version());

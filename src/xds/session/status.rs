@@ -36,6 +36,8 @@ pub struct TypeStatus {
     pub held: Vec<Wait>,
     /// What is gone and stays because the client may still use it.
     pub lingering: Vec<Arc<str>>,
+    /// What has changed and waits until the update before is paid for.
+    pub paced: Vec<Arc<str>>,
     /// Accepted listeners that are not live yet, because a route configuration or secret they name is not accepted.
     pub warming: Vec<Arc<str>>,
 }
@@ -92,6 +94,7 @@ impl Session {
             in_flight_since: track.in_flight_since(),
             held,
             lingering: self.gate.lingers(track.kind),
+            paced: track.pace.held().filter(|_| track.has_work()).cloned().collect(),
             warming: self.warming(track.kind),
         }
     }

@@ -7,6 +7,7 @@ use super::{Counters, IN_FLIGHT, MAX_NAMES, Outcome, Received};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
 use crate::xds::absent::Absence;
+use crate::xds::pace::{self, Pace};
 use crate::xds::refusal::Refusal;
 use crate::xds::request::{Names, Request, Wire};
 use crate::xds::subscription::{Change, Subscription};
@@ -58,6 +59,7 @@ pub(in crate::xds) struct Track {
     /// Whether the first request is still to be answered.
     owed: bool,
     backlog: Backlog,
+    pub(super) pace: Pace,
     /// Names whose owner was sent before the type was asked for: they go whatever version the client then states.
     early: BTreeSet<Arc<str>>,
     /// Whether something went without a word since [`Track::went_quietly`] was asked.
@@ -76,7 +78,7 @@ pub(in crate::xds) struct Track {
 }
 
 impl Track {
-    pub(super) fn new(kind: Kind, wire: Wire) -> Self {
+    pub(super) fn new(kind: Kind, wire: Wire, pace: pace::Options) -> Self {
         Self {
             kind,
             wire,
@@ -84,6 +86,7 @@ impl Track {
             asked: false,
             owed: false,
             backlog: Backlog::new(kind, wire),
+            pace: Pace::new(kind, wire, pace),
             early: BTreeSet::new(),
             quiet: false,
             outstanding: None,
@@ -240,8 +243,11 @@ impl Track {
             return None;
         }
         let before = self.backlog.told();
-        let work = self.backlog.sort(snapshot, counters);
+        let mut work = self.backlog.sort(snapshot, counters);
         self.restate(before);
+        if phase == Phase::Add {
+            self.pace.admit(&mut work.added, |name| self.backlog.told_before(name), now);
+        }
         self.gone_since = if work.gone.is_empty() { None } else { self.gone_since.or(Some(now)) };
         let batch = match phase {
             Phase::Add => self.take_additions(work, snapshot),
@@ -351,6 +357,13 @@ impl Track {
         if let Some(outstanding) = &mut self.outstanding {
             outstanding.aged |= now.saturating_duration_since(outstanding.at) >= IN_FLIGHT;
         }
+        self.pace.age(now);
+    }
+
+    /// When an update goes that waits for its turn, or none has to wait any more.
+    pub(super) fn paces_at(&self) -> Option<Instant> {
+        let goes = self.pace.goes().filter(|_| !self.is_waiting() && self.has_work());
+        goes.into_iter().chain(self.pace.quiet_at()).min()
     }
 
     /// When [`Track::age`] will make a difference.
