@@ -1,7 +1,10 @@
-//! Formats of access logs: what the check takes, the oldest and the newest Envoy take; what Envoy refuses, the check refuses.
+//! Formats of access logs, and expressions: what the check takes, the oldest and the newest Envoy take; what Envoy refuses,
+//! the check refuses.
 
 #[path = "formats/corpus.rs"]
 mod corpus;
+#[path = "formats/expressions.rs"]
+mod expressions;
 mod harness;
 
 use chancery::model::access_log::LogFormat;
@@ -55,9 +58,14 @@ fn takes(release: Release, formats: &[Value]) -> (bool, String) {
         "access_log": loggers.collect::<Vec<_>>(),
         "filter_chains": [{}],
     });
+    validated(release, &json!({"static_resources": {"listeners": [listener]}}))
+}
+
+/// Whether an Envoy takes a bootstrap, and what it says.
+fn validated(release: Release, bootstrap: &Value) -> (bool, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("bootstrap.json");
-    std::fs::write(&path, json!({"static_resources": {"listeners": [listener]}}).to_string()).expect("a file");
+    std::fs::write(&path, bootstrap.to_string()).expect("a file");
     let mut command = Command::new(envoy(release).expect("an Envoy"));
     command.args(["--mode", "validate", "--concurrency", "1", "--disable-hot-restart", "-l", "critical", "-c"]);
     let output = command.arg(&path).output().expect("Envoy runs");

@@ -167,15 +167,20 @@ pub const NARROWER: &[&str] = &[
     "%ENVIRONMENT(a\u{1}b)%",
 ];
 
-/// Texts put together from pieces, always the same ones.
-pub fn random(count: usize) -> Vec<String> {
+/// Numbers below the one given, always the same ones.
+pub fn draw() -> impl FnMut(usize) -> usize {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut draw = |below: usize| {
+    move |below| {
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
         usize::try_from(seed % below as u64).expect("small")
-    };
+    }
+}
+
+/// Texts put together from pieces, always the same ones.
+pub fn random(count: usize) -> Vec<String> {
+    let mut draw = draw();
     let good = good();
     let pieces =
         ["%", "%%", "(", ")", ":", "?", "X", "a", "5", " ", "\n", ":7", "%Y", "%n", "ms", "PLAIN", "FIELD", "é", "-"];
