@@ -22,9 +22,10 @@ fn tally(answers: &[(&str, u64)]) -> Tally {
 
 #[test]
 fn a_split_is_judged_by_binomial_bounds() {
-    assert_eq!(split::bounds(1000, 0.9), (863, 937));
+    assert_eq!(split::bounds(1000, 0.9), (860, 936));
     assert_eq!(split::bounds(1000, 1.0), (1000, 1000));
     assert_eq!(split::bounds(10, 0.0), (0, 0));
+    assert_eq!(split::bounds(12, 0.9), (5, 12), "four standard deviations would say 7");
     let shares = [("v1", 0.9), ("v2", 0.1)];
     assert!(split::check(&tally(&[("v1", 910), ("v2", 90)]), &shares).is_ok());
     assert!(split::check(&tally(&[("v1", 800), ("v2", 200)]), &shares).is_err());
@@ -35,8 +36,8 @@ fn a_split_is_judged_by_binomial_bounds() {
 fn a_split_is_shown_as_a_table() {
     let table = split::table(&tally(&[("v1", 910), ("v2", 90)]), &[("v1", 0.9), ("v2", 0.1)]);
     let expected = "  version   weight       expected  observed\n  \
-                    v1           90%       863..937       910\n  \
-                    v2           10%        63..137        90";
+                    v1           90%       860..936       910\n  \
+                    v2           10%        64..140        90";
     assert_eq!(table, expected);
 }
 

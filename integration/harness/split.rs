@@ -3,18 +3,31 @@
 use super::load::Tally;
 use super::{Failure, Outcome};
 
-/// How many standard deviations are still chance: one run in 16,000 fails by bad luck.
-const SIGMAS: f64 = 4.0;
+/// How probable a smaller number is that is still no chance, and a larger one: one run in 16,000 fails by bad luck.
+const TAIL: f64 = 1.0 / 32_000.0;
 
 /// The share a version is meant to have.
 pub type Share<'v> = (&'v str, f64);
 
-/// The least and the most answers that are still chance when each of `count` goes here with probability `share`.
+/// The least and the most answers that are still chance when each of `count` goes here with probability `share`: exact,
+/// because the few answers of a short load are not spread evenly around their mean.
 pub fn bounds(count: u64, share: f64) -> (u64, u64) {
-    let count = count as f64;
-    let mean = count * share;
-    let spread = SIGMAS * (mean * (1.0 - share)).sqrt();
-    ((mean - spread).max(0.0).ceil() as u64, (mean + spread).min(count).floor() as u64)
+    (least(count, share), count - least(count, 1.0 - share))
+}
+
+/// The smallest number that at most as many as [`TAIL`] of all loads stay below.
+fn least(count: u64, share: f64) -> u64 {
+    let mut below = 0.0;
+    // The logarithm of the probability of exactly so many, from one number to the next.
+    let mut log = (1.0 - share).ln() * count as f64;
+    for seen in 0..count {
+        below += log.exp();
+        if below > TAIL {
+            return seen;
+        }
+        log += ((count - seen) as f64 / (seen + 1) as f64 * share / (1.0 - share)).ln();
+    }
+    count
 }
 
 /// Fails if a version's number of answers is not within its bounds, or if anybody else answered.

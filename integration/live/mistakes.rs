@@ -7,6 +7,11 @@ use crate::harness::scene::{SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline, split};
 use crate::on;
 
+/// Requests while a file is broken: enough to tell the rule in effect from the even split that would be without it.
+const BROKEN: u64 = 100;
+/// What the rule in effect says.
+const SHARES: [split::Share<'_>; 2] = [("v1", 0.9), ("v2", 0.1)];
+
 /// Three ways to break the file that routes requests: cut off, a wrong value, not text at all.
 pub async fn a_broken_manifest_changes_nothing_and_is_reported(setup: Setup) -> Outcome<()> {
     on(Scene::open(setup).await?, async |scene| {
@@ -22,6 +27,7 @@ pub async fn a_broken_manifest_changes_nothing_and_is_reported(setup: Setup) -> 
             scene.folder.overwrite(TRAFFIC, bytes)?;
             let what = if bytes == wrong.as_bytes() { placed } else { about_the_file };
             reported("the mistake is reported", scene, what).await?;
+            split::check(&scene.requests(BROKEN).run().await?, &SHARES)?;
             scene.folder.replace(TRAFFIC, &good)?;
             reported("the report is withdrawn", scene, |problems| !about_the_file(problems)).await?;
         }
@@ -30,7 +36,7 @@ pub async fn a_broken_manifest_changes_nothing_and_is_reported(setup: Setup) -> 
         }
         let tally = load.stopped().await?;
         tally.clean()?;
-        split::check(&tally, &[("v1", 0.9), ("v2", 0.1)])?;
+        split::check(&tally, &SHARES)?;
         scene.reroute(&reweighted(&good, &[("v1", 0), ("v2", 100)])).await?;
         split::check(&scene.requests(100).run().await?, &[("v2", 1.0)])
     })
