@@ -14,8 +14,13 @@ fn analysis(name: &str) -> Analysis {
 }
 
 /// File, what is printed after its name, and how many objects are in effect all the same.
-const EXPECTED: [(&str, &str, usize); 35] = [
+const EXPECTED: [(&str, &str, usize); 39] = [
     ("a-bare-list.yaml", ":2: error: not a Kubernetes object: a map with apiVersion and kind is expected", 0),
+    (
+        "address-of-all.yaml",
+        ":8: error: Service shop/address-of-all: spec.clusterIP: 0.0.0.0 can't be the address of a Service",
+        0,
+    ),
     ("alias-bomb.yaml", ":11: error: aliases copy more than 100000 values", 0),
     (
         "bad-address.yaml",
@@ -31,6 +36,11 @@ const EXPECTED: [(&str, &str, usize); 35] = [
         "bad-header.yaml",
         ":11: error: VirtualService shop/bad-header: spec.http[0].match[0].headers[\"x user:\"]: \"x user:\" is not the name of an HTTP header",
         0,
+    ),
+    (
+        "bad-path.yaml",
+        ":12: warning: VirtualService shop/bad-path: spec.http[0].match[0].uri.exact: matches no request: a path begins with / and ends before the query",
+        1,
     ),
     (
         "bad-port.yaml",
@@ -55,8 +65,18 @@ const EXPECTED: [(&str, &str, usize); 35] = [
         0,
     ),
     (
+        "foreign-regex.yaml",
+        ":12: error: VirtualService shop/foreign-regex: spec.http[0].match[0].uri.regex: \"/items/[0-9]{2}{3}\" is not RE2: a repetition of a repetition; put what is repeated into parentheses",
+        0,
+    ),
+    (
         "huge-number.yaml",
         ":10: error: Service shop/huge-number: spec.ports[0].port: invalid type: floating point `1e+26`, expected i32",
+        0,
+    ),
+    (
+        "keepalive-too-long.yaml",
+        ":12: error: DestinationRule shop/keepalive-too-long: spec.trafficPolicy.connectionPool.tcp.tcpKeepalive.time: is 24h; it must be at most 32767s",
         0,
     ),
     (
@@ -79,7 +99,7 @@ const EXPECTED: [(&str, &str, usize); 35] = [
     ),
     (
         "odd-name.yaml",
-        ":5: error: DestinationRule shop/a\\n\"b\"|../\\u{0}\\u{202e}%s: metadata.name: \"a\\n\\\"b\\\"|\" is not a name: lower-case letters, digits and '-' are allowed, '-' not at the ends",
+        ":5: error: DestinationRule shop/a\\n\"b\"|../\\u{0}\\u{202e}%s: metadata.name: \"a\\n\\\"b\\\"|../\\0\\u{202e}%s\" is not a DNS name: parts of 1 to 63 lower-case letters, digits and '-' are expected, '-' not at their ends",
         0,
     ),
     ("recursive-alias.yaml", ":7: error: an alias must name something that is complete and in the same document", 0),
@@ -176,7 +196,7 @@ fn no_file_is_forgotten() {
 fn a_whole_folder_is_sorted_and_counted() {
     let analysis = analyze(read(&[folder(), folder().join("bad-port.yaml")]));
     let text = analysis.to_string();
-    assert!(text.ends_with("\n35 files, 4 objects, 32 errors, 1 warning\n"), "{text}");
+    assert!(text.ends_with("\n39 files, 5 objects, 35 errors, 2 warnings\n"), "{text}");
     let twice = "two-files-a.yaml:2, which is in effect; this one is not";
     assert!(text.lines().any(|line| line.contains("two-files-b.yaml:2: error: ") && line.ends_with(twice)), "{text}");
     let findings = analysis.findings();

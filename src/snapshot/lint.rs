@@ -187,14 +187,19 @@ fn duplicate_endpoint(resource: &Resource) -> Option<String> {
 
 /// Envoy can't bind two listeners to one address, and refuses the second even where neither binds.
 fn same_address<'a>(listeners: impl Iterator<Item = &'a Arc<Resource>>) -> Vec<Violation> {
-    let mut seen: Vec<Option<Address>> = Vec::new();
+    let mut seen = Vec::new();
     let mut found = Vec::new();
     for resource in listeners {
-        let address = resource.message::<Listener>().and_then(|listener| listener.address);
-        if address.is_some() && seen.contains(&address) {
+        let addresses = resource.message().map(addresses).unwrap_or_default();
+        if addresses.iter().any(|address| seen.contains(address)) {
             found.push(violation(Kind::Listener, resource.name(), "has the address of another listener".to_owned()));
         }
-        seen.push(address);
+        seen.extend(addresses);
     }
     found
+}
+
+fn addresses(listener: Listener) -> Vec<Address> {
+    let additional = listener.additional_addresses.into_iter().filter_map(|additional| additional.address);
+    listener.address.into_iter().chain(additional).collect()
 }

@@ -15,16 +15,43 @@ use crate::model::route::{Destination, VirtualService};
 use crate::model::service::{Protocol, Service};
 use crate::model::tracked::Tracked;
 use crate::model::view::View;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Checks one object; kinds without references have nothing to check.
 pub fn check(world: &Tracked, key: &ObjectKey) -> Vec<Problem> {
     match world.object(key) {
         Some(Object::VirtualService(object)) => virtual_service(world, object),
         Some(Object::DestinationRule(object)) => destination_rule(world, object),
-        Some(Object::Service(object)) => unnamed_ports(object).into_iter().chain(name::check(world, object)).collect(),
+        Some(Object::Service(object)) => service(world, object),
         Some(Object::Sidecar(object)) => sidecar::check(world, object),
         _ => Vec::new(),
     }
+}
+
+fn service(world: &Tracked, object: &Stored<Service>) -> Vec<Problem> {
+    let addresses = object.addresses.iter().filter_map(|address| shared_address(world, object, *address));
+    unnamed_ports(object).into_iter().chain(name::check(world, object)).chain(addresses).collect()
+}
+
+/// An address and port that an older Service has as well; in a cluster there is no such thing.
+fn shared_address(world: &Tracked, object: &Stored<Service>, address: IpAddr) -> Option<Problem> {
+    let proxied = |service: &Service| {
+        let ports = service.ports.iter().filter(|port| port.protocol != Protocol::Udp);
+        ports.map(|port| port.number).collect::<BTreeSet<_>>()
+    };
+    let older = world.services_at(address).take_while(|other| other.key() != object.key());
+    let (other, port) = older
+        .filter_map(|other| {
+            let port = proxied(&other).intersection(&proxied(object)).next().copied()?;
+            Some((other, port))
+        })
+        .next()?;
+    let text = format!(
+        "{} is older and has the address {address} and the port {port} as well: connections there are its",
+        other.key()
+    );
+    Some(problem(object.key(), "spec.clusterIP".to_owned(), Severity::Warning, text))
 }
 
 fn unnamed_ports(object: &Stored<Service>) -> Vec<Problem> {

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Parses a Service.
 pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Service> {
@@ -113,12 +113,21 @@ fn addresses(spec: &k8s::ServiceSpec, notes: &mut Notes) -> Vec<IpAddr> {
     let mut addresses = Vec::new();
     for (field, ip) in written {
         if !matches!(&**ip, "" | "None") {
-            let address =
-                ip.parse::<IpAddr>().map_err(|_| format!("{} is neither an IP address nor None", syntax::quoted(ip)));
-            addresses.extend(notes.check(&field, address));
+            addresses.extend(notes.check(&field, address(ip)));
         }
     }
     addresses
+}
+
+/// An address that one Service can have: at one that stands for all, its listener would be in the way of everybody else's.
+fn address(written: &str) -> Result<IpAddr, String> {
+    let address: IpAddr =
+        written.parse().map_err(|_| format!("{} is neither an IP address nor None", syntax::quoted(written)))?;
+    let plain = address.to_canonical();
+    if plain.is_unspecified() || plain.is_multicast() || plain == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err(format!("{address} can't be the address of a Service"));
+    }
+    Ok(address)
 }
 
 /// Whether IPv6 comes first. Headless Services have no addresses that say it.

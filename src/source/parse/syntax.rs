@@ -31,7 +31,17 @@ pub fn subdomain(text: &str) -> Result<(), String> {
     if text.len() > 253 {
         return Err(format!("{} is longer than 253 characters", quoted(text)));
     }
-    text.split('.').try_for_each(label)
+    if !text.contains('.') {
+        return label(text);
+    }
+    if text.split('.').all(|part| label(part).is_ok()) {
+        return Ok(());
+    }
+    // All of it is shown, because whoever wrote it looks for all of it.
+    Err(format!(
+        "{} is not a DNS name: parts of 1 to 63 lower-case letters, digits and '-' are expected, '-' not at their ends",
+        quoted(text)
+    ))
 }
 
 /// A host of a rule, resolved: a short name, a full name, or a wildcard `*.example.com` or `*`.

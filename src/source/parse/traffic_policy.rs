@@ -144,7 +144,9 @@ impl At<'_> {
     }
 
     fn within(&mut self, name: &str, written: Option<Number>, most: u32) -> Option<u32> {
-        let result = syntax::within(&written?, 0, most);
+        // What is no whole number was noted by the walk along the field table.
+        let written = written.filter(|written| !written.is_f64())?;
+        let result = syntax::within(&written, 0, most);
         self.notes.check(&format!("{}.{name}", self.path), result)
     }
 
@@ -168,14 +170,23 @@ impl At<'_> {
     fn keepalive(&mut self, spec: KeepaliveSpec) -> TcpKeepalive {
         let mut at = At { path: format!("{}.tcpKeepalive", self.path), notes: self.notes };
         TcpKeepalive {
-            probes: at.count("probes", spec.probes).filter(|probes| *probes > 0),
+            probes: at.within("probes", spec.probes, MOST_PROBES).filter(|probes| *probes > 0),
             time: at.check("time", spec.time, whole_seconds),
             interval: at.check("interval", spec.interval, whole_seconds),
         }
     }
 }
 
+/// The most probes that Linux takes.
+const MOST_PROBES: u32 = 127;
+/// The longest times of keepalive that Linux takes. With more, Envoy would take the cluster and no connection would come
+/// about.
+const LONGEST: Duration = Duration::from_secs(32_767);
+
 fn whole_seconds(text: &str) -> Result<Duration, String> {
     let duration = syntax::positive(text)?;
-    if duration.subsec_nanos() > 0 { Err(format!("{text} is not a whole number of seconds")) } else { Ok(duration) }
+    if duration.subsec_nanos() > 0 {
+        return Err(format!("{text} is not a whole number of seconds"));
+    }
+    if duration > LONGEST { Err(format!("is {text}; it must be at most {}s", LONGEST.as_secs())) } else { Ok(duration) }
 }

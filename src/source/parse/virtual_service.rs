@@ -142,9 +142,11 @@ fn destinations(
         if several && spec.weight.is_none() {
             notes.warning(&path, "has no weight among others, so it gets no requests");
         }
-        let written = spec.weight.unwrap_or_else(|| 0.into());
-        let weight = notes.check(&format!("{path}.weight"), syntax::within(&written, 0, i32::MAX.unsigned_abs()));
-        // A weight that is out of bounds was noted; it must not look like a sum of zero as well.
+        // What is no whole number was noted by the walk along the field table.
+        let written = spec.weight.map_or(Some(0.into()), |weight| Some(weight).filter(|weight| !weight.is_f64()));
+        let weight = written.map(|written| syntax::within(&written, 0, i32::MAX.unsigned_abs()));
+        let weight = weight.and_then(|weight| notes.check(&format!("{path}.weight"), weight));
+        // A weight that was noted must not look like a sum of zero as well.
         sum += u64::from(weight.unwrap_or(1));
         let weight = if several { weight.unwrap_or(0) } else { WHOLE };
         let destination = spec.destination.parse(&format!("{path}.destination"), namespace, notes);

@@ -91,6 +91,9 @@ impl StringSpec {
         if given.into_iter().filter(|given| *given).count() > 1 {
             notes.error(path, "only one of exact, prefix and regex is allowed");
         }
+        if place == Place::Path {
+            unreachable(path, [("exact", &self.exact), ("prefix", &self.prefix)], notes);
+        }
         match (self.exact, self.prefix, self.regex) {
             (Some(text), _, _) => Some(StringMatch::Exact(text.into())),
             (_, Some(text), _) => {
@@ -114,5 +117,17 @@ impl StringSpec {
             notes.error(path, "one of exact, prefix and regex is needed");
         }
         self.parse(path, place, notes)
+    }
+}
+
+/// Says of paths that no request has them; the query is not part of what is matched.
+fn unreachable(path: &str, texts: [(&str, &Option<String>); 2], notes: &mut Notes) {
+    for (field, text) in texts {
+        let Some(text) = text.as_deref().filter(|text| field == "exact" || !text.is_empty()) else { continue };
+        // `*` is what OPTIONS asks for when it is about the whole server.
+        if (!text.starts_with('/') && text != "*") || text.contains(['?', '#']) {
+            let text = "matches no request: a path begins with / and ends before the query";
+            notes.warning(format!("{path}.{field}"), text);
+        }
     }
 }
