@@ -65,7 +65,7 @@ soak: need-cargo need-python tools ## What takes longer than a test may: a minut
 .PHONY: bench
 bench: need-cargo ## Time, CPU and memory against the least they can be (a quarter of an hour; QUICK=1: a minute)
 	@$(CALM) "build" cargo bench --bench bench --no-run
-	@$(if $(QUICK),QUICK='$(QUICK)') cargo bench -q --bench bench
+	@$(if $(QUICK),QUICK='$(QUICK)') $(if $(ONLY),ONLY='$(ONLY)') $(if $(OUT),OUT='$(OUT)') $(if $(UNDER),UNDER='$(UNDER)') cargo bench -q --bench bench
 
 .PHONY: audit
 audit: need-cargo need-python ## Licences, sources and bans of all dependencies (builds cargo-deny once: minutes)

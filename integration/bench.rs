@@ -1,16 +1,29 @@
 //! The bench: an Envoy-like fleet, the server under test and the floor, each a process of its own.
 //!
 //! Measures what no test may: time, CPU and memory, as ratios to the least that the same bytes on the same sockets can
-//! cost. `make bench` runs all of it, `make bench QUICK=1` a small part.
+//! cost. `make bench` runs all of it, `make bench QUICK=1` a small part; `ONLY=edits` one workload.
 
+#[path = "bench/figures.rs"]
+mod figures;
+#[allow(unused_imports, reason = "what checks the harness is there, but no test runs in a bench")]
+mod harness;
 #[path = "bench/parts.rs"]
 mod parts;
+#[path = "bench/plot.rs"]
+mod plot;
+#[path = "bench/results.rs"]
+mod results;
+#[path = "bench/rollout.rs"]
+mod rollout;
 #[path = "bench/workloads.rs"]
 mod workloads;
 
 use chancery::telemetry::logging::{self, Format};
+use figures::Row;
+use parts::wire::Form::{Delta, Sotw};
 use parts::{fleet, floor, role, server};
 use std::io::{BufReader, stdin, stdout};
+use workloads::Extent;
 
 fn main() {
     // Logs are what they are in `serve` by default, and cost what they cost there.
@@ -19,7 +32,59 @@ fn main() {
         Some("serve") => server::run,
         Some("floor") => floor::run,
         Some("fleet") => fleet::run,
-        _ => return workloads::run(),
+        _ => return bench(),
     };
     run(Box::new(BufReader::new(stdin())), Box::new(stdout()));
+}
+
+type Workload = (&'static str, Box<dyn Fn() -> Vec<Row>>);
+
+fn workload(name: &'static str, run: impl Fn() -> Vec<Row> + 'static) -> Workload {
+    (name, Box::new(run))
+}
+
+fn workloads(extent: Extent, quick: bool) -> Vec<Workload> {
+    let Extent { thousand, storm, first, seconds, idle } = extent;
+    let pushed = move |services, proxies, form, rates: &'static [u32]| {
+        workload("endpoints", move || workloads::endpoints(services, proxies, form, rates, seconds))
+    };
+    let mut all = vec![
+        pushed(100, thousand, Delta, &[100]),
+        pushed(1000, thousand, Delta, &[1, 100, 1000]),
+        workload("first", move || workloads::first(1000, first)),
+        workload("connects", move || workloads::connect_storm(100, storm)),
+        workload("idle", move || workloads::stay_and_return(1000, thousand, idle)),
+        workload("edits", move || workloads::edits(1000, thousand)),
+    ];
+    if !quick {
+        all.extend([
+            pushed(1000, 100, Delta, &[]),
+            pushed(1000, 4 * thousand, Delta, &[]),
+            pushed(1000, thousand, Sotw, &[]),
+            pushed(10_000, 100, Delta, &[]),
+            pushed(10_000, thousand, Delta, &[100]),
+            workload("large", || workloads::large(10_000, 50)),
+            workload("rollout", rollout::rollout),
+        ]);
+    }
+    all
+}
+
+fn bench() {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty() && value != "0");
+    let (quick, only) = (set("QUICK").is_some(), set("ONLY"));
+    println!("for each proxy and change: CPU, p50/p99/max of change to ACK, bytes of messages");
+    let mut rows = Vec::new();
+    for (name, run) in workloads(if quick { Extent::QUICK } else { Extent::FULL }, quick) {
+        if only.as_ref().is_none_or(|only| only == name) {
+            let clock = results::Clock::now();
+            let mut found = run();
+            found.iter_mut().for_each(|row| row.others = clock.others());
+            found.iter().for_each(|row| println!("{}", row.line()));
+            rows.extend(found);
+        }
+    }
+    results::compare_sizes(&mut rows);
+    print!("\n{}", figures::verdicts(&rows));
+    results::write(&rows, set("OUT"));
 }

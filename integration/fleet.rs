@@ -56,7 +56,7 @@ fn what_stays_as_it_was_is_not_sent() {
     let first = rig.connect(group, PROXIES);
     rig.happen(group, vec![Event::Route(1)], Kind::Route);
     rig.reset(group, false, false);
-    rig.storm(vec![Event::Rewrite(0), Event::Rewrite(1), Event::RewriteRoute(1)], 1000.0);
+    rig.storm(vec![Event::Rewrite(0), Event::RewriteRoute(1), Event::Rewrite(1), Event::RewriteRoute(1)], 1000.0);
     rig.quiet(group);
     assert_eq!(rig.report(group).wire, 0, "nothing but generations is new");
     let back = rig.come_back(group, PROXIES);

@@ -82,6 +82,11 @@ impl Rig {
         group
     }
 
+    /// How many proxies of a group have connected.
+    pub fn proxies(&self, group: usize) -> usize {
+        self.groups[group].1
+    }
+
     pub fn reset(&mut self, group: usize, keep: bool, log: bool) {
         self.fleet.call::<Done>(&fleet::Command::Reset { group, keep, log });
     }

@@ -8,6 +8,10 @@ use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Write};
 use std::marker::PhantomData;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a part may take to end.
+const FAREWELL: Duration = Duration::from_secs(20);
 
 /// A part: takes commands until there are no more.
 pub type Run = fn(Box<dyn BufRead + Send>, Box<dyn Write + Send>);
@@ -29,7 +33,8 @@ pub struct Role<C> {
 }
 
 impl<C: Serialize> Role<C> {
-    /// Starts a part: this program with the part's name as its argument, or a thread.
+    /// Starts a part: this program with the part's name as its argument, the server under what the variable `UNDER` says,
+    /// such as a profiler; or a thread.
     pub fn start(style: Style, name: &'static str, run: Run) -> Self {
         match style {
             Style::Processes => Self::process(name),
@@ -44,7 +49,15 @@ impl<C: Serialize> Role<C> {
 
     fn process(name: &'static str) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
-        let mut command = Command::new(program);
+        let under = std::env::var("UNDER").ok().filter(|under| name == "serve" && !under.is_empty());
+        let mut command = match under.as_ref().map(|under| under.split_whitespace()) {
+            Some(mut words) => {
+                let mut command = Command::new(words.next().unwrap_or("env"));
+                command.args(words).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command.arg(name).stdin(Stdio::piped()).stdout(Stdio::piped());
         if std::env::var_os("BENCH_LOGS").is_none() {
             command.stderr(Stdio::null());
@@ -89,11 +102,14 @@ impl<C: Serialize> Role<C> {
 impl<C> Drop for Role<C> {
     fn drop(&mut self) {
         self.commands = None;
-        if let Some(child) = &mut self.child {
-            // It may be in the middle of something, and nothing it holds is worth waiting for.
-            _ = child.kill();
-            _ = child.wait();
+        let Some(child) = &mut self.child else { return };
+        // It ends with its commands, so that what it runs under can say what it saw.
+        let deadline = Instant::now() + FAREWELL;
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
         }
+        _ = child.kill();
+        _ = child.wait();
     }
 }
 

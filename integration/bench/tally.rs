@@ -117,7 +117,7 @@ impl Tally {
     }
 }
 
-/// The number of the service whose endpoints these are: of `outbound|80||s12.ns2.svc.cluster.local` it is 12.
+/// The number of the service whose endpoints these are: of `outbound|8080||s12.ns2.svc.cluster.local` it is 12.
 fn service_of(name: &str) -> Option<u32> {
     name.rsplit('|').next()?.strip_prefix('s')?.split('.').next()?.parse().ok()
 }

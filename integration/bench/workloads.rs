@@ -1,126 +1,325 @@
-//! What is measured.
+//! What is measured: each workload on a rig of its own, the server and the floor in turns.
 
+use super::figures::{Figures, Row, Verdict, at};
+use super::parts::proxy::Manner;
 use super::parts::rig::{ASKED, Rig, Side, Taken};
 use super::parts::role::Style;
+use super::parts::tally::SAMPLE;
 use super::parts::wire::Form;
 use super::parts::world::{Event, Size};
 use chancery::snapshot::kind::Kind;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-pub fn run() {
-    let quick = std::env::var("QUICK").is_ok_and(|value| !value.is_empty() && value != "0");
-    let cases: &[(u32, usize)] = if quick { &[(100, 200), (1000, 200)] } else { &[(100, 1000), (1000, 1000)] };
-    for (services, proxies) in cases {
-        push(*services, *proxies, Form::Delta);
-    }
-    let count = if quick { 30 } else { 100 };
-    first(1000, count);
-    reconnect(1000, if quick { 200 } else { 1000 });
-    large();
+/// How often the sides take turns.
+const TURNS: usize = 4;
+/// How many times something happens in a turn.
+const TIMES: u32 = 5;
+/// After how long a change of something large is a lone one again: the longest that the pace lets it wait.
+const LONE: Duration = Duration::from_secs(2);
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+pub struct Extent {
+    /// Proxies where the target says 1,000, and where it says 4,000.
+    pub thousand: usize,
+    pub storm: usize,
+    /// Proxies that get a first answer at once.
+    pub first: usize,
+    /// How long a storm of changes lasts, and how long memory settles, in seconds.
+    pub seconds: u32,
+    pub idle: u64,
 }
 
-fn size(services: u32, proxies: usize, audiences: u32) -> Size {
+impl Extent {
+    pub const FULL: Self = Self { thousand: 1000, storm: 4000, first: 100, seconds: 4, idle: 60 };
+    pub const QUICK: Self = Self { thousand: 100, storm: 200, first: 20, seconds: 1, idle: 2 };
+}
+
+fn rig(services: u32, proxies: usize) -> Rig {
     let proxies = u32::try_from(proxies).expect("a small fleet");
-    Size { services, endpoints: 10, namespaces: 50, proxies, audiences }
+    Rig::start(Style::Processes, Size { services, endpoints: 10, namespaces: 50, proxies, audiences: 1 })
 }
 
-fn print(what: &str, taken: &Taken, count: usize) {
-    let at = |share: f64| {
-        let index = (taken.times.len() as f64 * share) as usize;
-        taken.times.get(index.min(taken.times.len().saturating_sub(1))).map_or(0.0, |time| *time as f64 / 1e6)
-    };
-    println!(
-        "{what}: {:.1} us CPU, p50 {:.2} p99 {:.2} max {:.2} ms, {} bytes each, {} closed",
-        taken.cpu as f64 / 1e3 / count as f64,
-        at(0.5),
-        at(0.99),
-        at(1.0),
-        taken.wire / count as u64,
-        taken.closed
-    );
+fn case(services: u32, proxies: usize) -> String {
+    format!("S={services} N={proxies}")
 }
 
-fn push(services: u32, proxies: usize, form: Form) {
-    let mut rig = Rig::start(Style::Processes, size(services, proxies, 1));
-    println!("endpoint push, {services} services, {proxies} proxies");
-    let ours = rig.group(Side::Ours, form, 1);
-    print("  connect", &rig.connect(ours, proxies), proxies);
-    rig.floor_answers(None);
-    let floor = rig.group(Side::Floor, form, 1);
-    rig.connect(floor, proxies);
-    rig.happen(ours, vec![Event::Move(7)], Kind::Endpoint);
-    rig.record(ours, &[Kind::Endpoint], "push");
-    rig.push(floor, "push", Kind::Endpoint);
-    for _ in 0..3 {
-        for side in [Side::Ours, Side::Floor] {
-            let mut sum = Taken::default();
-            for number in 0..10 {
-                let taken = match side {
-                    Side::Ours => rig.happen(ours, vec![Event::Move(number)], Kind::Endpoint),
-                    Side::Floor => rig.push(floor, "push", Kind::Endpoint),
-                };
-                sum.cpu += taken.cpu;
-                sum.wire += taken.wire;
-                sum.times.extend(taken.times);
+fn add(sum: &mut Taken, taken: &Taken) {
+    sum.cpu += taken.cpu;
+    sum.wire += taken.wire;
+    sum.closed += taken.closed;
+    sum.times.extend(&taken.times);
+    for (counts, more) in sum.counts.iter_mut().zip(taken.counts) {
+        counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+    }
+}
+
+/// Something of one kind happens again and again, and what it makes the server send the floor sends as well, in turns.
+fn in_turns(
+    rig: &mut Rig,
+    [ours, floor]: [usize; 2],
+    kind: Kind,
+    times: u32,
+    event: impl Fn(u32) -> Event,
+) -> [Taken; 2] {
+    // The first time is for warming, and for the floor to know what to send.
+    rig.happen(ours, vec![event(0)], kind);
+    rig.record(ours, &[kind], "push");
+    rig.push(floor, "push", kind);
+    let mut sums = [Taken::default(), Taken::default()];
+    for _ in 0..TURNS {
+        for number in 0..times {
+            if kind != Kind::Endpoint {
+                std::thread::sleep(LONE);
             }
-            sum.times.sort_unstable();
-            print(&format!("  {side:?}"), &sum, proxies * 10);
+            add(&mut sums[0], &rig.happen(ours, vec![event(number)], kind));
+        }
+        for _ in 0..times {
+            add(&mut sums[1], &rig.push(floor, "push", kind));
         }
     }
+    sums.iter_mut().for_each(|sum| sum.times.sort_unstable());
+    sums
 }
 
-fn first(services: u32, count: usize) {
-    println!("first answers, {services} services, {count} proxies at once");
+/// A fleet on the server, and as many proxies on the floor with as little as possible.
+fn both(rig: &mut Rig, form: Form, proxies: usize) -> [usize; 2] {
+    let groups = [rig.group(Side::Ours, form, 1), rig.group(Side::Floor, form, 1)];
+    rig.connect(groups[0], proxies);
+    rig.floor_answers(None);
+    rig.connect(groups[1], proxies);
+    rig.quiet(groups[0]);
+    groups
+}
+
+/// One endpoint moves; then many do, one after the other, if rates are given.
+pub fn endpoints(services: u32, proxies: usize, form: Form, rates: &[u32], seconds: u32) -> Vec<Row> {
+    let mut rig = rig(services, proxies);
+    let groups = both(&mut rig, form, proxies);
+    let built = rig.costs().built;
+    let [ours, floor] = in_turns(&mut rig, groups, Kind::Endpoint, TIMES, |number| Event::Move(number % services));
+    let happened = TURNS * TIMES as usize;
+    let built = (rig.costs().built - built) as f64 / (happened + 1) as f64;
+    let count = proxies * happened;
+    let mut name = case(services, proxies);
+    if form == Form::Sotw {
+        name += " SotW";
+    }
+    let mut row = Row::new("endpoint push", name)
+        .sides(Figures::of(&ours, count), Some(Figures::of(&floor, count)))
+        .also("built per change", built, "");
+    if let (Some((cpu, p99)), Form::Delta, 1000) = (row.ratios(), form, proxies)
+        && services <= 1000
+    {
+        row = row.verdict(Verdict::at_most("CPU per proxy", cpu, 3.0, "x the floor"));
+        row = row.verdict(Verdict::at_most("change to last ACK, p99", p99, 2.0, "x the floor"));
+    }
+    let storms: Vec<Row> = rates.iter().map(|rate| churn(&mut rig, groups[0], [services, *rate, seconds])).collect();
+    [row].into_iter().chain(storms).collect()
+}
+
+/// Endpoints move evenly, of one service after the other. Times are those of the proxies that are logged.
+fn churn(rig: &mut Rig, group: usize, [services, rate, seconds]: [u32; 3]) -> Row {
+    let proxies = rig.proxies(group);
+    let count = rate * seconds;
+    rig.reset(group, false, true);
+    let before = rig.usage(group);
+    let begun = rig.storm((0..count).map(|number| Event::Move(number % services)).collect(), rate.into());
+    rig.quiet(group);
+    let (after, report) = (rig.usage(group), rig.report(group));
+    let mut acks: BTreeMap<(usize, u32), Vec<u64>> = BTreeMap::new();
+    for (proxy, service, at) in report.log {
+        acks.entry((proxy, service)).or_default().push(at);
+    }
+    let mut times = Vec::new();
+    for (number, begun) in begun.iter().enumerate() {
+        let service = u32::try_from(number).expect("few") % services;
+        for proxy in 0..SAMPLE.min(proxies) {
+            let acks = acks.get(&(proxy, service)).map_or(&[][..], |acks| acks);
+            let heard = acks.iter().find(|at| *at > begun).expect("every change reaches every proxy");
+            times.push(heard - begun);
+        }
+    }
+    times.sort_unstable();
+    let pushes = report.counts[Kind::Endpoint as usize][0];
+    let (cpu, counts, wire) = (after.cpu - before.cpu, report.counts, report.wire);
+    let taken = Taken { cpu, times, counts, wire, closed: report.closed };
+    Row::new("endpoint churn", format!("{} {rate}/s", case(services, proxies)))
+        .sides(Figures::of(&taken, proxies * count as usize), None)
+        .also("CPU per change", cpu as f64 / 1e3 / f64::from(count), "us")
+        .also("CPU per message", cpu as f64 / 1e3 / pushes as f64, "us")
+        .also("messages per change and proxy", pushes as f64 / f64::from(count) / proxies as f64, "")
+}
+
+/// A first configuration, just after start and with everything known, for so many at once.
+pub fn first(services: u32, proxies: usize) -> Vec<Row> {
+    let mut sums = [Taken::default(), Taken::default(), Taken::default()];
     for _ in 0..2 {
-        let mut rig = Rig::start(Style::Processes, size(services, count * 4, 1));
+        let mut rig = rig(services, proxies * 3);
         let cold = rig.group(Side::Ours, Form::Delta, 1);
-        print("  just after start", &rig.connect(cold, count), count);
+        add(&mut sums[0], &rig.connect(cold, proxies));
         rig.record(cold, &ASKED, "answers");
         rig.floor_answers(Some("answers"));
         for _ in 0..2 {
-            for side in [Side::Ours, Side::Floor] {
+            for (sum, side) in [(1, Side::Ours), (2, Side::Floor)] {
                 let group = rig.group(side, Form::Delta, 1);
-                print(&format!("  {side:?} warm"), &rig.connect(group, count), count);
+                add(&mut sums[sum], &rig.connect(group, proxies));
                 rig.leave(group, false);
-                rig.quiet(group);
+                rig.quiet(cold);
             }
         }
     }
+    sums.iter_mut().for_each(|sum| sum.times.sort_unstable());
+    let floor = Figures::of(&sums[2], proxies * 4);
+    let rows = [("just after start", &sums[0], 2), ("warm", &sums[1], 4)].map(|(when, sum, times)| {
+        let row = Row::new("first answer", format!("{} {when}", case(services, proxies)))
+            .sides(Figures::of(sum, proxies * times), Some(floor.clone()));
+        let cpu = row.ratios().map_or(f64::NAN, |(cpu, _)| cpu);
+        row.verdict(Verdict::at_most("CPU per proxy", cpu, 2.0, "x the floor"))
+    });
+    rows.into()
 }
 
-fn reconnect(services: u32, count: usize) {
-    let mut rig = Rig::start(Style::Processes, size(services, count + 1, 1));
-    println!("reconnect and memory, {services} services, {count} proxies");
+/// Everybody connects at once.
+pub fn connect_storm(services: u32, proxies: usize) -> Vec<Row> {
+    let mut rig = rig(services, proxies);
+    let ours = rig.group(Side::Ours, Form::Delta, 1);
+    let taken = rig.connect(ours, proxies);
+    rig.record(ours, &ASKED, "answers");
+    rig.leave(ours, false);
+    rig.quiet(ours);
+    rig.floor_answers(Some("answers"));
+    let floor = rig.group(Side::Floor, Form::Delta, 1);
+    let least = rig.connect(floor, proxies);
+    let last = at(&taken.times, 1.0);
+    let row = Row::new("connect storm", case(services, proxies))
+        .sides(Figures::of(&taken, proxies), Some(Figures::of(&least, proxies)))
+        .verdict(Verdict::at_most("all configured", last, 3000.0, "ms"))
+        .verdict(Verdict::at_most("refused", taken.closed as f64, 0.0, "streams"));
+    vec![row]
+}
+
+/// Memory of who is connected and idle, and what it takes to come back with everything.
+pub fn stay_and_return(services: u32, proxies: usize, idle: u64) -> Vec<Row> {
+    let mut rig = rig(services, proxies + 1);
     let group = rig.group(Side::Ours, Form::Delta, 1);
     rig.connect(group, 1);
     rig.quiet(group);
     let before = rig.costs();
-    print("  first connect", &rig.connect(group, count), count);
+    let first = rig.connect(group, proxies);
     rig.quiet(group);
-    for seconds in [1, 10] {
-        std::thread::sleep(std::time::Duration::from_secs(seconds));
-        let after = rig.costs();
-        println!(
-            "  memory: {} KB before, {} KB after, {:.1} KB each, peak {} KB",
-            before.rss_kb,
-            after.rss_kb,
-            (after.rss_kb as f64 - before.rss_kb as f64) / count as f64,
-            after.peak_kb
-        );
+    std::thread::sleep(Duration::from_secs(idle));
+    let after = rig.costs();
+    let each = (after.rss_kb as f64 - before.rss_kb as f64) / proxies as f64;
+    let case = case(services, proxies);
+    let memory = Row::new("idle", format!("{case} {idle} s"))
+        .also("RSS with one proxy", before.rss_kb as f64 / 1e3, "MB")
+        .also("with all", after.rss_kb as f64 / 1e3, "MB")
+        .also("at most", after.peak_kb as f64 / 1e3, "MB")
+        .also("each", each, "KB")
+        .verdict(Verdict::at_most("RSS per idle proxy", each, 100.0, "KB"));
+    let mut back = Taken::default();
+    let turns = 2;
+    for _ in 0..turns {
+        add(&mut back, &rig.come_back(group, proxies));
     }
-    for _ in 0..2 {
-        print("  reconnect", &rig.come_back(group, count), count);
-    }
+    // Who came back without being subscribed would not hear of this.
     rig.happen(group, vec![Event::Move(1)], Kind::Endpoint);
+    back.times.sort_unstable();
+    let figures = Figures::of(&back, proxies * turns);
+    let share = back.wire as f64 / turns as f64 / first.wire as f64 * 100.0;
+    let returned = Row::new("reconnect storm", case)
+        .verdict(Verdict::at_most("bytes of a first connect", share, 1.0, "%"))
+        .verdict(Verdict::at_most("CPU per proxy", figures.cpu_us, 300.0, "us"))
+        .also("share of the bytes of a first connect", share, "%")
+        .sides(figures, None);
+    vec![memory, returned]
 }
 
-fn large() {
-    let mut size = size(10_000, 50, 50);
-    size.endpoints = 5;
+/// Memory of a large world.
+pub fn large(services: u32, spread: u32) -> Vec<Row> {
+    let size = Size { services, endpoints: 5, namespaces: spread, proxies: spread, audiences: spread };
     let mut rig = Rig::start(Style::Processes, size);
-    println!("memory, 10000 services of 5 endpoints");
-    println!("  before any proxy: {:?}", rig.costs());
-    let group = rig.group(Side::Ours, Form::Delta, 50);
-    print("  connect", &rig.connect(group, 50), 50);
+    let nobody = rig.costs().rss_kb as f64 / 1e3;
+    let group = rig.group(Side::Ours, Form::Delta, spread as usize);
+    let taken = rig.connect(group, spread as usize);
     rig.quiet(group);
-    println!("  a proxy in each of 50 namespaces: {:?}", rig.costs());
+    let costs = rig.costs();
+    let spread_out = costs.rss_kb as f64 / 1e3;
+    let row = Row::new("large world", format!("S={services} x 5"))
+        .sides(Figures::of(&taken, spread as usize), None)
+        .also("RSS before any proxy", nobody, "MB")
+        .also(format!("with one in each of {spread} namespaces"), spread_out, "MB")
+        .also("at most", costs.peak_kb as f64 / 1e3, "MB")
+        .also("engine", costs.engine as f64 / 1e6, "ms")
+        .verdict(Verdict::at_most("RSS before any proxy", nobody, 120.0, "MB"))
+        .verdict(Verdict::at_most("RSS with one proxy in each namespace", spread_out, 250.0, "MB"));
+    vec![row]
+}
+
+/// Routes of a service change, all services being in one route configuration; a service comes and goes; nothing changes;
+/// others are slow or reject.
+pub fn edits(services: u32, proxies: usize) -> Vec<Row> {
+    let mut rig = rig(services, proxies + proxies / 50);
+    let groups = both(&mut rig, Form::Delta, proxies);
+    let [ours, floor] = in_turns(&mut rig, groups, Kind::Route, 2, |number| Event::Route(number % services));
+    let count = proxies * TURNS * 2;
+    let row = Row::new("route edit", case(services, proxies))
+        .sides(Figures::of(&ours, count), Some(Figures::of(&floor, count)));
+    let cpu = row.ratios().map_or(f64::NAN, |(cpu, _)| cpu);
+    let mut rows = vec![row.verdict(Verdict::at_most("CPU per proxy", cpu, 2.0, "x the floor"))];
+    rows.extend(come_and_go(&mut rig, groups[0], services));
+    rows.push(rewrites(&mut rig, groups[0], services));
+    rows.push(neighbours(&mut rig, groups[0], services));
+    rows
+}
+
+fn come_and_go(rig: &mut Rig, group: usize, services: u32) -> [Row; 2] {
+    let proxies = rig.proxies(group);
+    std::thread::sleep(LONE);
+    let added = rig.happen(group, vec![Event::Add(services)], Kind::Route);
+    rig.quiet(group);
+    // The cluster itself goes some seconds after the routes that named it.
+    let removed = rig.happen(group, vec![Event::Remove(services)], Kind::Cluster);
+    let row = |name, taken| Row::new(name, case(services, proxies)).sides(Figures::of(taken, proxies), None);
+    [row("service added", &added), row("service removed", &removed)]
+}
+
+/// Objects are written again with nothing new in them, or only a generation.
+fn rewrites(rig: &mut Rig, group: usize, services: u32) -> Row {
+    let count = 1000;
+    let event = |number: u32| match number % 2 {
+        0 => Event::Rewrite(number % services),
+        _ => Event::RewriteRoute(0),
+    };
+    rig.happen(group, vec![Event::Route(0)], Kind::Route);
+    rig.reset(group, false, false);
+    let before = rig.usage(group);
+    rig.storm((0..count).map(event).collect(), 1000.0);
+    rig.quiet(group);
+    let (after, wire) = (rig.usage(group), rig.report(group).wire);
+    Row::new("no-op rewrites", case(services, rig.proxies(group)))
+        .also("CPU per rewrite", (after.cpu - before.cpu) as f64 / 1e3 / f64::from(count), "us")
+        .also("bytes sent", wire as f64, "B")
+        .verdict(Verdict::at_most("bytes sent", wire as f64, 0.0, "B"))
+}
+
+/// One in a hundred reads slowly and one in a hundred rejects whatever comes: what the others see of it.
+fn neighbours(rig: &mut Rig, group: usize, services: u32) -> Row {
+    let proxies = rig.proxies(group);
+    std::thread::sleep(LONE);
+    let alone = rig.happen(group, vec![Event::Route(1)], Kind::Route);
+    for manner in [Manner::Slow, Manner::Rejecting] {
+        let others = rig.group(Side::Ours, Form::Delta, 1);
+        rig.begin(others, (proxies / 100).max(1), manner);
+        rig.quiet(others);
+    }
+    std::thread::sleep(LONE);
+    let beside = rig.happen(group, vec![Event::Route(1)], Kind::Route);
+    Row::new("bad neighbours", case(services, proxies)).sides(Figures::of(&beside, proxies), None).also(
+        "p99 without them",
+        at(&alone.times, 0.99),
+        "ms",
+    )
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The port of every service.
-const PORT: u16 = 80;
+const PORT: u16 = 8080;
 /// How many endpoints a slice has at most, as Kubernetes makes them.
 const SLICE: u32 = 100;
 
@@ -38,7 +38,9 @@ pub struct Town {
     size: Size,
     /// How often each service's endpoints have changed.
     moves: Vec<u32>,
+    /// How often routes have been edited, and the generation of those edited last.
     edits: u32,
+    generation: i64,
 }
 
 /// Something that happens.
@@ -51,14 +53,14 @@ pub enum Event {
     /// A service of that number, beyond those there are, appears with an endpoint, or goes.
     Add(u32),
     Remove(u32),
-    /// An object is written again as it was: a slice, or a VirtualService of which only the generation is new.
+    /// An object is written again as it was: a slice, or the VirtualService edited last with only a new generation.
     Rewrite(u32),
     RewriteRoute(u32),
 }
 
 impl Town {
     pub fn new(size: Size) -> Self {
-        Self { size, moves: vec![0; size.services as usize], edits: 0 }
+        Self { size, moves: vec![0; size.services as usize], edits: 0, generation: 0 }
     }
 
     /// Everything there is at first.
@@ -84,8 +86,8 @@ impl Town {
                 vec![present(self.pod(service, moved)), present(self.slice(service, moved / SLICE))]
             }
             Event::Route(service) => {
-                self.edits += 1;
-                vec![present(self.routes(service, self.edits))]
+                (self.edits, self.generation) = (self.edits + 1, self.generation + 1);
+                vec![present(self.routes(service))]
             }
             Event::Add(service) => vec![present(self.service(service)), present(self.slice(service, 0))],
             Event::Remove(service) => {
@@ -93,10 +95,8 @@ impl Town {
             }
             Event::Rewrite(service) => vec![present(self.slice(service, 0)), present(self.service(service))],
             Event::RewriteRoute(service) => {
-                let Object::VirtualService(stored) = self.routes(service, self.edits) else { return Vec::new() };
-                self.edits += 1;
-                let meta = meta(ObjectKind::VirtualService, stored.key(), Some(i64::from(self.edits)));
-                vec![present(Object::VirtualService(Stored::new(meta, (*stored).clone())))]
+                self.generation += 1;
+                vec![present(self.routes(service))]
             }
         }
     }
@@ -184,18 +184,18 @@ impl Town {
         pod(&reference, Labels::new(), address(0, number), "node-0".into())
     }
 
-    fn routes(&self, service: u32, edit: u32) -> Object {
+    fn routes(&self, service: u32) -> Object {
         let key = self.key(service);
         let host = key.host();
         let route = HttpRoute {
             name: "edited".into(),
             matches: Vec::new(),
             destinations: vec![to(host.clone())],
-            timeout: Some(Duration::from_millis(u64::from(1000 + edit))),
+            timeout: Some(Duration::from_millis(u64::from(1000 + self.edits))),
         };
         let value = VirtualService { hosts: vec![host], http: vec![route], exports: None };
         let reference = object(ObjectKind::VirtualService, key.namespace, key.name);
-        let meta = meta(ObjectKind::VirtualService, &reference, Some(i64::from(edit)));
+        let meta = meta(ObjectKind::VirtualService, &reference, Some(self.generation));
         Object::VirtualService(Stored::new(meta, value))
     }
 }

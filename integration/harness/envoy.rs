@@ -196,6 +196,11 @@ impl Envoy {
         Ok(hosts.iter().filter_map(|host| socket(host.pointer("/address/socket_address")?)).collect())
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// All it has written: its log, and the access log among it.
     pub fn written(&self) -> String {
         self.process.written()
