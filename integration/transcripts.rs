@@ -30,7 +30,7 @@ fn cases() -> Vec<(PathBuf, String)> {
 /// Whether a line says what the server does.
 fn is_output(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();
-    let outputs = ["server", "refused", "counters", "latency", "lint", "cds", "eds", "sds", "lds", "rds"];
+    let outputs = ["server", "refused", "counters", "latency", "lint", "cds", "eds", "sds", "lds", "rds", "door"];
     outputs.contains(&word)
 }
 

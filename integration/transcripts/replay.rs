@@ -1,5 +1,6 @@
 //! Plays the lines of a transcript: drives a session, writes what it says, records what happens.
 
+mod door;
 mod words;
 
 use crate::trace::{self, Asked, Sent, Trace, What};
@@ -12,6 +13,7 @@ use chancery::xds::refusal::Refusal;
 use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::response::Response;
 use chancery::xds::session::Session;
+use door::Door;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub struct Stage {
     versions: BTreeMap<Version, usize>,
     /// Whether the connection takes what is written to it.
     room: bool,
+    /// The door that streams wait at, in transcripts about it.
+    door: Option<Door>,
     /// What has happened.
     pub trace: Trace,
     stream: usize,
@@ -55,6 +59,7 @@ impl Stage {
             latency: None,
             versions: BTreeMap::new(),
             room: true,
+            door: None,
             trace: Trace::default(),
             stream: 0,
         }
@@ -93,6 +98,11 @@ impl Stage {
             Some((&"room", [])) => self.room(true),
             Some((&"replica", [])) => self.replica(),
             Some((&"show", [what])) => self.show(what),
+            Some((&"admission", [room])) => Door::new(room).map(|door| self.door = Some(door)).map(|()| Vec::new()),
+            Some((&("comes" | "leaves" | "sends" | "done"), _)) => {
+                let door = self.door.as_mut().ok_or("there is no door")?;
+                door.play(&words).map(|said| vec![said])
+            }
             Some(_) => Err("not a line of the grammar".into()),
         }
     }
