@@ -7,6 +7,9 @@ use super::provenance::{ObjectKey, ObjectKind};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Ports that every proxy's bootstrap opens for itself: admin, readiness, statistics.
+pub const STATIC_PORTS: [u16; 3] = [15000, 15021, 15090];
+
 /// MeshConfig. Absent fields have Istio's defaults, which [`Mesh::default`] holds.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Mesh {

@@ -9,7 +9,7 @@ use super::unit::{Inputs, OutboundInputs, Selection, TcpOptions};
 use super::{names, settings};
 use crate::model::audience::Interception;
 use crate::model::destination::ConnectionPool;
-use crate::model::mesh::{Mesh, OutboundMode};
+use crate::model::mesh::{Mesh, OutboundMode, STATIC_PORTS};
 use crate::model::provenance::Provenance;
 use crate::model::tracked::Tracked;
 use crate::model::view::View;
@@ -19,19 +19,17 @@ use envoy_types::pb::envoy::config::cluster::v3 as envoy;
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use std::time::Duration;
 
-/// Ports of the proxy's own: admin, readiness, statistics. No listener of a service may have them, nor those that capture.
-const PORTS: [u16; 3] = [15000, 15021, 15090];
 /// How long a connection to an original destination may be idle, as in Istio.
 const PASSTHROUGH_IDLE: Duration = Duration::from_secs(300);
 
-/// Whether a port is one of the proxy's own.
+/// Whether a port is one of the proxy's own: no listener of a service may have those of the bootstrap, nor those that capture.
 pub fn is_own(mesh: &Mesh, port: u16) -> bool {
     is_static(port) || port == mesh.outbound_port || port == mesh.inbound_port
 }
 
 /// Whether a port is one that every proxy's bootstrap opens.
 pub fn is_static(port: u16) -> bool {
-    PORTS.contains(&port)
+    STATIC_PORTS.contains(&port)
 }
 
 /// Selects what is always there.

@@ -3,7 +3,7 @@
 use super::notes::Notes;
 use super::{access_log, exports, policy, syntax};
 use crate::model::exports::Exports;
-use crate::model::mesh::{Mesh, OutboundMode};
+use crate::model::mesh::{Mesh, OutboundMode, STATIC_PORTS};
 use crate::source::yaml::marks;
 use serde::Deserialize;
 use serde_json::{Number, Value};
@@ -58,8 +58,7 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
     let service_exports = export("defaultServiceExportTo", spec.default_service_export_to);
     let virtual_service_exports = export("defaultVirtualServiceExportTo", spec.default_virtual_service_export_to);
     let destination_rule_exports = export("defaultDestinationRuleExportTo", spec.default_destination_rule_export_to);
-    let outbound_port = port("proxyListenPort", spec.proxy_listen_port, notes);
-    let inbound_port = port("proxyInboundListenPort", spec.proxy_inbound_listen_port, notes);
+    let (outbound_port, inbound_port) = ports(spec.proxy_listen_port, spec.proxy_inbound_listen_port, notes);
     Some(Mesh {
         connect_timeout: connect.flatten().unwrap_or(default.connect_timeout),
         dns_refresh: refresh.flatten().unwrap_or(default.dns_refresh),
@@ -70,8 +69,8 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
         },
         trust_domain: domain.map_or(default.trust_domain, Into::into),
         root_namespace: root.map_or(default.root_namespace, Into::into),
-        outbound_port: outbound_port.unwrap_or(default.outbound_port),
-        inbound_port: inbound_port.unwrap_or(default.inbound_port),
+        outbound_port,
+        inbound_port,
         detection_timeout: match detection {
             Some(timeout) => Some(timeout).filter(|timeout| !timeout.is_zero()),
             None => default.detection_timeout,
@@ -109,7 +108,24 @@ fn named(field: &str, written: String, notes: &mut Notes, check: fn(&str) -> Res
     notes.check(field, check(&written)).map(|()| written)
 }
 
+/// Where captured connections arrive, outgoing and incoming: of two listeners at one address Envoy refuses the second.
+fn ports(outbound: Option<Number>, inbound: Option<Number>, notes: &mut Notes) -> (u16, u16) {
+    let default = Mesh::default();
+    let written = if inbound.is_some() { "proxyInboundListenPort" } else { "proxyListenPort" };
+    let outbound = port("proxyListenPort", outbound, notes).unwrap_or(default.outbound_port);
+    let inbound = port("proxyInboundListenPort", inbound, notes).unwrap_or(default.inbound_port);
+    if outbound == inbound {
+        notes.error(written, format!("{inbound} is the port for the other direction as well; each needs its own"));
+    }
+    (outbound, inbound)
+}
+
 fn port(field: &str, written: Option<Number>, notes: &mut Notes) -> Option<u16> {
-    let number = written?.as_i64().unwrap_or(0);
-    notes.check(field, syntax::port(number))
+    // What is no whole number was noted by the walk along the field table.
+    let number = written.filter(|written| !written.is_f64())?.as_i64().unwrap_or(0);
+    let port = notes.check(field, syntax::port(number))?;
+    if STATIC_PORTS.contains(&port) {
+        notes.error(field, format!("{port} is a port that each proxy opens for itself"));
+    }
+    Some(port)
 }
