@@ -100,6 +100,8 @@ pub struct Audience {
     pub unknown: OutboundMode,
     /// Ports that would be opened where the workload itself listens, ascending; empty for nearly all.
     pub taken: Vec<u16>,
+    /// Where the workload really listens although its traffic is captured, sorted; empty for nearly all.
+    pub listens: Vec<(u16, IpAddr)>,
 }
 
 /// What decides inbound configuration; replicas of a workload share it.
@@ -173,7 +175,8 @@ impl Placement {
         };
         let workload = Self::workload(world, facts, &pod, sidecar.as_ref(), families);
         let taken = taken(&outlook, sidecar.as_deref(), &workload);
-        let audience = Audience { namespace: own.clone(), interception, families, outlook, unknown, taken };
+        let listens = listens(sidecar.as_deref(), &workload);
+        let audience = Audience { namespace: own.clone(), interception, families, outlook, unknown, taken, listens };
         Some(Placement { audience, workload })
     }
 
@@ -262,6 +265,19 @@ fn taken(outlook: &Outlook, sidecar: Option<&Sidecar>, workload: &Workload) -> V
     at_its_address.chain(behind).collect::<BTreeSet<u16>>().into_iter().collect()
 }
 
+/// Where a workload really listens whose traffic is captured: an outgoing connection there doesn't pass through its proxy,
+/// and an outbound listener would have the address of the inbound one (Istio leaves it out as well).
+fn listens(sidecar: Option<&Sidecar>, workload: &Workload) -> Vec<(u16, IpAddr)> {
+    let ingress = sidecar.into_iter().flat_map(|sidecar| &sidecar.ingress);
+    let opened = ingress.filter(|ingress| workload.captured.is_some() && ingress.opened);
+    let places = opened.flat_map(|ingress| {
+        let bind = ingress.bind.filter(|bind| !bind.is_unspecified());
+        let all = workload.addresses.iter().copied().filter(move |_| bind.is_none());
+        bind.into_iter().chain(all).map(|at| (ingress.port, at))
+    });
+    places.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 impl Audience {
     /// What the outbound configuration is the same for whatever the namespace, as far as nobody compares it: the audience
     /// of no namespace. None where the scope makes the configuration one of its own.
@@ -279,7 +295,7 @@ impl Audience {
     pub fn of_everyone_in(namespace: Namespace) -> Self {
         let (interception, unknown) = (Interception::default(), OutboundMode::RegistryOnly);
         let (families, outlook) = (Families::of(&[]), Outlook::everything(interception));
-        Self { namespace, interception, families, outlook, unknown, taken: Vec::new() }
+        Self { namespace, interception, families, outlook, unknown, taken: Vec::new(), listens: Vec::new() }
     }
 
     /// What it may do with hosts nobody has on a port. One that is really opened doesn't know where a connection wanted to

@@ -9,6 +9,7 @@ use super::name::Namespace;
 use super::outlook::Outlook;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// An audience, as translation sees it.
 #[derive(Debug)]
@@ -59,6 +60,11 @@ impl<'a> View<'a> {
     /// The same on a port; see [`Audience::unknown_on`].
     pub fn unknown_on(&self, port: u16) -> OutboundMode {
         self.audience.unknown_on(port)
+    }
+
+    /// Whether the workload itself listens there, although its traffic is captured.
+    pub fn listens_at(&self, address: IpAddr, port: u16) -> bool {
+        self.audience.listens.binary_search(&(port, address)).is_ok()
     }
 
     /// Ports at the address of outbound listeners where the workload itself listens.

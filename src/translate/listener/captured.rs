@@ -3,7 +3,7 @@
 //! HTTP services share a listener per port and are told apart by host. A service that speaks anything else, or does not
 //! say, has one at its own addresses. What fits nowhere stays with the listener that captured it.
 
-use super::{Claim, claim, claims, is_http, losers, sources, speaking_http, tcp_options};
+use super::{Claim, claim, claims, is_http, losers, sources, speaking_http, taken, tcp_options};
 use crate::model::object::by_age;
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectRef;
@@ -44,6 +44,10 @@ pub fn at(world: &Tracked, view: &View, claims: &[Claim], at: IpAddr, port: u16)
     let Some(winner) = claims.first() else { return selection };
     if fixed::is_own(&world.mesh(), port) {
         selection.problems = claims.iter().map(|claim| reserved(claim, port)).collect();
+        return selection;
+    }
+    if view.listens_at(at, port) {
+        selection.problems = vec![taken(winner, at, port)];
         return selection;
     }
     if is_http(winner.protocol) {
@@ -102,7 +106,10 @@ fn places(world: &Tracked, view: &View, claim: &Claim, taken: &mut BTreeSet<IpAd
     let service = &claim.service;
     let mut places = if service.headless { endpoints(world, claim) } else { vec![(service.addresses.clone(), None)] };
     for (addresses, _) in &mut places {
-        addresses.retain(|address| view.families().has(*address) && taken.insert(*address));
+        addresses.retain(|address| {
+            let apart = view.families().has(*address) && !view.listens_at(*address, claim.port);
+            apart && taken.insert(*address)
+        });
     }
     places.retain(|(addresses, _)| !addresses.is_empty());
     places
