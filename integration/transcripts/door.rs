@@ -7,10 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+/// Somebody who waits for a turn.
+type Coming = Pin<Box<dyn Future<Output = Turn>>>;
+
 /// A door, and who is before and behind it.
 pub struct Door {
     admission: Admission,
-    waiting: Vec<(String, Pin<Box<dyn Future<Output = Turn>>>)>,
+    waiting: Vec<(String, Coming)>,
     inside: BTreeMap<String, Turn>,
 }
 
