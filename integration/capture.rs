@@ -49,6 +49,7 @@ mod delta {
         outbound::a_server_speaks_first_unannounced,
         outbound::a_pod_calls_itself,
         outbound::ipv6,
+        outbound::an_address_goes_and_the_other_stays,
         outbound::what_nobody_knows_is_allowed,
         outbound::what_nobody_knows_is_refused,
         inbound::ports_of_every_sort,
@@ -69,6 +70,7 @@ mod sotw {
     const SETUP: super::Setup = super::Setup::new(super::Wire::Sotw, super::Release::Newest);
     tests!(
         outbound::http_by_address_and_host,
+        outbound::an_address_goes_and_the_other_stays,
         outbound::a_port_that_says_nothing,
         inbound::ports_of_every_sort,
         inbound::ports_change_apart,

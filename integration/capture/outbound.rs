@@ -104,6 +104,22 @@ pub async fn ipv6(stage: &mut Stage) -> Outcome<()> {
     Ok(())
 }
 
+/// A Service loses its first address, and is served at the other without a gap in what proxies accept: no two listeners
+/// have one address, not even while one comes and the other goes.
+pub async fn an_address_goes_and_the_other_stays(stage: &mut Stage) -> Outcome<()> {
+    let [first, second] = service();
+    spoken(&say(&stage.client, first, 9000, "hello").await?, "hello")?;
+    stage.edit(&[("clusterIPs: [10.96.77.1, \"fd00:96:77::1\"]", "clusterIPs: [\"fd00:96:77::1\"]")]).await?;
+    served(&get(&stage.client, second, 80, "echo").await?)?;
+    for port in [9000, 7000] {
+        spoken(&say(&stage.client, second, port, "hello").await?, "hello")?;
+    }
+    match say(&stage.client, first, 9000, "hello").await {
+        Ok(answer) => Err(Failure::new(format!("the address that is gone: {answer:?}"))),
+        Err(_) => Ok(()),
+    }
+}
+
 /// What no Service has is reached all the same, by anything that is not HTTP also on a port where others are.
 pub async fn what_nobody_knows_is_allowed(stage: &mut Stage) -> Outcome<()> {
     let _strangers = strangers().await?;

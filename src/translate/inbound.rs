@@ -26,9 +26,10 @@ pub fn select(world: &Tracked, workload: &Workload) -> Selection {
         inputs.extend(captured::select(world, capture, &ports));
     }
     for port in ports {
-        if !port.binds.is_empty() {
+        for bind in &port.binds {
             let provenance = settings::provenance(world, port.provenance.refs().iter().cloned());
-            let (inbound, log) = (port.clone(), settings::log(world));
+            // One address each, as outbound.
+            let (inbound, log) = (InboundInputs { binds: vec![*bind], ..port.clone() }, settings::log(world));
             inputs.push(Inputs::InboundListener(InboundListenerInputs { inbound, log, provenance }));
         }
         inputs.push(Inputs::InboundCluster(port));

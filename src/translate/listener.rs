@@ -103,7 +103,7 @@ fn opened(world: &Tracked, view: &View, claims: &[Claim], (at, port): (IpAddr, u
         (Vec::new(), Chains::Tcp(names::outbound(port, None, &winner.service.host), options), provenance)
     };
     let log = settings::log(world);
-    let inputs = ListenerInputs { addresses: vec![at], port, bound: true, chains, detection: None, log, provenance };
+    let inputs = ListenerInputs { address: at, port, bound: true, chains, detection: None, log, provenance };
     let whence = match view.interception() {
         Interception::None { .. } => "from proxies without interception".to_owned(),
         Interception::Redirect => format!("at {at}"),
@@ -176,7 +176,7 @@ fn losers(claims: &[Claim], whence: &str) -> Vec<Problem> {
 
 /// Builds an outbound listener.
 pub fn build(inputs: &ListenerInputs) -> Resource {
-    let (name, log) = (names::listener(inputs.addresses[0], inputs.port), inputs.log.as_ref());
+    let (name, log) = (names::listener(inputs.address, inputs.port), inputs.log.as_ref());
     let http = |routes: &Arc<str>| {
         http_chain(Http {
             name: name.clone(),
@@ -185,7 +185,7 @@ pub fn build(inputs: &ListenerInputs) -> Resource {
             log,
         })
     };
-    let mut listener = at(&name, &inputs.addresses, inputs.port, TrafficDirection::Outbound, log);
+    let mut listener = at(&name, &[inputs.address], inputs.port, TrafficDirection::Outbound, log);
     let refs = match &inputs.chains {
         Chains::Http(routes) => {
             listener.filter_chains = vec![http(routes)];
@@ -229,7 +229,7 @@ fn sniff(
     listener.default_filter_chain = Some(other);
 }
 
-/// A listener at some addresses, the first of which names it, without chains.
+/// A listener at some addresses, without chains.
 pub fn at(
     name: &str,
     addresses: &[IpAddr],

@@ -251,11 +251,12 @@ pub struct OutboundInputs {
 /// An outbound listener.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ListenerInputs {
-    /// The addresses, at least one.
-    pub addresses: Vec<IpAddr>,
+    /// The address. A listener has no other: its name is that of its address, and if one of several went, the others would
+    /// belong to two listeners for a while, of which Envoy refuses the second.
+    pub address: IpAddr,
     /// The port.
     pub port: u16,
-    /// Whether the addresses are really bound; captured connections are handed over instead.
+    /// Whether the address is really bound; captured connections are handed over instead.
     pub bound: bool,
     /// What it does with connections.
     pub chains: Chains,

@@ -53,7 +53,7 @@ pub fn at(world: &Tracked, view: &View, claims: &[Claim], at: IpAddr, port: u16)
     if is_http(winner.protocol) {
         shared(world, view, winner, vec![at], &mut selection);
     } else {
-        own(world, view, winner, vec![(vec![at], None)], &mut selection);
+        own(world, view, winner, vec![(at, None)], &mut selection);
     }
     selection.problems = losers(claims, &format!("at {at}"));
     selection
@@ -85,33 +85,33 @@ fn unrecognised(claim: &Claim) -> Problem {
 /// The listener that all HTTP services on a port share, because of one of them.
 fn shared(world: &Tracked, view: &View, first: &Claim, addresses: Vec<IpAddr>, selection: &mut Selection) {
     let table = Table::of_port(first.port);
-    selection.inputs.push(Inputs::Listener(ListenerInputs {
-        addresses,
-        port: first.port,
-        bound: false,
-        chains: Chains::HttpOr(table.name(), view.unknown()),
-        detection: world.mesh().detection_timeout,
-        log: settings::log(world),
-        provenance: sources(world, view, [first.service.reference()]),
+    selection.inputs.extend(addresses.into_iter().map(|address| {
+        Inputs::Listener(ListenerInputs {
+            address,
+            port: first.port,
+            bound: false,
+            chains: Chains::HttpOr(table.name(), view.unknown()),
+            detection: world.mesh().detection_timeout,
+            log: settings::log(world),
+            provenance: sources(world, view, [first.service.reference()]),
+        })
     }));
     selection.children.push(Unit::RouteTable(table));
 }
 
-/// A listener of a service: at some addresses, and the slice that lists them, if one does.
-type Place = (Vec<IpAddr>, Option<ObjectRef>);
+/// A listener of a service: its address, and the slice that lists it, if one does.
+type Place = (IpAddr, Option<ObjectRef>);
 
 /// Where a service is: at its own addresses; a headless one at each of its endpoints, which come and go without touching
 /// the others.
 fn places(world: &Tracked, view: &View, claim: &Claim, taken: &mut BTreeSet<IpAddr>) -> Vec<Place> {
     let service = &claim.service;
-    let mut places = if service.headless { endpoints(world, claim) } else { vec![(service.addresses.clone(), None)] };
-    for (addresses, _) in &mut places {
-        addresses.retain(|address| {
-            let apart = view.families().has(*address) && !view.listens_at(*address, claim.port);
-            apart && taken.insert(*address)
-        });
-    }
-    places.retain(|(addresses, _)| !addresses.is_empty());
+    let own = || service.addresses.iter().map(|address| (*address, None)).collect();
+    let mut places: Vec<Place> = if service.headless { endpoints(world, claim) } else { own() };
+    places.retain(|(address, _)| {
+        let apart = view.families().has(*address) && !view.listens_at(*address, claim.port);
+        apart && taken.insert(*address)
+    });
     places
 }
 
@@ -133,10 +133,10 @@ fn own(world: &Tracked, view: &View, claim: &Claim, places: Vec<Place>, selectio
         Chains::Tcp(cluster, options)
     };
     let (detection, log) = (world.mesh().detection_timeout, settings::log(world));
-    selection.inputs.extend(places.into_iter().map(|(addresses, slice)| {
+    selection.inputs.extend(places.into_iter().map(|(address, slice)| {
         let provenance = sources.refs().iter().cloned().chain(slice).collect();
         let (chains, log) = (chains.clone(), log.clone());
-        Inputs::Listener(ListenerInputs { addresses, port, bound: false, chains, detection, log, provenance })
+        Inputs::Listener(ListenerInputs { address, port, bound: false, chains, detection, log, provenance })
     }));
 }
 
@@ -149,7 +149,7 @@ fn endpoints(world: &Tracked, claim: &Claim) -> Vec<Place> {
     let having = slices.iter().filter(|slice| slice.ports.iter().any(|(name, _)| names.contains(name)));
     let each = having.flat_map(|slice| {
         let reference = slice.reference();
-        slice.endpoints.iter().map(move |endpoint| (vec![endpoint.address], Some(reference.clone())))
+        slice.endpoints.iter().map(move |endpoint| (endpoint.address, Some(reference.clone())))
     });
     each.collect()
 }
