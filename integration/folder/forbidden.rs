@@ -101,6 +101,7 @@ fn addresses_that_lead_nowhere_good_are_refused() {
         "::",
         "::ffff:0.0.0.0",
         "224.0.0.1",
+        "255.255.255.255",
         "ff02::1",
     ] {
         let (found, object) = slice(address);

@@ -430,6 +430,8 @@ fn what_cannot_be_identified_says_why() {
         let Parsed::Foreign { note, .. } = parse(foreign) else { panic!("{foreign}") };
         assert!(note.text.contains("is not read"), "{note:?}");
     }
+    let Parsed::Foreign { note, .. } = parse("{apiVersion: v1, kind: service, metadata: {name: x}}") else { panic!() };
+    assert!(note.text.ends_with("; did you mean Service?"), "{note:?}");
     let version = only(
         "{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {name: x, labels: {kubernetes.io/service-name: a}}, addressType: IPv4}",
     );

@@ -6,7 +6,7 @@
 
 use super::syntax::{quoted, subdomain};
 use crate::model::name::Host;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Names that mean the machine itself: RFC 6761 and what systems write into `/etc/hosts`.
 const OWN: [&str; 8] = [
@@ -69,7 +69,7 @@ pub fn reachable(address: IpAddr) -> Result<IpAddr, String> {
             "{address} is link-local or hands out the credentials of machines: nothing may lead there"
         ));
     }
-    if plain.is_unspecified() || plain.is_multicast() {
+    if plain.is_unspecified() || plain.is_multicast() || plain == IpAddr::V4(Ipv4Addr::BROADCAST) {
         return Err(format!("{address} can't be the address of an endpoint"));
     }
     Ok(address)

@@ -68,7 +68,7 @@ impl Identity {
         }
         let api_version = text(Some(value), "apiVersion");
         let Some(kind) = kind_of(api_version, &subject.kind) else {
-            let text = format!("kind {} of {api_version} is not read", subject.kind);
+            let text = format!("kind {} of {api_version} is not read{}", subject.kind, meant(&subject.kind));
             let note = Note { field: String::new(), severity: Severity::Warning, text };
             return Err(Box::new(Parsed::Foreign { subject, note }));
         };
@@ -104,6 +104,13 @@ fn kind_of(api_version: &str, kind: &str) -> Option<ObjectKind> {
     ObjectKind::ALL
         .into_iter()
         .find(|known| known.as_str() == kind && api(*known).is_some_and(|(known, _)| known == group))
+}
+
+/// What a kind in other letters was probably meant to be; Kubernetes takes them as they are written.
+fn meant(written: &str) -> String {
+    let near = ObjectKind::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(written));
+    let near = near.filter(|near| near.as_str() != written && api(*near).is_some());
+    near.map_or_else(String::new, |near| format!("; did you mean {}?", near.as_str()))
 }
 
 fn check_version(kind: ObjectKind, api_version: &str, notes: &mut Notes) {

@@ -127,9 +127,9 @@ const TCP: &[Field] = &[
 ];
 
 const KEEPALIVE: &[Field] = &[
-    Field::done("probes", Whole, "probes without an answer before a connection is dead"),
-    Field::done("time", Duration, "idle time before the first probe, whole seconds"),
-    Field::done("interval", Duration, "time between probes, whole seconds"),
+    Field::done("probes", Whole, "probes without an answer before a connection is dead, at most 127"),
+    Field::done("time", Duration, "idle time before the first probe, whole seconds up to 32767s"),
+    Field::done("interval", Duration, "time between probes, whole seconds up to 32767s"),
 ];
 
 const HTTP: &[Field] = &[
