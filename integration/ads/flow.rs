@@ -1,19 +1,11 @@
 //! Flow: many streams at once, connections that grow old, messages that grow large.
 
-use crate::stage::{Delta, NODE_ID, Stage, until};
+use crate::stage::{Delta, NODE_ID, Stage, raise_limit, until, value};
 use chancery::snapshot::kind::Kind;
 use chancery::xds::limits::Options;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
 use tonic::Code;
-
-/// The value of a metric without labels, or with those given.
-fn value(stage: &Stage, name: &str) -> u64 {
-    let metrics = stage.metrics();
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|value| value.parse().ok()).unwrap_or_default()
-}
 
 /// A start with thousands of proxies that come back: they wait for each other, all are configured, none is refused, and
 /// never is more on its way to them than allowed.
@@ -22,8 +14,7 @@ async fn two_thousand_clients_at_once_are_all_configured() {
     const CLIENTS: u64 = 2_000;
     const ALLOWED: u64 = 1 << 20;
     const LONG: Duration = Duration::from_secs(60);
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("the limit may be raised");
+    raise_limit();
     let stage = Stage::with(Options { admission: ALLOWED, turn: LONG, ..Options::default() }).await;
     stage.post(&[("a", &[7; 20_000])], None);
     // As long as nothing is known about what a stream needs, the first is taken to need everything.

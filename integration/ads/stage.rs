@@ -21,7 +21,10 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 };
 use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
+use envoy_types::pb::google::rpc::Status as GrpcStatus;
 use http_body_util::{BodyExt, Full};
+use rustix::process::{Resource as Limit, Rlimit, getrlimit, setrlimit};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +40,9 @@ use tower_service::Service;
 
 /// Nothing here takes longer, unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a client takes before it is read, in bytes.
+const WINDOW: u32 = 64 * 1024;
 
 /// A running server.
 pub struct Stage {
@@ -85,7 +91,9 @@ impl Stage {
 
     /// A connection of its own.
     pub async fn channel(&self) -> Channel {
+        // Envoy's own window is large; a small one shows soonest who does not read.
         let channel = Channel::from_shared(format!("http://{}", self.address)).expect("an address");
+        let channel = channel.initial_stream_window_size(Some(WINDOW)).initial_connection_window_size(Some(WINDOW));
         channel.connect().await.expect("a server that listens")
     }
 
@@ -100,9 +108,27 @@ impl Stage {
     }
 }
 
+/// The value of a metric without labels, or with those given.
+pub fn value(stage: &Stage, name: &str) -> u64 {
+    let metrics = stage.metrics();
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_default()
+}
+
+/// As many descriptors as this process may have.
+pub fn raise_limit() {
+    let limit = getrlimit(Limit::Nofile);
+    setrlimit(Limit::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("the limit may be raised");
+}
+
 /// Waits for something that is seen by looking again.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub async fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, holds).await;
+}
+
+/// The same with another deadline.
+pub async fn until_within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -159,10 +185,16 @@ impl Delta {
 
     /// Opens a stream on a connection that others may share.
     pub async fn open_on(channel: Channel, id: &str) -> Result<Self, Status> {
+        Self::again_on(channel, id, HashMap::new()).await
+    }
+
+    /// Opens a stream of a client that states the versions it holds.
+    pub async fn again_on(channel: Channel, id: &str, held: HashMap<String, String>) -> Result<Self, Status> {
         let (requests, receiver) = mpsc::channel(8);
         let first = DeltaDiscoveryRequest {
             node: Some(node(id)),
             type_url: Kind::Cluster.type_url().into(),
+            initial_resource_versions: held,
             ..Default::default()
         };
         requests.send(first).await.expect("room for one");
@@ -184,6 +216,13 @@ impl Delta {
     pub async fn ack(&self, response: &DeltaDiscoveryResponse) {
         let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
         self.send(DeltaDiscoveryRequest { type_url, response_nonce, ..Default::default() }).await;
+    }
+
+    /// Rejects a response.
+    pub async fn nack(&self, response: &DeltaDiscoveryResponse) {
+        let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
+        let error_detail = Some(GrpcStatus { code: 3, message: "no".to_owned(), ..Default::default() });
+        self.send(DeltaDiscoveryRequest { type_url, response_nonce, error_detail, ..Default::default() }).await;
     }
 
     pub async fn next(&mut self) -> Result<DeltaDiscoveryResponse, Status> {

@@ -70,6 +70,8 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
             match self.more().await {
                 Some(Ok(())) => {}
                 Some(Err(())) => return Heard::Gone,
+                // A connection that ends under the stream, as one that is silent does, ends the body without its last word.
+                None if !self.body.is_end_stream() => return Heard::Gone,
                 None if self.pending.is_empty() => return Heard::Finished,
                 None => return Heard::Refused(Refusal::Garbage("it ends too early".into())),
             }
