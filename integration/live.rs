@@ -7,6 +7,8 @@ mod ages;
 mod endpoints;
 #[path = "live/families.rs"]
 mod families;
+#[path = "live/faults.rs"]
+mod faults;
 #[path = "live/flips.rs"]
 mod flips;
 #[path = "live/handmade.rs"]
@@ -22,6 +24,8 @@ mod logging;
 mod mistakes;
 #[path = "live/names.rs"]
 mod names;
+#[path = "live/panics.rs"]
+mod panics;
 #[path = "live/readiness.rs"]
 mod readiness;
 #[path = "live/replicas.rs"]
@@ -101,6 +105,9 @@ releases!(
         hashing::ring_hashing_follows_endpoints;
     newest:
         flips::moving_routes_lose_nothing,
+        faults::a_storm_of_changes_is_gathered,
+        faults::a_frozen_envoy_is_let_go_and_comes_back,
+        faults::without_descriptors_connections_wait,
         routing::an_error_of_the_application_is_seen,
         limits::without_limits_no_breaker_opens,
         limits::without_the_rule_nothing_is_ejected,

@@ -7,8 +7,8 @@ mod problem_log;
 use crate::admin::{self, AdminContext};
 use crate::keeper;
 use crate::model::world::State;
-use crate::publish::Outcome;
 use crate::publish::run::{self as publisher, Observer, Sinks};
+use crate::publish::{Engine, Outcome};
 use crate::snapshot::board::Board;
 use crate::source::directory::{self, Directory, DirectoryError};
 use crate::telemetry::Metrics;
@@ -141,7 +141,7 @@ impl House {
         let watched = state.clone();
         house.task("folder source", async { Ok(directory::watch::run(directory, batches, reports).await?) });
         house.task("keeper", ending(keeper::run(received, states)));
-        house.task("publisher", ending(publisher::run(watched, sinks)));
+        house.task("publisher", ending(publisher::run(Engine::default(), watched, sinks)));
         house.task("readiness watch", loaded(state.clone(), loading));
         house.task("problem log", ending(problem_log::run(report.clone(), problem.clone())));
         let context = XdsContext {

@@ -6,7 +6,7 @@ use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
 use chancery::xds::limits::Options;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::copy_bidirectional;
@@ -217,7 +217,7 @@ async fn a_fleet_that_comes_back_with_what_it_holds_is_sent_nothing() {
     let mut open = JoinSet::new();
     for number in 0..count {
         let channel = stage.channel().await;
-        open.spawn(converse(channel, HashMap::new()));
+        open.spawn(converse(channel, BTreeMap::new()));
         if number == 0 {
             stage.place().await;
         }
@@ -243,7 +243,7 @@ async fn a_fleet_that_comes_back_with_what_it_holds_is_sent_nothing() {
 }
 
 /// A client that states what it holds and accepts its first answer; what that carried, by name and version.
-async fn converse(channel: Channel, held: HashMap<String, String>) -> (Delta, HashMap<String, String>) {
+async fn converse(channel: Channel, held: BTreeMap<String, String>) -> (Delta, BTreeMap<String, String>) {
     let mut client = Delta::again_on(channel, NODE_ID, held).await.expect("a stream");
     let first = client.next_within(LONG).await.expect("the first answer");
     client.ack(&first).await;

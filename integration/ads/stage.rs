@@ -24,7 +24,7 @@ use envoy_types::pb::google::protobuf::{Struct, Value};
 use envoy_types::pb::google::rpc::Status as GrpcStatus;
 use http_body_util::{BodyExt, Full};
 use rustix::process::{Resource as Limit, Rlimit, getrlimit, setrlimit};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -185,16 +185,16 @@ impl Delta {
 
     /// Opens a stream on a connection that others may share.
     pub async fn open_on(channel: Channel, id: &str) -> Result<Self, Status> {
-        Self::again_on(channel, id, HashMap::new()).await
+        Self::again_on(channel, id, BTreeMap::new()).await
     }
 
     /// Opens a stream of a client that states the versions it holds.
-    pub async fn again_on(channel: Channel, id: &str, held: HashMap<String, String>) -> Result<Self, Status> {
+    pub async fn again_on(channel: Channel, id: &str, held: BTreeMap<String, String>) -> Result<Self, Status> {
         let (requests, receiver) = mpsc::channel(8);
         let first = DeltaDiscoveryRequest {
             node: Some(node(id)),
             type_url: Kind::Cluster.type_url().into(),
-            initial_resource_versions: held,
+            initial_resource_versions: held.into_iter().collect(),
             ..Default::default()
         };
         requests.send(first).await.expect("room for one");

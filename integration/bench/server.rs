@@ -7,8 +7,8 @@ use super::floor::{Listening, Usage};
 use super::role::{answer, memory, now};
 use super::world::{Event, Size, Town};
 use chancery::keeper;
-use chancery::publish::Outcome;
 use chancery::publish::run::{self as publisher, Observer, Sinks};
+use chancery::publish::{Engine, Outcome};
 use chancery::snapshot::board::Board;
 use chancery::telemetry::Metrics;
 use chancery::telemetry::readiness::Readiness;
@@ -87,7 +87,7 @@ fn start(
     let (metrics, board, options) = (Metrics::new(), Arc::new(Board::default()), Options::default());
     let sinks = Sinks { board: board.clone(), problems: watch::channel(Arc::default()).0, observer };
     tokio::spawn(keeper::run(batches, states));
-    tokio::spawn(publisher::run(state.clone(), sinks));
+    tokio::spawn(publisher::run(Engine::default(), state.clone(), sinks));
     let context = XdsContext {
         board,
         registry: Registry::default(),

@@ -86,6 +86,12 @@ impl Chancery {
         process.ended(limit).await
     }
 
+    /// Allows it so many descriptors until it is started again.
+    pub fn limit_descriptors(&self, count: u64) -> Outcome<()> {
+        let process = self.process.as_ref().ok_or_else(|| Failure::new("chancery isn't running"))?;
+        process.limit_descriptors(count)
+    }
+
     /// The end of its log, for a failure's text.
     pub fn tail(&self) -> String {
         self.process.as_ref().map(Process::tail).unwrap_or_default()

@@ -5,6 +5,7 @@ use super::metrics::Metrics;
 use super::spawner::{self, Place, Process};
 use super::tools::Release;
 use super::{Failure, Outcome, chancery, deadline, tools};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs::{self, Permissions};
 use std::net::{IpAddr, SocketAddr};
@@ -199,6 +200,16 @@ impl Envoy {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Stops it where it is: it answers nothing and closes nothing.
+    pub fn freeze(&self) -> Outcome<()> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) -> Outcome<()> {
+        self.process.signal(Signal::CONT)
     }
 
     /// All it has written: its log, and the access log among it.

@@ -5,7 +5,7 @@
 
 use super::deadline;
 use super::{Failure, Outcome};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt;
@@ -97,8 +97,22 @@ impl Process {
 
     /// Asks it to end.
     pub fn terminate(&self) -> Outcome<()> {
-        let pid = Pid::from_raw(self.id() as i32).ok_or_else(|| Failure::new("no process id"))?;
-        Ok(kill_process(pid, Signal::TERM)?)
+        self.signal(Signal::TERM)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Outcome<()> {
+        Ok(kill_process(self.pid()?, signal)?)
+    }
+
+    /// Allows it so many descriptors.
+    pub fn limit_descriptors(&self, count: u64) -> Outcome<()> {
+        prlimit(Some(self.pid()?), Resource::Nofile, Rlimit { current: Some(count), maximum: Some(count) })?;
+        Ok(())
+    }
+
+    fn pid(&self) -> Outcome<Pid> {
+        Pid::from_raw(self.id() as i32).ok_or_else(|| Failure::new("no process id"))
     }
 
     /// Ends it at once.

@@ -234,7 +234,8 @@ impl Handmade {
     }
 }
 
-fn seat(subnet: &Subnet) -> Outcome<Seat> {
+/// The client's pod.
+pub fn seat(subnet: &Subnet) -> Outcome<Seat> {
     let ip = subnet.ip(POD);
     let ports = addresses::ports(ip)?;
     let (place, client) = (Place::default(), Client::default());

@@ -26,8 +26,8 @@ pub struct Sinks {
 }
 
 /// Publishes until the keeper is gone.
-pub async fn run(mut states: watch::Receiver<Option<State>>, sinks: Sinks) {
-    let mut publisher = Publisher { engine: Engine::default(), since: None, sinks };
+pub async fn run(engine: Engine, mut states: watch::Receiver<Option<State>>, sinks: Sinks) {
+    let mut publisher = Publisher { engine, since: None, sinks };
     loop {
         tokio::select! {
             changed = states.changed() => if changed.is_err() { return },
