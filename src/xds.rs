@@ -7,6 +7,7 @@
 pub mod absent;
 pub mod admission;
 pub mod channel;
+pub mod chorus;
 pub mod connection;
 pub mod delta;
 pub mod digest;

@@ -4,16 +4,20 @@
 use crate::stage::{Delta, NODE_ID, Stage, raise_limit, until_within, value};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
+use chancery::xds::chorus::QUIET;
 use chancery::xds::limits::Options;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
+use tracing_subscriber::fmt::MakeWriter;
 
 const RESPONSES: &str = r#"chancery_xds_responses_total{type="cds"}"#;
 const BYTES: &str = r#"chancery_xds_response_bytes_total{type="cds"}"#;
@@ -59,11 +63,13 @@ async fn roomy() -> Stage {
 }
 
 /// Five hundred proxies reject everything they are sent. Nothing that was rejected is sent again, what is new is sent
-/// once, and a proxy that accepts is none the worse. The control is the change: were nothing sent at all, it would not
+/// once, the log says it once and not five hundred times, and a proxy that accepts is none the worse. The control is the change: were nothing sent at all, it would not
 /// arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_rejections_resends_nothing() {
-    let count = fleet(500);
+    let (count, log, began) = (fleet(500), Log::default(), Instant::now());
+    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(log.clone()).finish();
+    tracing::subscriber::set_global_default(lines).expect("nobody else listens");
     let stage = roomy().await;
     stage.post(&[("a", b"1")], None);
     let mut fleet = connected(&stage, count).await;
@@ -91,7 +97,40 @@ async fn a_storm_of_rejections_resends_nothing() {
     }
     assert_eq!(value(&stage, RESPONSES), count as u64 * 4);
     assert_eq!(stage.context.registry.proxies().len(), count, "everybody is still there");
+    let said = log.lines("no storm so loud");
+    let bound = 1 + began.elapsed().as_secs() / QUIET.as_secs();
+    assert!((1..=bound).contains(&said), "{said} lines, {bound} at most");
     until_within(LONG, "the one that accepts has accepted all", || value(&stage, ACKS) == 4).await;
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// How many lines have these words in them.
+    fn lines(&self, words: &str) -> u64 {
+        let text = self.0.lock().expect("nobody panics with the lock");
+        String::from_utf8_lossy(&text).lines().filter(|line| line.contains(words)).count() as u64
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panics with the lock").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
 }
 
 /// Every tenth client reads nothing. The others get each of twenty changes; when the slow ones read again they find at

@@ -221,7 +221,7 @@ impl Delta {
     /// Rejects a response.
     pub async fn nack(&self, response: &DeltaDiscoveryResponse) {
         let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
-        let error_detail = Some(GrpcStatus { code: 3, message: "no".to_owned(), ..Default::default() });
+        let error_detail = Some(GrpcStatus { code: 3, message: "no storm so loud".to_owned(), ..Default::default() });
         self.send(DeltaDiscoveryRequest { type_url, response_nonce, error_detail, ..Default::default() }).await;
     }
 

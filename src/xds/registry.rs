@@ -3,6 +3,7 @@
 //! A stream enters its session here once; whoever asks locks the session and reads its state. Nothing is copied when a
 //! session changes.
 
+use super::chorus::Chorus;
 use super::request::Wire;
 use super::session::status::TypeStatus;
 use super::session::{Counters, Session};
@@ -78,6 +79,7 @@ pub struct Registry(Arc<Live>);
 struct Live {
     next: AtomicU64,
     proxies: DashMap<u64, Arc<Proxy>>,
+    complaints: Chorus,
 }
 
 impl Registry {
@@ -87,6 +89,11 @@ impl Registry {
         let proxy = Arc::new(proxy);
         self.0.proxies.insert(id, proxy.clone());
         Listed { live: self.0.clone(), id, proxy }
+    }
+
+    /// What proxies reject, and why.
+    pub fn complaints(&self) -> &Chorus {
+        &self.0.complaints
     }
 
     /// The connected proxies, in the order in which they connected.

@@ -15,6 +15,7 @@ use super::response::Response;
 use super::session::{Outcome, Received, Session};
 use crate::model::audience::ProxyFacts;
 use crate::snapshot::board::{Board, Seat};
+use crate::snapshot::kind::Kind;
 use crate::snapshot::set::Snapshot;
 use crate::telemetry::Metrics;
 use crate::telemetry::readiness::Readiness;
@@ -270,11 +271,19 @@ impl Stream {
             metrics.change_acknowledged(age);
         }
         if let (Outcome::Nack, Some(kind)) = (outcome, kind) {
-            let session = self.session.lock();
-            let message = session.rejection(kind).map_or("", |rejection| rejection.message.as_str());
-            warn!(%kind, message, "the client rejected a response");
+            self.complain(kind, now);
         }
         Ok(())
+    }
+
+    /// Says that a response was rejected; where others are rejecting the same for the same reason, only how many.
+    fn complain(&self, kind: Kind, now: std::time::Instant) {
+        let session = self.session.lock();
+        let message = session.rejection(kind).map_or("", |rejection| rejection.message.as_str());
+        match self.context.registry.complaints().hear(&format!("{kind} {message}"), now) {
+            Some(others) => warn!(%kind, message, others, "the client rejected a response"),
+            None => debug!(%kind, message, "the client rejected a response"),
+        }
     }
 
     /// The first request says who asks.
