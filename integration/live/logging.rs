@@ -92,7 +92,8 @@ pub async fn without_settings_nothing_is_logged(setup: Setup) -> Outcome<()> {
     .await
 }
 
-/// A format or file that Envoy would refuse is reported, and the settings before it stay: at first none, then good ones.
+/// A format or file that Envoy would refuse is reported and reaches no proxy. As long as there were no settings before, what
+/// is right of them has its effect; good ones before them stay.
 pub async fn bad_settings_break_no_listener_and_are_reported(setup: Setup) -> Outcome<()> {
     on(Scene::open(setup).await?, async |scene| {
         let bad = [
@@ -100,19 +101,23 @@ pub async fn bad_settings_break_no_listener_and_are_reported(setup: Setup) -> Ou
             (JSON.replace("(X-NO)", "(X NO)"), "accessLogFormat: \"no\": \"%REQ(X NO)%\" takes"),
             (TEXT.replace("/dev/stdout", "/no/folder/log"), "accessLogFile: \"/no/folder/log\" is neither"),
         ];
-        refused(scene, &bad).await?;
+        reported(scene, &bad).await?;
         log(scene, TEXT).await?;
-        refused(scene, &bad).await?;
+        let api = scene.chancery.api();
+        let listeners = api.accepted("lds").await?;
+        reported(scene, &bad).await?;
+        if api.accepted("lds").await? != listeners {
+            return Err(Failure::new("bad settings changed listeners"));
+        }
         ask(scene, "still").await?;
         entry(scene.client(), "still", &format!("200 - HTTP/1.1 outbound|8080|v2|{HOST}")).await
     })
     .await
 }
 
-/// Writes settings that are reported in these words, one after the other; listeners stay as they are and serve.
-async fn refused(scene: &Scene, bad: &[(String, &str)]) -> Outcome<()> {
+/// Writes settings that are reported in these words, one after the other; no proxy refuses anything, and all serve.
+async fn reported(scene: &Scene, bad: &[(String, &str)]) -> Outcome<()> {
     let api = scene.chancery.api();
-    let listeners = api.accepted("lds").await?;
     for (settings, words) in bad {
         scene.folder.replace(SETTINGS, settings)?;
         let (field, words) = words.split_once(": ").ok_or_else(|| Failure::new("no field"))?;
@@ -127,10 +132,12 @@ async fn refused(scene: &Scene, bad: &[(String, &str)]) -> Outcome<()> {
         }
         ask(scene, "refused").await?;
     }
-    if api.accepted("lds").await? != listeners {
-        return Err(Failure::new("bad settings changed listeners"));
+    scene.settled().await?;
+    let proxies = api.proxies().await?;
+    match proxies.iter().flat_map(|proxy| proxy.types.iter()).find(|(_, progress)| progress.nacked.is_some()) {
+        Some((kind, _)) => Err(Failure::new(format!("a proxy refused {kind}"))),
+        None => Ok(()),
     }
-    scene.settled().await
 }
 
 /// Gives the mesh settings.
