@@ -12,6 +12,8 @@ mod how_to;
 mod inbound;
 #[path = "capture/logging.rs"]
 mod logging;
+#[path = "capture/odd.rs"]
+mod odd;
 #[path = "capture/outbound.rs"]
 mod outbound;
 #[path = "capture/passthrough.rs"]
@@ -61,6 +63,8 @@ mod delta {
         inbound::a_change_of_the_listener_ends_all,
         sidecars::ports_are_where_a_sidecar_says,
         sidecars::an_application_is_where_a_sidecar_says,
+        odd::what_is_odd_is_accepted,
+        odd::what_is_refused_is_seen,
         sidecars::what_arrives_is_limited,
         passthrough::a_request_goes_where_it_was_sent,
     );
@@ -87,6 +91,7 @@ mod oldest {
         inbound::a_change_of_the_listener_ends_all,
         sidecars::ports_are_where_a_sidecar_says,
         sidecars::an_application_is_where_a_sidecar_says,
+        odd::what_is_odd_is_accepted,
         sidecars::what_arrives_is_limited,
     );
 }
