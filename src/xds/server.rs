@@ -38,7 +38,8 @@ pub async fn serve(
         loop {
             match accept(&listener, &context).await {
                 Ok(Some(socket)) => {
-                    let served = connection::run(socket, context.clone(), shutdown.clone());
+                    // A token of its own: each stream asks it again and again, and would wait for all others.
+                    let served = connection::run(socket, context.clone(), shutdown.child_token());
                     connections.spawn(cut.clone().run_until_cancelled_owned(served));
                 }
                 Ok(None) => {}

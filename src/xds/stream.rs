@@ -22,11 +22,12 @@ use crate::telemetry::readiness::Readiness;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tonic::Status;
 use tracing::{debug, info, warn};
 
@@ -193,8 +194,10 @@ impl Stream {
     }
 
     async fn converse(&mut self, incoming: &mut Incoming, outgoing: &mpsc::Sender<Outgoing>, ends: &Ends) -> End {
+        // Listened to once in a stream's life: whoever begins to wait anew takes a lock, and does so for every event.
+        let (mut shutdown, mut aged) = (pin!(ends.shutdown.cancelled()), pin!(ends.aged.cancelled()));
         loop {
-            let event = self.next_event(incoming, outgoing, ends).await;
+            let event = self.next_event(incoming, outgoing, [shutdown.as_mut(), aged.as_mut()]).await;
             if let Err(end) = self.handle(event) {
                 return end;
             }
@@ -208,13 +211,13 @@ impl Stream {
         &mut self,
         incoming: &mut Incoming,
         outgoing: &'a mpsc::Sender<Outgoing>,
-        ends: &Ends,
+        [shutdown, aged]: [Pin<&mut WaitForCancellationFuture<'_>>; 2],
     ) -> Event<'a> {
         let turn = self.turn.as_ref().map(Turn::ends);
         let deadline = [self.session_deadline(), self.patience, turn, self.leaves].into_iter().flatten().min();
         tokio::select! {
-            () = ends.shutdown.cancelled() => Event::Shutdown,
-            () = ends.aged.cancelled(), if self.leaves.is_none() => Event::Aged,
+            () = shutdown => Event::Shutdown,
+            () = aged, if self.leaves.is_none() => Event::Aged,
             () = outgoing.closed() => Event::Gone,
             heard = incoming.next() => Event::Heard(heard),
             snapshot = next_snapshot(self.member.as_mut()) => Event::Snapshot(snapshot),
