@@ -253,26 +253,13 @@ async fn a_fleet_that_comes_back_with_what_it_holds_is_sent_nothing() {
     let clusters: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &[7; 200][..])).collect();
     stage.post(&clusters, None);
     raise_limit();
-    let mut open = JoinSet::new();
-    for number in 0..count {
-        let channel = stage.channel().await;
-        open.spawn(converse(channel, BTreeMap::new()));
-        if number == 0 {
-            stage.place().await;
-        }
-    }
-    let fleet = open.join_all().await;
+    let fleet = conversing(&stage, count, &BTreeMap::new()).await;
     until_within(LONG, "everybody has accepted", || value(&stage, ACKS) == count as u64).await;
     let (first, held) = (value(&stage, BYTES), fleet[0].1.clone());
     assert_eq!(held.len(), names.len());
     drop(fleet);
     until_within(LONG, "everybody is gone", || value(&stage, "chancery_xds_streams") == 0).await;
-    let mut open = JoinSet::new();
-    for _ in 0..count {
-        open.spawn(converse(stage.channel().await, held.clone()));
-    }
-    stage.place().await;
-    let fleet = open.join_all().await;
+    let fleet = conversing(&stage, count, &held).await;
     until_within(LONG, "everybody has accepted again", || value(&stage, ACKS) == 2 * count as u64).await;
     assert_eq!(stage.context.registry.proxies().len(), count);
     assert!(fleet.iter().all(|(_, sent)| sent.is_empty()), "what is held is not sent again");
@@ -281,8 +268,23 @@ async fn a_fleet_that_comes_back_with_what_it_holds_is_sent_nothing() {
     assert!(!stage.metrics().contains("chancery_xds_refusals_total{"), "nobody is refused");
 }
 
+/// As many such clients as that, on connections of their own; where nobody sits any more, their place is new.
+async fn conversing(stage: &Stage, count: usize, held: &Held) -> Vec<(Delta, Held)> {
+    let mut open = JoinSet::new();
+    for number in 0..count {
+        open.spawn(converse(stage.channel().await, held.clone()));
+        if number == 0 {
+            stage.place().await;
+        }
+    }
+    open.join_all().await
+}
+
+/// What a client holds, or was sent, by name and version.
+type Held = BTreeMap<String, String>;
+
 /// A client that states what it holds and accepts its first answer; what that carried, by name and version.
-async fn converse(channel: Channel, held: BTreeMap<String, String>) -> (Delta, BTreeMap<String, String>) {
+async fn converse(channel: Channel, held: Held) -> (Delta, Held) {
     let mut client = Delta::again_on(channel, NODE_ID, held).await.expect("a stream");
     let first = client.next_within(LONG).await.expect("the first answer");
     client.ack(&first).await;

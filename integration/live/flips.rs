@@ -39,8 +39,14 @@ pub async fn moving_routes_lose_nothing(setup: Setup) -> Outcome<()> {
     if rate < LEAST {
         return Err(Failure::new(format!("only {rate:.0} requests a second were made")));
     }
+    println!("{} requests, {rate:.0} a second, while routes moved {} times", tally.answers(), moves(time));
     let few = async || (hand.envoy.dump("dynamic_active_clusters").await.ok()?.len() == 1).then_some(());
     deadline::until("what is no longer used is gone", SOON * 3, few).await
+}
+
+/// How often routes move in that time.
+fn moves(time: Duration) -> u128 {
+    time.as_millis() / PACE.as_millis()
 }
 
 /// The control: a gate that waits for nothing.
