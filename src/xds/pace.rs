@@ -19,7 +19,7 @@ const PACED: [Kind; 2] = [Kind::Endpoint, Kind::Route];
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
     /// How long the next update waits after one of a mebibyte. 2 s by default: an Envoy works for 0.1 s on a mebibyte of
-    /// endpoints, so updates take a twentieth of its CPU at most.
+    /// endpoints with metadata, so updates of such take a twentieth of its CPU at most.
     pub proxy: Duration,
     /// How long it waits for each proxy that is connected, if that is longer. 4 ms by default: 256 MiB a second in all.
     pub each: Duration,
