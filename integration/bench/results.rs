@@ -53,7 +53,9 @@ fn numbers(line: &str, count: usize) -> Vec<f64> {
 pub fn write(rows: &[Row], folder: Option<String>) {
     let root = super::harness::tools::root();
     let folder = root.join(folder.map_or_else(|| PathBuf::from("target/bench"), PathBuf::from));
-    let (processor, kernel) = (line("/proc/cpuinfo", "model name"), read("/proc/sys/kernel/osrelease"));
+    let (processor, release) = (line("/proc/cpuinfo", "model name"), read("/proc/sys/kernel/osrelease"));
+    // What follows says who built it.
+    let kernel = release.split('-').next().unwrap_or_default();
     let (processors, load) = (std::thread::available_parallelism().map_or(0, usize::from), read("/proc/loadavg"));
     let machine = json!({ "processor": processor, "processors": processors, "kernel": kernel, "load": load });
     let others = rows.iter().map(|row| row.others).fold(0.0, f64::max);
