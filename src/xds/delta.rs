@@ -15,6 +15,7 @@ impl From<DeltaDiscoveryRequest> for Request {
             node: request.node,
             nonce: request.response_nonce,
             error: request.error_detail.map(|status| status.message),
+            stated: !request.initial_resource_versions.is_empty(),
             names: Names::Change {
                 subscribe: request.resource_names_subscribe,
                 unsubscribe: request.resource_names_unsubscribe,

@@ -14,7 +14,6 @@ use super::session::track::Track;
 use super::session::view::View;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
-use crate::snapshot::set::Snapshot;
 use lingering::Lingering;
 use pins::Pins;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,9 +71,8 @@ impl Gate {
         Self { wire, fresh, pins, lingering, stirred: false }
     }
 
-    /// The newest snapshot with the clusters that stay for now, and what they name.
-    pub(super) fn clusters(&mut self, newest: Snapshot, old: &View, tracks: &[Track], now: Instant) -> View {
-        let mut view = View::new(newest, tracks[Kind::Cluster as usize].is_wildcard());
+    /// A view without exceptions of the gate's, with the clusters that stay for now, and what they name.
+    pub(super) fn clusters(&mut self, mut view: View, old: &View, tracks: &[Track], now: Instant) -> View {
         self.stirred = false;
         if view.is_gated() {
             let named = self.pins.clusters();
@@ -99,9 +97,15 @@ impl Gate {
     }
 
     /// Whether nothing has to be waited for before a cluster is named: the client has accepted it in some form, or there is
-    /// no such cluster to be sent.
+    /// no such cluster, to be sent now or later.
     fn is_ready(&self, to: &Ref, view: &View, tracks: &[Track]) -> bool {
-        to.kind != Kind::Cluster || view.get(to.kind, &to.name).is_none() || self.is_accepted(to, view, tracks)
+        if to.kind != Kind::Cluster {
+            return true;
+        }
+        match view.get(to.kind, &to.name) {
+            Some(_) => self.is_accepted(to, view, tracks),
+            None => !view.is_withheld(to.kind, &to.name),
+        }
     }
 
     /// Whether the client has accepted a name in some form.
@@ -140,6 +144,13 @@ impl Gate {
         if accepted {
             self.lingering.on_accepted(kind, nonce, now);
         }
+        self.stirred |= self.is_busy();
+    }
+
+    /// A response was rejected, and the client holds all of it but these.
+    pub(super) fn on_accepted_but(&mut self, kind: Kind, nonce: u64, culprits: &BTreeSet<Arc<str>>) {
+        let fresh = &mut self.fresh[kind as usize];
+        fresh.retain(|name, first| (*first > nonce && *first != REJECTED) || culprits.contains(name));
         self.stirred |= self.is_busy();
     }
 

@@ -5,6 +5,7 @@
 //! or grow without bound.
 
 mod backlog;
+mod isolation;
 pub mod rejection;
 pub mod status;
 mod stranded;
@@ -12,6 +13,7 @@ pub mod track;
 pub mod view;
 
 use super::gate::{self, Gate, Options, Sent};
+use super::quarantine::{Flight, Quarantine};
 use super::refusal::Refusal;
 use super::request::{Names, Request, Wire};
 use super::response::Response;
@@ -23,7 +25,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stranded::{AWAITED, Stranded};
-use track::{Phase, Track};
+use track::{Batch, Phase, Track};
 use view::View;
 
 /// How long an unanswered response holds back the next of its type: Envoy withholds every ACK of clusters while any
@@ -105,6 +107,7 @@ pub struct Session {
     tracks: [Track; Kind::ALL.len()],
     /// What the client is to be told.
     view: View,
+    quarantine: Quarantine,
     gate: Gate,
     /// Whether a snapshot has arrived; nothing is answered before.
     ready: bool,
@@ -128,6 +131,7 @@ impl Session {
             wire,
             tracks: Kind::ALL.map(|kind| Track::new(kind, wire, options.pace)),
             view: View::default(),
+            quarantine: Quarantine::new(wire),
             gate: Gate::new(wire, options),
             ready: false,
             node_id: None,
@@ -165,6 +169,7 @@ impl Session {
             self.counters.stale += 1;
             self.counters.late_rejections += u64::from(request.error.is_some());
         }
+        self.isolate(kind, request, received.outcome, now);
         Ok(Some(received))
     }
 
@@ -213,7 +218,8 @@ impl Session {
 
     /// Finds out what the client is to be told now, and notes what differs from before.
     fn look(&mut self, newest: Snapshot, since: Option<Instant>, now: Instant) {
-        let mut view = self.gate.clusters(newest, &self.view, &self.tracks, now);
+        let view = self.without_rejected(newest, now);
+        let mut view = self.gate.clusters(view, &self.view, &self.tracks, now);
         let (clusters, rest) = Kind::ALL.split_first().expect("clusters are the first kind");
         self.tracks[*clusters as usize].compare(&self.view, &view, since, now);
         self.gate.units(&mut view, &self.view, &self.tracks, now);
@@ -238,7 +244,8 @@ impl Session {
     }
 
     fn next(&mut self, now: Instant) -> Option<Response> {
-        if self.gate.is_due(now) {
+        self.skip_idle_searches();
+        if self.gate.is_due(now) || self.quarantine.is_due(now) {
             self.look(self.view.newest().clone(), None, now);
         }
         self.tracks.iter_mut().for_each(|track| track.age(now));
@@ -272,7 +279,8 @@ impl Session {
         };
         self.gate.on_sent(sent, &self.view, &self.tracks, now);
         self.renew_children(&batch.changed);
-        let (resources, removed) = (batch.resources, batch.removed);
+        let Batch { resources, removed, changed, before, outdated } = batch;
+        self.quarantine.on_sent(kind, Flight::new(self.nonce, changed, before).without(&outdated));
         Some(Response { kind, nonce: self.nonce, version, resources, removed })
     }
 
@@ -292,7 +300,8 @@ impl Session {
         let times = self.tracks.iter().filter_map(|track| track.ages_at().or(gate::impatient_at(track)));
         let next = waits.then(|| times.min()).flatten();
         let pace = self.tracks.iter().filter_map(Track::paces_at).min();
-        [next, pace, self.stranded.deadline(), self.gate.deadline()].into_iter().flatten().min().filter(|_| self.ready)
+        let others = [self.stranded.deadline(), self.gate.deadline(), self.quarantine.deadline(), pace];
+        others.into_iter().chain([next]).flatten().min().filter(|_| self.ready)
     }
 
     /// What happened on the stream so far.

@@ -15,6 +15,7 @@ impl From<DiscoveryRequest> for Request {
             node: request.node,
             nonce: request.response_nonce,
             error: request.error_detail.map(|status| status.message),
+            stated: !request.version_info.is_empty(),
             names: Names::All(request.resource_names),
         }
     }
