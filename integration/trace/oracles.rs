@@ -290,20 +290,24 @@ fn order(events: &[Event]) -> Vec<String> {
         let mut held: BTreeSet<(Kind, &String)> = BTreeSet::new();
         let mut named: BTreeSet<Kind> = BTreeSet::new();
         let mut sotw = false;
+        let mut refused: BTreeSet<Kind> = BTreeSet::new();
         let mut flights: BTreeMap<Kind, Vec<Flight>> = BTreeMap::new();
         for event in stream {
             if let What::Asked(Asked { kind: Some(kind), nonce, error: Some(error), .. }) = &event.what {
                 let lost = lost(flights.entry(*kind).or_default(), nonce, error);
                 lost.iter().for_each(|name| _ = held.remove(&(*kind, name)));
                 sets.entry(*kind).or_default().retain(|(name, _)| !lost.contains(name));
+                refused.insert(*kind);
             }
             match &event.what {
                 What::Sent(sent) => {
                     let set: BTreeSet<_> = sent.resources.iter().collect();
                     let before = sets.insert(sent.kind, set.clone()).unwrap_or_default();
                     // A whole set that is part of the last one takes something away.
-                    let shrinks =
-                        sotw && sent.kind.is_whole_set() && set.len() < before.len() && set.is_subset(&before);
+                    // After a rejection what was at fault may stand there in the form before.
+                    let there = |(name, _): &&(String, Hash)| before.iter().any(|(other, _)| other == name);
+                    let part = set.is_subset(&before) || (refused.remove(&sent.kind) && set.iter().all(there));
+                    let shrinks = sotw && sent.kind.is_whole_set() && set.len() < before.len() && part;
                     // What was never sent is answered as removed in its turn among the additions.
                     let takes = sent.removed.iter().any(|name| held.contains(&(sent.kind, name)));
                     let before = held.iter().filter(|(kind, _)| *kind == sent.kind).map(|(_, name)| *name).collect();
