@@ -144,7 +144,7 @@ impl From<&Response> for Sent {
             kind: response.kind,
             nonce: response.nonce.to_string(),
             version: response.version.to_string(),
-            resources: response.resources.iter().map(resource).collect(),
+            resources: response.all().map(resource).collect(),
             removed: response.removed.iter().map(|name| name.to_string()).collect(),
         }
     }

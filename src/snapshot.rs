@@ -6,11 +6,15 @@
 pub mod absent;
 pub mod board;
 pub mod canonical;
+pub mod digest;
 mod entry;
 pub mod fragments;
 pub mod kind;
 pub mod lint;
+pub mod names;
+pub mod pieces;
 pub mod print;
 pub mod resource;
+pub mod roll;
 pub mod set;
 pub mod wire;

@@ -10,7 +10,6 @@ pub mod channel;
 pub mod chorus;
 pub mod connection;
 pub mod delta;
-pub mod digest;
 pub mod fields;
 pub mod frames;
 pub mod gate;

@@ -1,9 +1,9 @@
 //! A client that keeps what it is sent, by the rules of the protocol for either wire form.
 
+use chancery::snapshot::digest::Digest;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Version;
 use chancery::snapshot::set::Snapshot;
-use chancery::xds::digest::Digest;
 use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::response::Response;
 use chancery::xds::session::IN_FLIGHT;
@@ -160,7 +160,7 @@ impl Client {
         if let Some((nonce, at)) = self.wish(response.kind).unanswered {
             assert!(now.duration_since(at) >= IN_FLIGHT, "{nonce} and {} are both in flight", response.nonce);
         }
-        let both = !response.resources.is_empty() && !response.removed.is_empty();
+        let both = response.all().next().is_some() && !response.removed.is_empty();
         assert!(!(both && response.kind.is_whole_set()), "additions and removals in one response: {response:?}");
         self.wish(response.kind).unanswered = Some((response.nonce, now));
         self.inbox.push_back(response);
@@ -196,7 +196,7 @@ impl Client {
         }
         // What stands for nothing takes away.
         let applied = |resource: &&std::sync::Arc<_>| accept || !is_something(resource);
-        let wanted = response.resources.iter().filter(applied).filter(|resource| wish.covers(resource.name()));
+        let wanted = response.all().filter(applied).filter(|resource| wish.covers(resource.name()));
         for resource in wanted {
             let key = (kind, resource.name().to_string());
             if is_something(resource) {

@@ -266,7 +266,7 @@ impl Stage {
     fn response(&mut self, response: &Response) -> String {
         let version = self.label(Some(response.version));
         let mut line = format!("server {} {} {version}:", response.kind, response.nonce);
-        let resources = response.resources.iter().map(|resource| format!("{}={}", resource.name(), content(resource)));
+        let resources = response.all().map(|resource| format!("{}={}", resource.name(), content(resource)));
         line += &list(resources.collect());
         if !response.removed.is_empty() {
             line += &format!(" removed{}", list(response.removed.iter().map(|name| name.to_string()).collect()));

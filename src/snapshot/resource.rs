@@ -20,6 +20,16 @@ use xxhash_rust::xxh3::xxh3_128;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u128);
 
+impl Version {
+    /// Reads a version as it is displayed: 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Version> {
+        let digits = |text: &str| u64::from_str_radix(text, 16).ok().map(u128::from);
+        let (high, low) = (text.get(..16)?, text.get(16..)?);
+        let plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        plain.then_some(Version(digits(high)? << 64 | digits(low)?))
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

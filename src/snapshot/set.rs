@@ -2,6 +2,7 @@
 
 use super::kind::Kind;
 use super::resource::Resource;
+use super::roll::Finds;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet, ordset};
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ pub struct Layer {
     sets: [Set; Kind::ALL.len()],
     hidden: [OrdSet<Arc<str>>; Kind::ALL.len()],
     news: Option<Arc<News>>,
+    finds: Finds,
 }
 
 /// How a layer differs from the one that was posted before it: found once, for all who go from one to the other.
@@ -32,8 +34,10 @@ impl Layer {
     /// The layer as it is posted, after `before`. Costs O(changes log n).
     pub fn posted_after(&self, before: &Arc<Layer>) -> Arc<Layer> {
         let names = Kind::ALL.map(|kind| self.changed_since(before, kind));
-        let news = News { before: Arc::downgrade(before), names };
-        Arc::new(Self { news: Some(Arc::new(news)), ..self.clone() })
+        let news = Arc::new(News { before: Arc::downgrade(before), names });
+        let posted = Self { news: Some(news.clone()), ..self.clone() };
+        Kind::ALL.into_iter().for_each(|kind| posted.inherit_names(before, kind, news.names[kind as usize].iter()));
+        Arc::new(posted)
     }
 
     /// The names of a kind whose version differs from that in `old`.
@@ -95,28 +99,42 @@ impl Layer {
         self.common.as_ref()
     }
 
+    /// What is hidden of a kind.
+    pub(super) fn hidden(&self, kind: Kind) -> &OrdSet<Arc<str>> {
+        &self.hidden[kind as usize]
+    }
+
+    pub(super) fn finds(&self) -> &Finds {
+        &self.finds
+    }
+
     /// Lays it over another layer, which lies over none.
     pub fn lie_over(&mut self, common: Arc<Layer>) {
+        self.finds = Finds::default();
         self.common = Some(common);
     }
 
     /// Adds or replaces a resource of its own.
     pub fn insert(&mut self, resource: Arc<Resource>) {
+        self.finds.forget(resource.kind());
         self.sets[resource.kind() as usize].insert(resource.name().clone(), resource);
     }
 
     /// Removes a resource of its own.
     pub fn remove(&mut self, kind: Kind, name: &str) {
+        self.finds.forget(kind);
         self.sets[kind as usize].remove(name);
     }
 
     /// Hides what the common layer holds under a name.
     pub fn hide(&mut self, kind: Kind, name: Arc<str>) {
+        self.finds.forget(kind);
         self.hidden[kind as usize].insert(name);
     }
 
     /// Shows it again.
     pub fn show(&mut self, kind: Kind, name: &str) {
+        self.finds.forget(kind);
         self.hidden[kind as usize].remove(name);
     }
 

@@ -3,10 +3,18 @@
 use super::fields::Fields;
 use super::request::{Names, Request};
 use crate::snapshot::resource::Resource;
+use crate::snapshot::roll::Roll;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 /// Field numbers of `envoy.service.discovery.v3.DeltaDiscoveryResponse`.
-pub const FIELDS: Fields = Fields { version: 1, type_url: 4, nonce: 5, removed: Some(6), entry: Resource::delta_entry };
+pub const FIELDS: Fields = Fields {
+    version: 1,
+    type_url: 4,
+    nonce: 5,
+    removed: Some(6),
+    entry: Resource::delta_entry,
+    roll: Roll::delta_pieces,
+};
 
 impl From<DeltaDiscoveryRequest> for Request {
     fn from(request: DeltaDiscoveryRequest) -> Self {

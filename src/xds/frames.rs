@@ -6,22 +6,20 @@ use super::fields::Fields;
 use super::request::Wire;
 use super::response::Response;
 use super::{delta, sotw};
+use crate::snapshot::pieces::next_piece;
 use crate::snapshot::wire;
 use bytes::{BufMut, Bytes};
-use std::collections::VecDeque;
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec;
 
-/// Parts at least this long are written as they are; shorter ones are joined with what follows.
-const WHOLE: usize = 8 * 1024;
-/// Joined parts are written when they are this long: one HTTP/2 DATA frame.
-const JOINED: usize = 16 * 1024;
 /// The gRPC message prefix: the compression flag and the length.
 const PREFIX: usize = 5;
 
 /// The bytes of one framed gRPC message.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Frames {
-    parts: VecDeque<Bytes>,
+    parts: Peekable<vec::IntoIter<Bytes>>,
     length: usize,
 }
 
@@ -33,15 +31,20 @@ impl Frames {
             Wire::Sotw => &sotw::FIELDS,
             Wire::Delta => &delta::FIELDS,
         };
-        let entries: Vec<Bytes> = response.resources.iter().map(|resource| (fields.entry)(resource)).collect();
+        let roll = response.roll.as_deref().map(fields.roll);
+        let roll = roll.as_ref().map_or(&[][..], |pieces| pieces.as_slice());
         let header = header(response, fields);
-        let message: usize = header.len() + entries.iter().map(Bytes::len).sum::<usize>();
+        let mut parts = Vec::with_capacity(1 + roll.len() + response.resources.len());
+        parts.push(Bytes::new());
+        parts.extend_from_slice(roll);
+        parts.extend(response.resources.iter().map(|resource| (fields.entry)(resource)));
+        let message: usize = header.len() + parts.iter().map(Bytes::len).sum::<usize>();
         let mut head = Vec::with_capacity(PREFIX + header.len());
         head.put_u8(0);
         head.put_u32(u32::try_from(message).expect("a snapshot is far below 4 GiB"));
         head.extend_from_slice(&header);
-        let parts = std::iter::once(Bytes::from(head)).chain(entries).collect();
-        Self { parts, length: PREFIX + message }
+        parts[0] = head.into();
+        Self { parts: parts.into_iter().peekable(), length: PREFIX + message }
     }
 
     /// How many bytes are left, prefix included.
@@ -51,26 +54,21 @@ impl Frames {
 
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.length == 0
     }
 
-    /// Takes the next bytes to be written: one long part as it is, or short parts joined.
+    /// Takes the next bytes to be written.
     pub fn next_chunk(&mut self) -> Option<Bytes> {
-        let first = self.parts.pop_front()?;
-        let follows = |parts: &VecDeque<Bytes>| parts.front().is_some_and(|next| next.len() < WHOLE);
-        let chunk = if first.len() >= WHOLE || !follows(&self.parts) {
-            first
-        } else {
-            let mut joined = Vec::with_capacity(JOINED + WHOLE);
-            joined.extend_from_slice(&first);
-            while joined.len() < JOINED && follows(&self.parts) {
-                let next = self.parts.pop_front().expect("it follows");
-                joined.extend_from_slice(&next);
-            }
-            joined.into()
-        };
+        let chunk = next_piece(&mut self.parts)?;
         self.length -= chunk.len();
         Some(chunk)
+    }
+}
+
+impl Default for Frames {
+    /// Nothing.
+    fn default() -> Self {
+        Self { parts: Vec::new().into_iter().peekable(), length: 0 }
     }
 }
 

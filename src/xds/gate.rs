@@ -13,7 +13,9 @@ use super::request::Wire;
 use super::session::track::Track;
 use super::session::view::View;
 use crate::snapshot::kind::Kind;
+use crate::snapshot::names::NameSet;
 use crate::snapshot::resource::{Ref, Resource};
+use crate::snapshot::roll::Roll;
 use lingering::Lingering;
 use pins::Pins;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +61,8 @@ pub(super) struct Gate {
     wire: Wire,
     /// Names sent and in no form accepted yet, and the first response that carried each.
     fresh: [BTreeMap<Arc<str>, u64>; Kind::ALL.len()],
+    /// The same for what went as one: the response, and its names.
+    fresh_rolls: [Option<(u64, NameSet)>; Kind::ALL.len()],
     pins: Pins,
     lingering: Lingering,
     /// Whether something happened that may end a wait.
@@ -67,8 +71,8 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(wire: Wire, options: Options) -> Self {
-        let (fresh, pins, lingering) = (Default::default(), Pins::new(options), Lingering::new(options));
-        Self { wire, fresh, pins, lingering, stirred: false }
+        let (pins, lingering) = (Pins::new(options), Lingering::new(options));
+        Self { wire, fresh: Default::default(), fresh_rolls: Default::default(), pins, lingering, stirred: false }
     }
 
     /// A view without exceptions of the gate's, with the clusters that stay for now, and what they name.
@@ -110,14 +114,19 @@ impl Gate {
 
     /// Whether the client has accepted a name in some form.
     pub(super) fn is_accepted(&self, to: &Ref, view: &View, tracks: &[Track]) -> bool {
+        let of_roll = |(_, names): &(u64, NameSet)| names.contains(&to.name);
         let fresh = self.fresh[to.kind as usize].contains_key(&to.name);
+        let fresh = fresh || self.fresh_rolls[to.kind as usize].as_ref().is_some_and(of_roll);
         !fresh && !tracks[to.kind as usize].is_unknown(&to.name, view)
     }
 
     /// A response was sent: `resources` are all it carries, `outdated` is what the client had been told before of those
     /// it is about.
     pub(super) fn on_sent(&mut self, sent: Sent<'_>, view: &View, tracks: &[Track], now: Instant) {
-        let Sent { kind, nonce, resources, changed, outdated } = sent;
+        let Sent { kind, nonce, roll, is_first, resources, changed, outdated } = sent;
+        if let Some(roll) = roll.filter(|_| is_first) {
+            self.fresh_rolls[kind as usize] = Some((nonce, roll.names().clone()));
+        }
         let known: BTreeSet<_> = outdated.iter().map(|resource| resource.name()).collect();
         let fresh = &mut self.fresh[kind as usize];
         for resource in changed.iter().filter(|resource| !known.contains(resource.name())) {
@@ -125,6 +134,11 @@ impl Gate {
         }
         for resource in resources {
             fresh.get_mut(resource.name()).filter(|first| **first == REJECTED).into_iter().for_each(|at| *at = nonce);
+        }
+        for (name, at) in fresh.iter_mut().filter(|(_, first)| **first == REJECTED) {
+            if roll.is_some_and(|roll| roll.names().contains(name)) {
+                *at = nonce;
+            }
         }
         fresh.retain(|name, _| view.get(kind, name).is_some());
         self.lingering.on_sent(&sent, view, tracks, now);
@@ -136,6 +150,11 @@ impl Gate {
         let whole = self.wire == Wire::Sotw;
         let answered = |first: u64| first == nonce || (whole && first < nonce);
         let fresh = &mut self.fresh[kind as usize];
+        let concerned = |first: u64| if accepted { first <= nonce } else { answered(first) };
+        let roll = self.fresh_rolls[kind as usize].take_if(|(first, _)| concerned(*first));
+        if let Some((_, names)) = roll.filter(|_| !accepted) {
+            fresh.extend(names.iter().map(|name| (name.clone(), REJECTED)));
+        }
         match accepted {
             // What was sent before was answered before, and what was rejected of it is marked.
             true => fresh.retain(|_, first| *first > nonce),
@@ -194,6 +213,9 @@ impl Gate {
 pub(super) struct Sent<'a> {
     pub(super) kind: Kind,
     pub(super) nonce: u64,
+    pub(super) roll: Option<&'a Roll>,
+    /// Whether the client is told what is on the roll for the first time.
+    pub(super) is_first: bool,
     pub(super) resources: &'a [Arc<Resource>],
     pub(super) changed: &'a [Arc<Resource>],
     pub(super) outdated: &'a [Arc<Resource>],

@@ -162,6 +162,9 @@ impl Quarantine {
         let ward = &mut self.wards[kind as usize];
         let Some(flight) = ward.flights.take(nonce, self.wire) else { return };
         (ward.strikes, ward.accepted) = (0, true);
+        // The names of a roll are looked at only where something was ever rejected.
+        let quiet = ward.doubted.is_empty() && ward.held.is_empty() && ward.flights.is_empty();
+        let flight = if quiet { flight } else { flight.unrolled() };
         for sent in &flight.changed {
             ward.doubted.remove(sent.name());
             ward.flights.build_on(sent);
@@ -180,8 +183,8 @@ impl Quarantine {
     /// A response was rejected.
     pub(super) fn on_nack(&mut self, nack: &Nack<'_>, view: &View, now: Instant) -> Consequence {
         let ward = &mut self.wards[nack.kind as usize];
-        let taken = ward.flights.take(nack.nonce, self.wire).filter(|flight| !flight.changed.is_empty());
-        let Some(flight) = taken else { return Consequence::default() };
+        let taken = ward.flights.take(nack.nonce, self.wire).filter(|flight| !flight.is_empty());
+        let Some(flight) = taken.map(Flight::unrolled) else { return Consequence::default() };
         self.stirred = true;
         // Until it has accepted a set on this stream, it may hold what nobody told it of here.
         let unknown = nack.came && !ward.accepted;

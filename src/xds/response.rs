@@ -2,6 +2,7 @@
 
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
+use crate::snapshot::roll::Roll;
 use std::sync::Arc;
 
 /// A response of either wire form.
@@ -13,8 +14,17 @@ pub struct Response {
     pub nonce: u64,
     /// The version of everything the client holds of the type once it has applied the response.
     pub version: Version,
-    /// The resources carried; in SotW, of a whole-set type, all of them.
+    /// Everything on it is carried.
+    pub roll: Option<Arc<Roll>>,
+    /// The other resources carried; in SotW, of a whole-set type, all that the client is to hold and the roll lacks.
     pub resources: Vec<Arc<Resource>>,
     /// The names that don't exist or no longer do; Delta only.
     pub removed: Vec<Arc<str>>,
+}
+
+impl Response {
+    /// Every resource carried.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.roll.iter().flat_map(|roll| roll.resources()).chain(&self.resources)
+    }
 }

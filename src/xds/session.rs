@@ -5,6 +5,7 @@
 //! or grow without bound.
 
 mod backlog;
+mod first;
 mod isolation;
 pub mod rejection;
 pub mod status;
@@ -19,10 +20,8 @@ use super::request::{Names, Request, Wire};
 use super::response::Response;
 use super::subscription::WILDCARD;
 use crate::snapshot::kind::Kind;
-use crate::snapshot::resource::Resource;
 use crate::snapshot::set::Snapshot;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stranded::{AWAITED, Stranded};
 use track::{Batch, Phase, Track};
@@ -100,6 +99,14 @@ pub struct Counters {
     pub paced: u64,
 }
 
+/// A first request whose names wait to be looked up until there is a snapshot.
+#[derive(Debug)]
+struct Early {
+    kind: Kind,
+    names: Names,
+    warming: bool,
+}
+
 /// One stream's protocol state.
 #[derive(Debug)]
 pub struct Session {
@@ -111,6 +118,8 @@ pub struct Session {
     gate: Gate,
     /// Whether a snapshot has arrived; nothing is answered before.
     ready: bool,
+    /// First requests that came before.
+    early: Vec<Early>,
     node_id: Option<String>,
     /// The nonce of the newest response: a counter per stream, so that no two responses share one.
     nonce: u64,
@@ -134,6 +143,7 @@ impl Session {
             quarantine: Quarantine::new(wire),
             gate: Gate::new(wire, options),
             ready: false,
+            early: Vec::new(),
             node_id: None,
             nonce: 0,
             unknown_types: BTreeSet::new(),
@@ -158,7 +168,15 @@ impl Session {
         let track = &mut self.tracks[kind as usize];
         let received = track.answer(request, now);
         let waiting = track.waiting();
-        track.subscribe(&request.names, received.outcome == Outcome::Init, warming, &self.view)?;
+        let first = received.outcome == Outcome::Init;
+        if first && !self.ready {
+            track.expect();
+            self.early.push(Early { kind, names: request.names.clone(), warming });
+        } else {
+            self.catch_up(Some(kind))?;
+            self.tracks[kind as usize].subscribe(&request.names, first, warming, &self.view)?;
+        }
+        let track = &mut self.tracks[kind as usize];
         if received.outcome == Outcome::Init || track.waiting() != waiting {
             track.desired_at = Some(now);
         }
@@ -171,6 +189,15 @@ impl Session {
         }
         self.isolate(kind, request, received.outcome, now);
         Ok(Some(received))
+    }
+
+    /// Applies first requests that came before there was a snapshot: those of a kind, or all.
+    fn catch_up(&mut self, kind: Option<Kind>) -> Result<(), Refusal> {
+        let due = self.early.extract_if(.., |early| kind.is_none_or(|kind| early.kind == kind));
+        for Early { kind, names, warming } in due {
+            self.tracks[kind as usize].subscribe(&names, true, warming, &self.view)?;
+        }
+        Ok(())
     }
 
     /// The first node is kept; a later one may be left out, and can't change who the stream belongs to.
@@ -209,6 +236,8 @@ impl Session {
         let since = snapshot.since.filter(|_| self.ready);
         self.look(snapshot, since, now);
         self.ready = true;
+        self.catch_up(None).expect("a first request has no more names than are allowed");
+        self.view.set_gated(self.tracks[Kind::Cluster as usize].is_wildcard());
     }
 
     /// How many proxies are connected: what is sent to one is sent to all.
@@ -273,22 +302,28 @@ impl Session {
         let sent = Sent {
             kind,
             nonce: self.nonce,
+            roll: batch.roll.as_deref(),
+            is_first: batch.is_first,
             resources: &batch.resources,
             changed: &batch.changed,
             outdated: &batch.outdated,
         };
         self.gate.on_sent(sent, &self.view, &self.tracks, now);
-        self.renew_children(&batch.changed);
-        let Batch { resources, removed, changed, before, outdated } = batch;
-        self.quarantine.on_sent(kind, Flight::new(self.nonce, changed, before).without(&outdated));
-        Some(Response { kind, nonce: self.nonce, version, resources, removed })
+        self.renew_children(&batch);
+        let Batch { roll, is_first, resources, removed, changed, before, outdated } = batch;
+        let first = roll.clone().filter(|_| is_first);
+        self.quarantine.on_sent(kind, Flight::new(self.nonce, changed, before).on_roll(first).without(&outdated));
+        Some(Response { kind, nonce: self.nonce, version, roll, resources, removed })
     }
 
     /// Endpoints and secrets follow their owner, changed or not: Envoy warms a changed cluster until its endpoints are
     /// sent again, but does not ask for them again.
-    fn renew_children(&mut self, changed: &[Arc<Resource>]) {
-        for child in changed.iter().flat_map(|resource| resource.refs()) {
-            if matches!(child.kind, Kind::Endpoint | Kind::Secret) {
+    fn renew_children(&mut self, batch: &Batch) {
+        if let Some(owners) = batch.roll.as_deref().filter(|_| batch.is_first) {
+            AWAITED.into_iter().for_each(|kind| self.tracks[kind as usize].renew_named_by(owners, &self.view));
+        }
+        for child in batch.changed.iter().flat_map(|resource| resource.refs()) {
+            if AWAITED.contains(&child.kind) {
                 self.tracks[child.kind as usize].renew(&child.name, &self.view);
             }
         }

@@ -3,10 +3,12 @@
 use super::fields::Fields;
 use super::request::{Names, Request};
 use crate::snapshot::resource::Resource;
+use crate::snapshot::roll::Roll;
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 
 /// Field numbers of `envoy.service.discovery.v3.DiscoveryResponse`.
-pub const FIELDS: Fields = Fields { version: 1, type_url: 4, nonce: 5, removed: None, entry: Resource::sotw_entry };
+pub const FIELDS: Fields =
+    Fields { version: 1, type_url: 4, nonce: 5, removed: None, entry: Resource::sotw_entry, roll: Roll::sotw_pieces };
 
 impl From<DiscoveryRequest> for Request {
     fn from(request: DiscoveryRequest) -> Self {

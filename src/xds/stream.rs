@@ -352,7 +352,7 @@ impl Stream {
         if let Some(turn) = &mut self.turn {
             turn.sends(size);
         }
-        let (resources, removed) = (response.resources.len(), response.removed.len());
+        let (resources, removed) = (response.all().count(), response.removed.len());
         debug!(kind = %response.kind, nonce = response.nonce, resources, removed, bytes = size, "sent");
         permit.send(Outgoing::Message(frames));
         Ok(true)

@@ -1,10 +1,12 @@
 //! What a client wants of one type: a value, changed by requests, that knows the protocol's rules about names.
 //!
-//! It knows nothing of resources: it says which names a request asks for and which it drops.
+//! It knows nothing of resources: it says which names a request asks for and which it drops. Equal subscriptions of many
+//! clients are stored once.
 
 use super::request::Names;
 use crate::snapshot::kind::Kind;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::snapshot::names::{NameSet, NameSum};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The name that stands for every resource of a type (xDS protocol, "Wildcard subscriptions").
@@ -14,7 +16,7 @@ pub const WILDCARD: &str = "*";
 #[derive(Clone, Debug, Default)]
 pub struct Subscription {
     wildcard: bool,
-    names: BTreeSet<Arc<str>>,
+    names: NameSet,
     /// Whether the client has ever named a resource of the type on this stream.
     named: bool,
 }
@@ -32,7 +34,24 @@ pub struct Change {
     pub closed: bool,
 }
 
+impl Change {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.dropped.is_empty() && !self.opened && !self.closed
+    }
+}
+
 impl Subscription {
+    /// Every resource is wanted.
+    pub fn everything() -> Self {
+        Self { wildcard: true, ..Self::default() }
+    }
+
+    /// These are wanted, and no others.
+    pub fn to(names: NameSet) -> Self {
+        Self { wildcard: false, named: !names.is_empty(), names }
+    }
+
     /// Whether the client wants the resource of that name.
     pub fn covers(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
@@ -44,13 +63,20 @@ impl Subscription {
     }
 
     /// The names wanted explicitly.
-    pub fn names(&self) -> &BTreeSet<Arc<str>> {
+    pub fn names(&self) -> &NameSet {
         &self.names
     }
 
     /// Whether the client wants nothing.
     pub fn is_empty(&self) -> bool {
         !self.wildcard && self.names.is_empty()
+    }
+
+    /// Stores the names once, if they are these.
+    pub fn share(&mut self, names: &NameSet) {
+        if self.names.sum() == names.sum() {
+            self.names = names.clone();
+        }
     }
 
     /// Applies the names of a request. `first`: it is the type's first on this stream. `intern` returns the shared form
@@ -73,16 +99,20 @@ impl Subscription {
     /// SotW: the request lists everything wanted from now on.
     fn replace(&mut self, kind: Kind, names: &[String], intern: impl Fn(&str) -> Arc<str>) -> Change {
         let before = self.wildcard;
+        // Most requests only repeat what is wanted, to answer a response.
+        if !before && !names.is_empty() && self.names.sum() == names.iter().map(String::as_str).collect::<NameSum>() {
+            return Change::default();
+        }
         // Without names, clusters and listeners are wanted all, but only until the client has named one on this stream:
         // after that an empty list means nothing ("unsubscribing from the last resource is not a wildcard").
         let legacy = names.is_empty() && !self.named && kind.is_whole_set();
         self.named |= !names.is_empty();
         let mut change = Change::default();
-        let mut wanted = BTreeSet::new();
+        let mut wanted = NameSet::default();
         for name in names.iter().filter(|name| *name != WILDCARD) {
-            match self.names.take(name.as_str()) {
+            match self.names.take(name) {
                 Some(known) => _ = wanted.insert(known),
-                None if wanted.contains(name.as_str()) => {}
+                None if wanted.contains(name) => {}
                 None => {
                     let name = intern(name);
                     wanted.insert(name.clone());
@@ -94,7 +124,7 @@ impl Subscription {
         change.opened = self.wildcard && !before;
         let left = std::mem::replace(&mut self.names, wanted);
         if !self.wildcard {
-            change.dropped.extend(left);
+            change.dropped.extend(left.iter().cloned());
         }
         change
     }
@@ -114,7 +144,7 @@ impl Subscription {
                 change.opened = true;
                 continue;
             }
-            let held = before || self.names.contains(name.as_str());
+            let held = before || self.names.contains(name);
             let name = intern(name);
             self.names.insert(name.clone());
             change.asked.entry(name).or_insert(held);
@@ -129,7 +159,7 @@ impl Subscription {
             self.wildcard = false;
         }
         for name in names {
-            let Some(name) = self.names.take(name.as_str()) else { continue };
+            let Some(name) = self.names.take(name) else { continue };
             let held = change.asked.remove(&name).unwrap_or(true);
             if self.wildcard {
                 change.asked.insert(name, held);

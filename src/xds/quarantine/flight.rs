@@ -2,6 +2,7 @@
 
 use super::{Before, Returned, Unit};
 use crate::snapshot::resource::Resource;
+use crate::snapshot::roll::Roll;
 use crate::xds::request::Wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +15,9 @@ const REMEMBERED: usize = 16;
 pub(in crate::xds) struct Flight {
     /// Its nonce.
     pub(in crate::xds) nonce: u64,
-    /// What is new or changed in it, sorted by name.
+    /// Everything on it is new.
+    roll: Option<Arc<Roll>>,
+    /// What else is new or changed in it, sorted by name.
     pub(in crate::xds) changed: Vec<Arc<Resource>>,
     /// What the client held before of those names, where it held anything.
     pub(in crate::xds) before: BTreeMap<Arc<str>, Before>,
@@ -27,7 +30,26 @@ pub(in crate::xds) struct Flight {
 impl Flight {
     /// A response of that nonce, which carried these and found those.
     pub(in crate::xds) fn new(nonce: u64, changed: Vec<Arc<Resource>>, before: BTreeMap<Arc<str>, Before>) -> Self {
-        Self { nonce, changed, before, gone: BTreeSet::new(), doubted: BTreeSet::new() }
+        Self { nonce, roll: None, changed, before, gone: BTreeSet::new(), doubted: BTreeSet::new() }
+    }
+
+    /// It also carried everything on a roll, of which the client held nothing.
+    pub(in crate::xds) fn on_roll(self, roll: Option<Arc<Roll>>) -> Self {
+        Self { roll, ..self }
+    }
+
+    /// The same with each resource on the roll among those that are new.
+    pub(super) fn unrolled(mut self) -> Self {
+        if let Some(roll) = self.roll.take() {
+            self.changed.extend(roll.resources().iter().cloned());
+            self.changed.sort_by(|one, other| one.name().cmp(other.name()));
+        }
+        self
+    }
+
+    /// Whether it is about nothing that has to be looked at by name.
+    pub(super) fn is_empty(&self) -> bool {
+        self.roll.is_none() && self.changed.is_empty()
     }
 
     /// It also says that these are gone, as far as it doesn't carry them.
@@ -45,21 +67,22 @@ impl Flight {
 
     /// What it carried of a name.
     pub(super) fn carried(&self, name: &str) -> Option<&Arc<Resource>> {
-        let at = self.changed.binary_search_by(|sent| (**sent.name()).cmp(name)).ok()?;
-        Some(&self.changed[at])
+        let at = self.changed.binary_search_by(|sent| (**sent.name()).cmp(name)).ok();
+        at.map(|at| &self.changed[at]).or_else(|| self.roll.as_ref()?.get(name))
     }
 
     /// The two as one, which follows what was before the first.
-    fn then(mut self, later: Flight) -> Flight {
-        let mut changed: BTreeMap<_, _> = self.changed.into_iter().map(|sent| (sent.name().clone(), sent)).collect();
+    fn then(self, later: Flight) -> Flight {
+        let (mut earlier, later) = (self.unrolled(), later.unrolled());
+        let mut changed: BTreeMap<_, _> = earlier.changed.into_iter().map(|sent| (sent.name().clone(), sent)).collect();
         for (name, before) in later.before {
             if !changed.contains_key(&name) {
-                self.before.insert(name, before);
+                earlier.before.insert(name, before);
             }
         }
         changed.extend(later.changed.into_iter().map(|sent| (sent.name().clone(), sent)));
-        self.doubted.extend(later.doubted);
-        Flight { nonce: later.nonce, changed: changed.into_values().collect(), ..self }
+        earlier.doubted.extend(later.doubted);
+        Flight { nonce: later.nonce, changed: changed.into_values().collect(), ..earlier }
     }
 }
 
@@ -95,6 +118,11 @@ impl Flights {
         let changed = again.into_iter().map(|returned| returned.sent).collect();
         let earlier = Flight::new(0, changed, held);
         *next = earlier.then(next.clone());
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether something is said of a name.

@@ -5,14 +5,16 @@
 
 use super::Counters;
 use super::view::View;
+use crate::snapshot::digest::Digest;
 use crate::snapshot::kind::Kind;
+use crate::snapshot::names::NameSet;
 use crate::snapshot::resource::{Resource, Version};
+use crate::snapshot::roll::Roll;
 use crate::xds::absent::Absence;
-use crate::xds::digest::Digest;
 use crate::xds::quarantine::{Before, Returned};
 use crate::xds::request::Wire;
 use crate::xds::subscription::Subscription;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the client holds of a name.
@@ -75,23 +77,25 @@ pub(super) struct Backlog {
     kind: Kind,
     wire: Wire,
     pending: BTreeMap<Arc<str>, Pending>,
+    /// Resources of which the client holds none and is told all, instead of a pending entry for each.
+    roll: Option<Arc<Roll>>,
     /// Over what the client was told.
     told: Digest,
 }
 
 impl Backlog {
     pub(super) fn new(kind: Kind, wire: Wire) -> Self {
-        Self { kind, wire, pending: BTreeMap::new(), told: Digest::default() }
+        Self { kind, wire, pending: BTreeMap::new(), roll: None, told: Digest::default() }
     }
 
     /// How many names there are.
     pub(super) fn len(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.roll.as_ref().map_or(0, |roll| roll.names().len())
     }
 
     /// Whether the client has been told everything.
     pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && self.roll.is_none()
     }
 
     /// The version of everything the client was told.
@@ -102,6 +106,7 @@ impl Backlog {
     /// The version of everything the client should be told, what is held back included.
     pub(super) fn desired(&self, snapshot: &View, wanted: &Subscription) -> Version {
         let mut digest = self.told;
+        self.roll.iter().for_each(|roll| digest += roll.digest());
         for (name, pending) in &self.pending {
             if let Held::Sent(resource) = &pending.held {
                 digest.take(resource);
@@ -118,6 +123,41 @@ impl Backlog {
         digest.version()
     }
 
+    /// The client holds nothing yet, and is to be told everything on the roll.
+    pub(super) fn await_roll(&mut self, roll: Arc<Roll>) {
+        self.roll = Some(roll);
+    }
+
+    /// What the client is to be told as a whole.
+    pub(super) fn roll(&self) -> Option<&Arc<Roll>> {
+        self.roll.as_ref()
+    }
+
+    /// The client has been told everything on the roll.
+    pub(super) fn tell_roll(&mut self) -> Option<Arc<Roll>> {
+        let roll = self.roll.take()?;
+        self.told += roll.digest();
+        Some(roll)
+    }
+
+    /// Looks at each name on the roll by itself from now on. `asked`: the client named them.
+    pub(super) fn unroll(&mut self, asked: bool) {
+        let Some(roll) = self.roll.take() else { return };
+        for name in roll.names().iter() {
+            self.pending.insert(name.clone(), Pending { held: Held::Nothing, force: asked });
+        }
+    }
+
+    /// Whether the name is on a roll that the client is to be told.
+    fn is_on_roll(&self, name: &str) -> bool {
+        self.roll.as_ref().is_some_and(|roll| roll.names().contains(name))
+    }
+
+    /// The client holds all of these from an earlier stream, as they are.
+    pub(super) fn hold(&mut self, all: Digest) {
+        self.told += all;
+    }
+
     /// The client wants a name it did not want before.
     pub(super) fn want(&mut self, name: &Arc<str>) {
         self.pending.entry(name.clone()).or_insert(Pending { held: Held::Nothing, force: false });
@@ -125,6 +165,9 @@ impl Backlog {
 
     /// The name goes even if the client holds the same version. `wanted`: it was wanted before.
     pub(super) fn force(&mut self, name: &Arc<str>, wanted: bool, snapshot: &View) {
+        if self.is_on_roll(name) {
+            return;
+        }
         let held = || match wanted {
             true if snapshot.is_untouched(self.kind, name) => Held::Claimed(None),
             true => Held::of(snapshot.get(self.kind, name)),
@@ -135,12 +178,15 @@ impl Backlog {
 
     /// The client states to hold a version of the name. `force`: it goes all the same.
     pub(super) fn claim(&mut self, name: &str, version: &str, force: bool) {
-        let version = u128::from_str_radix(version, 16).ok().map(Version);
-        self.pending.insert(name.into(), Pending { held: Held::Claimed(version), force });
+        let held = Held::Claimed(Version::parse(version));
+        self.pending.insert(name.into(), Pending { held, force });
     }
 
     /// The snapshot says something else of the name than `old` did.
     pub(super) fn differs(&mut self, name: Arc<str>, old: &View) {
+        if self.is_on_roll(&name) {
+            return;
+        }
         let held = || match old.is_untouched(self.kind, &name) {
             true => Pending { held: Held::Claimed(None), force: false },
             false => Pending { held: Held::of(old.get(self.kind, &name)), force: false },
@@ -160,10 +206,10 @@ impl Backlog {
     }
 
     /// The client wants only these names from now on.
-    pub(super) fn keep(&mut self, names: &BTreeSet<Arc<str>>, snapshot: &View) {
+    pub(super) fn keep(&mut self, names: &NameSet, snapshot: &View) {
         self.pending.retain(|name, _| names.contains(name));
         self.told = Digest::default();
-        for name in names {
+        for name in names.iter() {
             let held = match self.pending.get(name) {
                 Some(pending) => pending.held.clone(),
                 None => Held::of(snapshot.get(self.kind, name)),
@@ -223,6 +269,7 @@ impl Backlog {
         match self.pending.get(name).map(|pending| &pending.held) {
             Some(Held::Sent(resource)) => Some(resource),
             Some(Held::Nothing | Held::Claimed(_)) => None,
+            None if self.is_on_roll(name) => None,
             None => snapshot.get(self.kind, name),
         }
     }
@@ -241,7 +288,8 @@ impl Backlog {
         match self.pending.get(name).map(|pending| &pending.held) {
             Some(Held::Nothing) => true,
             Some(Held::Claimed(version)) => *version != current(),
-            Some(Held::Sent(_)) | None => false,
+            Some(Held::Sent(_)) => false,
+            None => self.is_on_roll(name),
         }
     }
 

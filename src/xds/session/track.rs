@@ -1,11 +1,14 @@
 //! One type's state on one stream: the subscription, the response in flight, and what the client has still to be told.
 
+mod rolls;
+
 use super::backlog::{Backlog, Work};
 use super::rejection::Rejection;
 use super::view::View;
 use super::{Counters, IN_FLIGHT, MAX_NAMES, Outcome, Received};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
+use crate::snapshot::roll::Roll;
 use crate::xds::absent::Absence;
 use crate::xds::pace::{self, Pace};
 use crate::xds::quarantine::{Before, Returned};
@@ -28,7 +31,11 @@ pub(in crate::xds) enum Phase {
 /// What one response carries.
 #[derive(Default)]
 pub(super) struct Batch {
-    /// Every resource it carries.
+    /// Carries everything on it.
+    pub(super) roll: Option<Arc<Roll>>,
+    /// Whether what is on the roll is the reason for it.
+    pub(super) is_first: bool,
+    /// Every other resource it carries.
     pub(super) resources: Vec<Arc<Resource>>,
     /// The names it removes.
     pub(super) removed: Vec<Arc<str>>,
@@ -67,6 +74,8 @@ pub(in crate::xds) struct Track {
     pub(super) pace: Pace,
     /// Names whose owner was sent before the type was asked for: they go whatever version the client then states.
     early: BTreeSet<Arc<str>>,
+    /// Whether the owners of all names were.
+    all_early: bool,
     /// Whether something went without a word since [`Track::went_quietly`] was asked.
     quiet: bool,
     outstanding: Option<Outstanding>,
@@ -94,6 +103,7 @@ impl Track {
             backlog: Backlog::new(kind, wire),
             pace: Pace::new(kind, wire, pace),
             early: BTreeSet::new(),
+            all_early: false,
             quiet: false,
             outstanding: None,
             last_nonce: None,
@@ -148,6 +158,9 @@ impl Track {
         warming: bool,
         snapshot: &View,
     ) -> Result<(), Refusal> {
+        if first && self.begin(names, warming, snapshot) {
+            return Ok(());
+        }
         let was_wildcard = self.subscription.is_wildcard();
         let kind = self.kind;
         // Most names are those of resources that exist: they share one string among all streams.
@@ -157,9 +170,13 @@ impl Track {
         if count > MAX_NAMES {
             return Err(Refusal::TooManyNames { kind, count, limit: MAX_NAMES });
         }
-        let before = self.backlog.told();
-        self.follow(change, was_wildcard, snapshot);
-        self.restate(before);
+        if !change.is_empty() {
+            let before = self.backlog.told();
+            self.backlog.unroll(!was_wildcard);
+            self.follow(change, was_wildcard, snapshot);
+            self.restate(before);
+            self.subscription.share(&snapshot.outbound_names(kind));
+        }
         if let (true, Names::Change { initial, .. }) = (first, names) {
             self.claim(initial, warming);
         }
@@ -169,6 +186,11 @@ impl Track {
             self.early.clear();
         }
         Ok(())
+    }
+
+    /// Notes that the client asks for the type, before there is anything to look its names up in.
+    pub(super) fn expect(&mut self) {
+        self.asked = true;
     }
 
     fn follow(&mut self, change: Change, was_wildcard: bool, snapshot: &View) {
@@ -203,7 +225,7 @@ impl Track {
     /// or an owner was sent before.
     fn claim(&mut self, initial: &[(String, String)], warming: bool) {
         for (name, version) in initial.iter().filter(|(name, _)| self.subscription.covers(name)) {
-            self.backlog.claim(name, version, warming || self.early.contains(name.as_str()));
+            self.backlog.claim(name, version, warming || self.all_early || self.early.contains(name.as_str()));
         }
     }
 
@@ -228,13 +250,17 @@ impl Track {
         if self.subscription.is_empty() {
             return;
         }
+        let untold = self.call_again(new);
+        let is_untold = |name: &str| untold.as_ref().is_some_and(|roll| roll.names().contains(name));
         for name in new.changed_since(old, self.kind) {
             if !self.subscription.covers(&name) {
                 continue;
             }
             self.since = self.since.or(since);
             self.desired_at = Some(now);
-            self.backlog.differs(name, old);
+            if !is_untold(&name) {
+                self.backlog.differs(name, old);
+            }
         }
     }
 
@@ -271,16 +297,18 @@ impl Track {
 
     fn take_additions(&mut self, work: Work, snapshot: &View) -> Option<Batch> {
         let Work { added, absent, gone, .. } = work;
+        let roll = self.backlog.tell_roll();
+        let adds = roll.is_some() || !added.is_empty();
         // What is only answered as absent waits for a response without additions, where Envoy would apply the one although
         // it rejects the other.
-        let apart = self.wire == Wire::Delta && self.kind.is_whole_set() && !added.is_empty();
+        let apart = self.wire == Wire::Delta && self.kind.is_whole_set() && adds;
         let absent = if apart { Vec::new() } else { absent };
         let spoken = gone.iter().any(|(_, absence)| !matches!(absence, Absence::Silence));
-        if added.is_empty() && absent.is_empty() && (spoken || !self.owed) {
+        if !adds && absent.is_empty() && (spoken || !self.owed) {
             return None;
         }
-        let mut batch = Batch { changed: added.clone(), ..Batch::default() };
-        batch.resources = if self.is_whole() { self.whole(snapshot) } else { added };
+        let mut batch = Batch { changed: added.clone(), is_first: roll.is_some(), ..Batch::default() };
+        (batch.roll, batch.resources) = if self.is_whole() { self.whole(snapshot) } else { (roll, added) };
         if self.is_whole() {
             self.backlog.calm(snapshot);
         }
@@ -306,7 +334,7 @@ impl Track {
             return None;
         }
         if self.is_whole() {
-            batch.resources = self.whole(snapshot);
+            (batch.roll, batch.resources) = self.whole(snapshot);
         }
         Some(batch)
     }
@@ -320,19 +348,6 @@ impl Track {
                 Absence::LeftOut | Absence::Silence => {}
             }
         }
-    }
-
-    /// Everything wanted, and what is gone but not yet taken away: absence from a whole set is a removal.
-    fn whole(&self, snapshot: &View) -> Vec<Arc<Resource>> {
-        let wanted = |resource: &&Arc<Resource>| self.subscription.covers(resource.name());
-        let mut whole: Vec<_> = match self.subscription.is_wildcard() {
-            true => snapshot.iter(self.kind).filter(wanted).cloned().collect(),
-            false => {
-                self.subscription.names().iter().filter_map(|name| snapshot.get(self.kind, name)).cloned().collect()
-            }
-        };
-        whole.extend(self.backlog.lingering(snapshot).cloned());
-        whole
     }
 
     /// Whether something went without a word since this was asked last.

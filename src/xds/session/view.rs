@@ -4,7 +4,9 @@
 //! transition; with nothing in transition it is the snapshot.
 
 use crate::snapshot::kind::Kind;
+use crate::snapshot::names::NameSet;
 use crate::snapshot::resource::{Resource, Version};
+use crate::snapshot::roll::Roll;
 use crate::snapshot::set::Snapshot;
 use crate::xds::quarantine::barrier::{Barrier, Barriers};
 use imbl::OrdMap;
@@ -24,6 +26,11 @@ impl View {
     /// The snapshot but for what is barred. `gated`: the client learns of what goes away in the order the gate decides.
     pub(in crate::xds) fn new(snapshot: Snapshot, barriers: Option<Arc<Barriers>>, gated: bool) -> Self {
         Self { snapshot, barriers, gated, ..Self::default() }
+    }
+
+    /// The same with or without a gate.
+    pub(in crate::xds) fn set_gated(&mut self, gated: bool) {
+        self.gated = gated;
     }
 
     /// Whether there is a gate.
@@ -119,6 +126,24 @@ impl View {
             names.extend(barred.map(|(name, _)| name.clone()));
         }
         names
+    }
+
+    /// The outbound resources of a kind as all streams of the audience are told them; none where there are exceptions, or
+    /// no resources.
+    pub(in crate::xds) fn roll(&self, kind: Kind) -> Option<Arc<Roll>> {
+        let outbound = &self.snapshot.outbound;
+        let plain = self.barriers.is_none() && self.kept[kind as usize].is_empty() && outbound.len(kind) > 0;
+        plain.then(|| outbound.roll(kind))
+    }
+
+    /// The names of the outbound resources of a kind.
+    pub(in crate::xds) fn outbound_names(&self, kind: Kind) -> NameSet {
+        self.snapshot.outbound.names(kind)
+    }
+
+    /// The inbound resources of a kind; none of them is an exception.
+    pub(in crate::xds) fn inbound(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
+        self.snapshot.inbound.iter(kind)
     }
 
     /// The names of a kind whose version differs from that in `old`. Costs what changed and what is in transition.

@@ -1,0 +1,171 @@
+//! The roll of a kind: every resource of a layer, with what most clients ask and are told first. It is called once for all
+//! of them, and lives as long as somebody holds it.
+//!
+//! The names are kept with the layer, for they are what most subscriptions consist of; a layer posted after another
+//! shares them where no name came or went.
+
+use super::digest::Digest;
+use super::kind::Kind;
+use super::names::NameSet;
+use super::pieces::next_piece;
+use super::resource::Resource;
+use super::set::Layer;
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Every resource of a kind in a layer.
+#[derive(Debug)]
+pub struct Roll {
+    resources: Vec<Arc<Resource>>,
+    names: NameSet,
+    digest: Digest,
+    refers: [bool; Kind::ALL.len()],
+    delta: Mutex<Weak<Vec<Bytes>>>,
+    sotw: Mutex<Weak<Vec<Bytes>>>,
+}
+
+impl Roll {
+    fn new(layer: &Layer, kind: Kind, names: NameSet) -> Self {
+        let mut resources: Vec<_> = layer.iter(kind).cloned().collect();
+        resources.sort_by(|one, other| one.name().cmp(other.name()));
+        let (mut digest, mut refers) = (Digest::default(), [false; Kind::ALL.len()]);
+        for resource in &resources {
+            digest.add(resource);
+            resource.refs().for_each(|to| refers[to.kind as usize] = true);
+        }
+        Self { resources, names, digest, refers, delta: Mutex::default(), sotw: Mutex::default() }
+    }
+
+    /// The resource of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {
+        let at = self.resources.binary_search_by(|resource| (**resource.name()).cmp(name)).ok()?;
+        Some(&self.resources[at])
+    }
+
+    /// The resources, sorted by name.
+    pub fn resources(&self) -> &[Arc<Resource>] {
+        &self.resources
+    }
+
+    /// Their names.
+    pub fn names(&self) -> &NameSet {
+        &self.names
+    }
+
+    /// The version of all of them.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whether any of them names a resource of that kind.
+    pub fn refers_to(&self, kind: Kind) -> bool {
+        self.refers[kind as usize]
+    }
+
+    /// Their entries of a Delta response, joined now unless somebody holds them.
+    pub fn delta_pieces(&self) -> Arc<Vec<Bytes>> {
+        held(&self.delta, || self.pieces(Resource::delta_entry))
+    }
+
+    /// Their entries of a SotW response, joined now unless somebody holds them.
+    pub fn sotw_pieces(&self) -> Arc<Vec<Bytes>> {
+        held(&self.sotw, || self.pieces(Resource::sotw_entry))
+    }
+
+    fn pieces(&self, entry: fn(&Resource) -> Bytes) -> Vec<Bytes> {
+        let mut parts = self.resources.iter().map(|resource| entry(resource)).peekable();
+        std::iter::from_fn(|| next_piece(&mut parts)).collect()
+    }
+}
+
+/// What is found out about the resources of a layer when somebody asks, by kind. A copy of a layer is made to be changed:
+/// it knows nothing yet.
+#[derive(Default, Debug)]
+pub(super) struct Finds([Mutex<Find>; Kind::ALL.len()]);
+
+#[derive(Default, Debug)]
+struct Find {
+    names: Option<NameSet>,
+    roll: Weak<Roll>,
+}
+
+impl Clone for Finds {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Finds {
+    fn of(&self, kind: Kind) -> MutexGuard<'_, Find> {
+        self.0[kind as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was found out about a kind.
+    pub(super) fn forget(&mut self, kind: Kind) {
+        self.0[kind as usize] = Mutex::default();
+    }
+}
+
+impl Layer {
+    /// The names of a kind.
+    pub fn names(&self, kind: Kind) -> NameSet {
+        match self.only_common(kind) {
+            Some(common) => common.names(kind),
+            None => self.finds().of(kind).names.get_or_insert_with(|| self.collect_names(kind)).clone(),
+        }
+    }
+
+    /// The roll of a kind, called now unless somebody holds it. Layers that add nothing to what they lie over share its.
+    pub fn roll(&self, kind: Kind) -> Arc<Roll> {
+        if let Some(common) = self.only_common(kind) {
+            return common.roll(kind);
+        }
+        let names = self.names(kind);
+        let mut find = self.finds().of(kind);
+        find.roll.upgrade().unwrap_or_else(|| {
+            let roll = Arc::new(Roll::new(self, kind, names));
+            find.roll = Arc::downgrade(&roll);
+            roll
+        })
+    }
+
+    /// Takes over the names of a kind from the layer before, which differs in these.
+    pub(super) fn inherit_names<'a>(&self, before: &Layer, kind: Kind, differ: impl Iterator<Item = &'a Arc<str>>) {
+        if self.only_common(kind).is_some() {
+            return;
+        }
+        let Some(mut names) = before.finds().of(kind).names.clone() else { return };
+        for name in differ {
+            match self.get(kind, name) {
+                Some(resource) => _ = names.insert(resource.name().clone()),
+                None => _ = names.take(name),
+            }
+        }
+        self.finds().of(kind).names = Some(names);
+    }
+
+    fn collect_names(&self, kind: Kind) -> NameSet {
+        let mut names = self.common().map(|common| common.names(kind)).unwrap_or_default();
+        for name in self.hidden(kind) {
+            names.take(name);
+        }
+        for name in self.own(kind).keys() {
+            names.insert(name.clone());
+        }
+        names
+    }
+
+    /// The layer beneath, where nothing of the kind is its own or hidden.
+    fn only_common(&self, kind: Kind) -> Option<&Arc<Layer>> {
+        self.common().filter(|_| self.own(kind).is_empty() && self.hidden(kind).is_empty())
+    }
+}
+
+fn held<T>(last: &Mutex<Weak<T>>, make: impl FnOnce() -> T) -> Arc<T> {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    last.upgrade().unwrap_or_else(|| {
+        let made = Arc::new(make());
+        *last = Arc::downgrade(&made);
+        made
+    })
+}
