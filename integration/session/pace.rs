@@ -107,12 +107,12 @@ impl Proxy {
 
     /// What was sent since this was asked last: of which kind and how much.
     fn take(&mut self) -> Vec<(Kind, usize)> {
-        self.sent.drain(..).map(|response| (response.kind, response.resources.len())).collect()
+        self.sent.drain(..).map(|response| (response.kind, response.all().count())).collect()
     }
 
     /// The endpoints as they were sent last.
     fn told(&self) -> Option<&Arc<Resource>> {
-        self.sent.iter().rev().flat_map(|response| &response.resources).find(|sent| sent.kind() == Kind::Endpoint)
+        self.sent.iter().rev().flat_map(|response| response.all()).find(|sent| sent.kind() == Kind::Endpoint)
     }
 
     fn waiting(&self) -> Vec<String> {
