@@ -10,13 +10,16 @@ mod mutation;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Ref, Resource};
 use chancery::snapshot::set::{Layer, Snapshot};
+use chancery::snapshot::wire::{Field, fields};
 use chancery::source::directory::catalog::{Catalog, Update};
 use chancery::source::parse::{self, Parsed};
 use chancery::source::yaml;
 use chancery::xds::frames::Frames;
 use chancery::xds::identity;
-use chancery::xds::request::{Request, Wire};
+use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::session::Session;
+use chancery::xds::texts::Versions;
+use chancery::xds::{delta, sotw};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
@@ -25,6 +28,7 @@ use envoy_types::pb::google::rpc::Status;
 use mutation::{fuzz, survives};
 use prost::Message;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -142,14 +146,74 @@ fn sotw_requests() -> Vec<Vec<u8>> {
 
 #[test]
 fn delta_requests_of_any_bytes() {
-    let decode = |bytes: &[u8]| DeltaDiscoveryRequest::decode(bytes).ok().map(Request::from);
+    let decode = |bytes: &[u8]| {
+        let (ours, prosts) = (delta::read(&bytes.to_vec().into()).ok(), DeltaDiscoveryRequest::decode(bytes).ok());
+        agree(
+            bytes,
+            ours,
+            prosts.map(|message| Request {
+                type_url: message.type_url,
+                node: message.node,
+                nonce: message.response_nonce,
+                error: message.error_detail.map(|status| status.message),
+            stated: !message.initial_resource_versions.is_empty(),
+                names: Names::Change {
+                    subscribe: message.resource_names_subscribe.into(),
+                    unsubscribe: message.resource_names_unsubscribe.into(),
+                    initial: message.initial_resource_versions.into_iter().collect(),
+                },
+            }),
+        )
+    };
     requests("delta requests", Wire::Delta, delta_requests(), decode);
 }
 
 #[test]
 fn sotw_requests_of_any_bytes() {
-    let decode = |bytes: &[u8]| DiscoveryRequest::decode(bytes).ok().map(Request::from);
+    let decode = |bytes: &[u8]| {
+        let (ours, prosts) = (sotw::read(&bytes.to_vec().into()).ok(), DiscoveryRequest::decode(bytes).ok());
+        agree(
+            bytes,
+            ours,
+            prosts.map(|message| Request {
+                type_url: message.type_url,
+                node: message.node,
+                nonce: message.response_nonce,
+                error: message.error_detail.map(|status| status.message),
+            stated: !message.version_info.is_empty(),
+                names: Names::All(message.resource_names.into()),
+            }),
+        )
+    };
     requests("sotw requests", Wire::Sotw, sotw_requests(), decode);
+}
+
+/// What is read of a message is what prost reads; only groups, which proto3 does not have, are refused.
+fn agree(bytes: &[u8], ours: Option<Request>, prosts: Option<Request>) -> Option<Request> {
+    let Some(ours) = ours else {
+        let inner = |field: Field| fields(&bytes[field.content]).any(|field| field.is_none());
+        let odd = fields(bytes).any(|field| field.is_none_or(|field| field.value.is_none() && inner(field)));
+        assert!(prosts.is_none() || odd, "only prost reads {bytes:?}");
+        return None;
+    };
+    let prosts = prosts.unwrap_or_else(|| panic!("only prost does not read {bytes:?}"));
+    // NaN is not equal to itself; metadata may hold one.
+    assert!(ours.node == prosts.node || format!("{:?}", ours.node).contains("NaN"));
+    assert_eq!((&ours.type_url, &ours.nonce, &ours.error), (&prosts.type_url, &prosts.nonce, &prosts.error));
+    match (&ours.names, &prosts.names) {
+        (
+            Names::Change { subscribe, unsubscribe, initial },
+            Names::Change { subscribe: more, unsubscribe: less, initial: held },
+        ) => {
+            assert_eq!((subscribe, unsubscribe), (more, less));
+            let sorted = |versions: &Versions| -> BTreeMap<String, String> {
+                versions.iter().map(|(name, version)| (name.to_owned(), version.to_owned())).collect()
+            };
+            assert_eq!(sorted(initial), sorted(held), "of a name stated twice the last version counts");
+        }
+        (ours, prosts) => assert_eq!(ours, prosts),
+    }
+    Some(ours)
 }
 
 /// Tries requests; of their mutations some must be such that a stream goes on with them.

@@ -247,11 +247,11 @@ proptest! {
                 stated: error,
                 names: match delta {
                     true => Names::Change {
-                        subscribe: names(),
-                        unsubscribe: listed(nonce),
-                        initial: listed(nonce ^ mask).into_iter().map(|name| (name, "00".to_owned())).collect(),
+                        subscribe: names().into(),
+                        unsubscribe: listed(nonce).into(),
+                        initial: listed(nonce ^ mask).into_iter().map(|name| (name, "00")).collect(),
                     },
-                    false => Names::All(names()),
+                    false => Names::All(names().into()),
                 },
             };
             run.tell(&request);
@@ -265,8 +265,13 @@ proptest! {
 
 #[test]
 fn names_are_limited_per_request_and_per_stream() {
-    let names = |from: usize, count: usize| (from..from + count).map(|index| format!("name-{index}")).collect();
-    let subscribe = |names| Names::Change { subscribe: names, unsubscribe: Vec::new(), initial: Vec::new() };
+    let names =
+        |from: usize, count: usize| (from..from + count).map(|index| format!("name-{index}")).collect::<Vec<_>>();
+    let subscribe = |names: Vec<String>| Names::Change {
+        subscribe: names.into(),
+        unsubscribe: Default::default(),
+        initial: Default::default(),
+    };
     let (type_url, nonce) = (Kind::Endpoint.type_url().to_owned(), String::new());
     let request = |names| Request {
         type_url: type_url.clone(),
@@ -280,7 +285,7 @@ fn names_are_limited_per_request_and_per_stream() {
     let refused = "100001 eds names were asked for; the limit is 100000 names per type";
 
     let mut at_once = Session::new(Wire::Sotw);
-    let refusal = at_once.on_request(&request(Names::All(names(0, 100_001))), now).expect_err("too many names");
+    let refusal = at_once.on_request(&request(Names::All(names(0, 100_001).into())), now).expect_err("too many names");
     assert_eq!((refusal.code(), refusal.to_string().as_str()), (Code::ResourceExhausted, refused));
 
     let mut in_parts = Session::new(Wire::Delta);

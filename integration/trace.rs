@@ -125,11 +125,11 @@ impl From<&Request> for Asked {
             (Kind::from_type_url(&request.type_url), request.nonce.clone(), request.error.clone());
         let asked = Asked { kind, node, nonce, error, stated: request.stated, ..Asked::default() };
         match &request.names {
-            Names::All(names) => Asked { all: Some(names.clone()), ..asked },
+            Names::All(names) => Asked { all: Some(strings(names)), ..asked },
             Names::Change { subscribe, unsubscribe, initial } => {
-                let hash = |version: &String| u128::from_str_radix(version, 16).ok();
-                let initial = initial.iter().map(|(name, version)| (name.clone(), hash(version))).collect();
-                Asked { subscribe: subscribe.clone(), unsubscribe: unsubscribe.clone(), initial, ..asked }
+                let hash = |version: &str| u128::from_str_radix(version, 16).ok();
+                let initial = initial.iter().map(|(name, version)| (name.to_owned(), hash(version))).collect();
+                Asked { subscribe: strings(subscribe), unsubscribe: strings(unsubscribe), initial, ..asked }
             }
         }
     }
@@ -200,4 +200,8 @@ impl Display for Event {
             other => write!(f, "{other:?}"),
         }
     }
+}
+
+fn strings(texts: &chancery::xds::texts::Texts) -> Vec<String> {
+    texts.iter().map(str::to_owned).collect()
 }

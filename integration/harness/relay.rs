@@ -4,11 +4,15 @@
 //! [`Relay::pass`] responses of a type are swallowed. So the product needs no switch that breaks it.
 
 use super::Outcome;
+use bytes::Bytes;
 use chancery::snapshot::kind::Kind;
+use chancery::xds::decode::BadRequest;
 use chancery::xds::request::{Request as Asked, Wire};
+use chancery::xds::{delta, sotw};
 use discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient as Upstream;
 use discovery::aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer};
 use envoy_types::pb::envoy::service::discovery::v3 as discovery;
+use prost::Message;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -123,16 +127,20 @@ impl Forward {
     }
 }
 
+/// Reads an encoded request as the server does.
+type Read = fn(&Bytes) -> Result<Asked, BadRequest>;
+
 /// The requests of a stream, up to its end or its first error; the type of the first is noted.
-fn requests<T: Clone + Into<Asked> + Send + 'static>(
+fn requests<T: Message + 'static>(
     request: Request<Streaming<T>>,
+    read: Read,
     forward: &Forward,
     stream: usize,
 ) -> impl Stream<Item = T> + Send + 'static {
     let (switch, witness) = (forward.switch.clone(), forward.witness.clone());
     let mut first = true;
     request.into_inner().map_while(Result::ok).map(move |request| {
-        let asked: Asked = request.clone().into();
+        let asked = read(&request.encode_to_vec().into()).expect("it was a request before");
         if std::mem::take(&mut first) {
             switch.first_asked.lock().expect("nobody panics with the lock").push(asked.type_url.clone());
         }
@@ -152,7 +160,8 @@ impl AggregatedDiscoveryService for Forward {
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
         let mut client = self.client().await?;
         let stream = self.witness.opened(Wire::Sotw);
-        let answers = client.stream_aggregated_resources(requests(request, self, stream)).await?.into_inner();
+        let answers =
+            client.stream_aggregated_resources(requests(request, sotw::read, self, stream)).await?.into_inner();
         let (switch, witness) = (self.switch.clone(), self.witness.clone());
         let passing = answers.filter(move |answer| {
             answer.as_ref().map_or(true, |answer| {
@@ -169,7 +178,8 @@ impl AggregatedDiscoveryService for Forward {
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
         let mut client = self.client().await?;
         let stream = self.witness.opened(Wire::Delta);
-        let answers = client.delta_aggregated_resources(requests(request, self, stream)).await?.into_inner();
+        let answers =
+            client.delta_aggregated_resources(requests(request, delta::read, self, stream)).await?.into_inner();
         let (switch, witness) = (self.switch.clone(), self.witness.clone());
         let passing = answers.filter(move |answer| {
             answer.as_ref().map_or(true, |answer| {

@@ -7,6 +7,7 @@ use chancery::snapshot::set::Snapshot;
 use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::response::Response;
 use chancery::xds::session::IN_FLIGHT;
+use chancery::xds::texts::Texts;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
@@ -125,7 +126,7 @@ impl Client {
         }
         wish.wildcard |= legacy;
         wish.named |= !names.is_empty();
-        Request { names: Names::All(names), ..self.request(kind) }
+        Request { names: Names::All(names.into()), ..self.request(kind) }
     }
 
     fn change(
@@ -135,7 +136,14 @@ impl Client {
         unsubscribe: Vec<String>,
         initial: Vec<(String, String)>,
     ) -> Request {
-        Request { names: Names::Change { subscribe, unsubscribe, initial }, ..self.request(kind) }
+        Request {
+            names: Names::Change {
+                subscribe: subscribe.into(),
+                unsubscribe: unsubscribe.into(),
+                initial: initial.into_iter().collect(),
+            },
+            ..self.request(kind)
+        }
     }
 
     fn request(&mut self, kind: Kind) -> Request {
@@ -144,7 +152,7 @@ impl Client {
         let newest = self.wish(kind).unanswered.map(|(nonce, _)| nonce.to_string());
         let nonce = if Some(&nonce) == newest.as_ref() { String::new() } else { nonce };
         let (type_url, stated) = (kind.type_url().to_owned(), self.wish(kind).accepted);
-        Request { type_url, node: Some(node()), nonce, error: None, stated, names: Names::All(Vec::new()) }
+        Request { type_url, node: Some(node()), nonce, error: None, stated, names: Names::All(Texts::default()) }
     }
 
     /// The same wish once more.

@@ -67,8 +67,10 @@ impl Proxy {
     fn ask(&mut self, kind: Kind, names: &[&str]) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let names = match self.wire {
-            Wire::Sotw => Names::All(names),
-            Wire::Delta => Names::Change { subscribe: names, unsubscribe: Vec::new(), initial: Vec::new() },
+            Wire::Sotw => Names::All(names.into()),
+            Wire::Delta => {
+                Names::Change { subscribe: names.into(), unsubscribe: Default::default(), initial: Default::default() }
+            }
         };
         self.say(kind, String::new(), names);
         self.drain();
@@ -85,9 +87,13 @@ impl Proxy {
         while let Some(response) = self.session.poll(self.now) {
             let nonce = response.nonce.to_string();
             let names = match (self.wire, response.kind) {
-                (Wire::Sotw, Kind::Endpoint) => Names::All(vec!["e".to_owned()]),
-                (Wire::Sotw, _) => Names::All(Vec::new()),
-                (Wire::Delta, _) => Names::Change { subscribe: vec![], unsubscribe: vec![], initial: vec![] },
+                (Wire::Sotw, Kind::Endpoint) => Names::All(vec!["e"].into()),
+                (Wire::Sotw, _) => Names::All(Default::default()),
+                (Wire::Delta, _) => Names::Change {
+                    subscribe: Default::default(),
+                    unsubscribe: Default::default(),
+                    initial: Default::default(),
+                },
             };
             self.say(response.kind, nonce, names);
             self.sent.push(response);

@@ -211,10 +211,10 @@ impl Stage {
         let metadata = asked.account.map(|account| metadata("SERVICE_ACCOUNT", account));
         let node = node.filter(|id| id != "none").map(|id| Node { id, metadata, ..Node::default() });
         let names = match asked.all {
-            Some(names) => Names::All(names),
+            Some(names) => Names::All(names.into()),
             None => {
                 let initial = asked.have.iter().map(|(name, content)| (name.clone(), version(content))).collect();
-                Names::Change { subscribe: asked.subscribe, unsubscribe: asked.unsubscribe, initial }
+                Names::Change { subscribe: asked.subscribe.into(), unsubscribe: asked.unsubscribe.into(), initial }
             }
         };
         Ok(Request { type_url, node, nonce: asked.nonce, error: asked.error, stated: asked.stated, names })

@@ -5,10 +5,10 @@
 use super::frames::Frames;
 use super::refusal::{Large, Refusal};
 use super::request::{Request, Wire};
+use super::{delta, sotw};
 use crate::snapshot::wire::fields;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use http::HeaderMap;
 use http_body::Frame;
 use http_body_util::BodyExt;
@@ -98,16 +98,20 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
         if size > self.limit {
             return Err(Refusal::TooLarge(Large { what: "request", size, limit: self.limit, node: String::new() }));
         }
-        let Some(content) = content.get(..size) else { return Ok(None) };
+        if content.len() < size {
+            return Ok(None);
+        }
+        let message = if content.len() == size {
+            std::mem::take(&mut self.pending).freeze()
+        } else {
+            self.pending.split_to(PREFIX + size).freeze()
+        };
+        let message = message.slice(PREFIX..);
         let request = match self.wire {
-            Wire::Sotw => DiscoveryRequest::decode(content).map(Request::from),
-            Wire::Delta => DeltaDiscoveryRequest::decode(content).map(Request::from),
+            Wire::Sotw => sotw::read(&message),
+            Wire::Delta => delta::read(&message),
         };
         let request = request.map_err(|error| Refusal::Garbage(error.to_string()))?;
-        self.pending.advance(PREFIX + size);
-        if self.pending.is_empty() {
-            self.pending = BytesMut::new();
-        }
         Ok(Some((Box::new(request), size)))
     }
 

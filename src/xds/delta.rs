@@ -1,9 +1,11 @@
 //! The Delta wire form: `DeltaDiscoveryRequest` in, framed `DeltaDiscoveryResponse` out.
 
+use super::decode::{BadRequest, Lists, Parts, take_apart};
 use super::fields::Fields;
 use super::request::{Names, Request};
 use crate::snapshot::resource::Resource;
 use crate::snapshot::roll::Roll;
+use bytes::Bytes;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 /// Field numbers of `envoy.service.discovery.v3.DeltaDiscoveryResponse`.
@@ -16,19 +18,19 @@ pub const FIELDS: Fields = Fields {
     roll: Roll::delta_pieces,
 };
 
-impl From<DeltaDiscoveryRequest> for Request {
-    fn from(request: DeltaDiscoveryRequest) -> Self {
-        Request {
-            type_url: request.type_url,
-            node: request.node,
-            nonce: request.response_nonce,
-            error: request.error_detail.map(|status| status.message),
-            stated: !request.initial_resource_versions.is_empty(),
-            names: Names::Change {
-                subscribe: request.resource_names_subscribe,
-                unsubscribe: request.resource_names_unsubscribe,
-                initial: request.initial_resource_versions.into_iter().collect(),
-            },
-        }
-    }
+/// `resource_names_subscribe`, `resource_names_unsubscribe` and `initial_resource_versions` of the request.
+const LISTS: Lists = Lists { names: &[3, 4], versions: Some(5) };
+
+/// Reads an encoded `DeltaDiscoveryRequest`.
+pub fn read(message: &Bytes) -> Result<Request, BadRequest> {
+    let Parts { names, versions, rest } = take_apart::<DeltaDiscoveryRequest>(message, LISTS)?;
+    let [subscribe, unsubscribe] = <[_; 2]>::try_from(names).expect("as many lists as are asked for");
+    Ok(Request {
+        type_url: rest.type_url,
+        node: rest.node,
+        nonce: rest.response_nonce,
+        error: rest.error_detail.map(|status| status.message),
+        stated: !versions.is_empty(),
+        names: Names::Change { subscribe, unsubscribe, initial: versions },
+    })
 }

@@ -4,6 +4,7 @@
 //! (protocol rule 3; after a NACK a SotW client reports an old version with other contents). Only that there is none says
 //! something: such a client has accepted nothing of the type yet.
 
+use super::texts::{Texts, Versions};
 use envoy_types::pb::envoy::config::core::v3::Node;
 
 /// The two forms of the protocol.
@@ -46,25 +47,26 @@ pub struct Request {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Names {
     /// SotW: all names the client wants from now on.
-    All(Vec<String>),
+    All(Texts),
     /// Delta: what is added to and taken from the subscription.
     Change {
         /// Names to be added, each of which is answered.
-        subscribe: Vec<String>,
+        subscribe: Texts,
         /// Names to be dropped.
-        unsubscribe: Vec<String>,
+        unsubscribe: Texts,
         /// Names and versions the client holds from an earlier stream; means something in a type's first request only.
-        initial: Vec<(String, String)>,
+        initial: Versions,
     },
 }
 
 impl Names {
-    /// Every name the request carries.
-    pub fn iter(&self) -> impl Iterator<Item = &String> {
-        let (first, second, initial): (&[String], &[String], &[(String, String)]) = match self {
-            Names::All(names) => (names, &[], &[]),
-            Names::Change { subscribe, unsubscribe, initial } => (subscribe, unsubscribe, initial),
-        };
-        first.iter().chain(second).chain(initial.iter().map(|(name, _)| name))
+    /// How long the longest name is that the request carries, in bytes.
+    pub fn longest(&self) -> usize {
+        match self {
+            Names::All(names) => names.longest(),
+            Names::Change { subscribe, unsubscribe, initial } => {
+                subscribe.longest().max(unsubscribe.longest()).max(initial.names().longest())
+            }
+        }
     }
 }

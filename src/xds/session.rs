@@ -362,8 +362,9 @@ fn lists_what_it_holds(names: &Names) -> bool {
 
 /// Bounds what one request can make the session remember.
 fn check_names(kind: Kind, names: &Names) -> Result<(), Refusal> {
-    if let Some(name) = names.iter().find(|name| name.len() > MAX_NAME) {
-        return Err(Refusal::NameTooLong { kind, length: name.len(), limit: MAX_NAME });
+    let length = names.longest();
+    if length > MAX_NAME {
+        return Err(Refusal::NameTooLong { kind, length, limit: MAX_NAME });
     }
     let count = match names {
         Names::All(names) => names.len(),

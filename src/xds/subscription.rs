@@ -4,6 +4,7 @@
 //! clients are stored once.
 
 use super::request::Names;
+use super::texts::Texts;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::names::{NameSet, NameSum};
 use std::collections::BTreeMap;
@@ -97,10 +98,10 @@ impl Subscription {
     }
 
     /// SotW: the request lists everything wanted from now on.
-    fn replace(&mut self, kind: Kind, names: &[String], intern: impl Fn(&str) -> Arc<str>) -> Change {
+    fn replace(&mut self, kind: Kind, names: &Texts, intern: impl Fn(&str) -> Arc<str>) -> Change {
         let before = self.wildcard;
         // Most requests only repeat what is wanted, to answer a response.
-        if !before && !names.is_empty() && self.names.sum() == names.iter().map(String::as_str).collect::<NameSum>() {
+        if !before && !names.is_empty() && self.names.sum() == names.iter().collect::<NameSum>() {
             return Change::default();
         }
         // Without names, clusters and listeners are wanted all, but only until the client has named one on this stream:
@@ -130,7 +131,7 @@ impl Subscription {
     }
 
     /// Delta: names are added. Each is answered, even if subscribed already: the client may have lost it.
-    fn subscribe(&mut self, kind: Kind, first: bool, names: &[String], intern: impl Fn(&str) -> Arc<str>) -> Change {
+    fn subscribe(&mut self, kind: Kind, first: bool, names: &Texts, intern: impl Fn(&str) -> Arc<str>) -> Change {
         let mut change = Change::default();
         let before = self.wildcard;
         // A first request without names wants all clusters or listeners; a later one changes nothing.
@@ -138,7 +139,7 @@ impl Subscription {
             self.wildcard = true;
             change.opened = true;
         }
-        for name in names {
+        for name in names.iter() {
             if name == WILDCARD {
                 self.wildcard = true;
                 change.opened = true;
@@ -154,11 +155,11 @@ impl Subscription {
 
     /// Delta: names are dropped; a name never subscribed to is ignored. One that the wildcard still covers is answered,
     /// because the client forgets it when it unsubscribes (xDS protocol, "Wildcard subscriptions").
-    fn unsubscribe(&mut self, names: &[String], change: &mut Change) {
+    fn unsubscribe(&mut self, names: &Texts, change: &mut Change) {
         if names.iter().any(|name| name == WILDCARD) {
             self.wildcard = false;
         }
-        for name in names {
+        for name in names.iter() {
             let Some(name) = self.names.take(name) else { continue };
             let held = change.asked.remove(&name).unwrap_or(true);
             if self.wildcard {

@@ -24,31 +24,30 @@ pub(super) struct First {
 /// What a first request asks for, if that is everything on the roll and the client holds nothing or all of it.
 pub(super) fn recognise(kind: Kind, names: &Names, view: &View) -> Option<First> {
     let roll = view.roll(kind)?;
-    let (asked, initial): (_, &[_]) = match names {
-        Names::All(names) => (names, &[]),
-        Names::Change { subscribe, unsubscribe, initial } if unsubscribe.is_empty() => (subscribe, initial),
+    let (asked, initial) = match names {
+        Names::All(names) => (names, None),
+        Names::Change { subscribe, unsubscribe, initial } if unsubscribe.is_empty() => (subscribe, Some(initial)),
         Names::Change { .. } => return None,
     };
-    let wildcard = match asked.as_slice() {
-        [] => kind.is_whole_set(),
-        [only] => only == WILDCARD,
-        _ => false,
+    let wildcard = match asked.iter().next() {
+        None => kind.is_whole_set(),
+        Some(first) => first == WILDCARD && asked.len() == 1,
     };
     let subscription = if wildcard {
         Subscription::everything()
     } else {
-        let sum: NameSum = asked.iter().map(String::as_str).collect();
+        let sum: NameSum = asked.iter().collect();
         (sum == roll.names().sum()).then(|| Subscription::to(roll.names().clone()))?
     };
-    if initial.is_empty() {
+    let Some(initial) = initial.filter(|initial| !initial.is_empty()) else {
         return Some(First { subscription, roll, held: None });
-    }
+    };
     let mut current = roll.digest();
     if wildcard {
         view.inbound(kind).for_each(|resource| current.add(resource));
     }
     let mut stated = Digest::default();
-    for (name, version) in initial {
+    for (name, version) in initial.iter() {
         stated.add_named(name, Version::parse(version)?);
     }
     (stated == current).then_some(First { subscription, roll, held: Some(current) })

@@ -15,6 +15,7 @@ use crate::xds::quarantine::{Before, Returned};
 use crate::xds::refusal::Refusal;
 use crate::xds::request::{Names, Request, Wire};
 use crate::xds::subscription::{Change, Subscription};
+use crate::xds::texts::Versions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -223,9 +224,9 @@ impl Track {
 
     /// The client states what it holds from an earlier stream: equal versions are not sent again, unless it is `warming`
     /// or an owner was sent before.
-    fn claim(&mut self, initial: &[(String, String)], warming: bool) {
+    fn claim(&mut self, initial: &Versions, warming: bool) {
         for (name, version) in initial.iter().filter(|(name, _)| self.subscription.covers(name)) {
-            self.backlog.claim(name, version, warming || self.all_early || self.early.contains(name.as_str()));
+            self.backlog.claim(name, version, warming || self.all_early || self.early.contains(name));
         }
     }
 
