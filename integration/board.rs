@@ -4,7 +4,9 @@
 use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::provenance::{ObjectKey, ObjectKind};
 use chancery::snapshot::board::{Board, Posted, Seat, Seats};
+use chancery::snapshot::interest::{Interest, Wanted};
 use chancery::snapshot::kind::Kind;
+use chancery::snapshot::names::NameSet;
 use chancery::snapshot::resource::Resource;
 use chancery::snapshot::set::{Layer, Snapshot};
 use std::future::Future;
@@ -99,6 +101,74 @@ fn only_what_changes_under_a_seat_is_late() {
     let now = Instant::now();
     board.post(&Subject::Audience(placement(None).audience), Posted { layer: layer("two"), since: Some(now) });
     assert_eq!(ready(&mut seat).expect("posted").since, Some(now));
+}
+
+/// A layer with endpoints of these names and contents.
+fn endpoints(contents: &[(&str, &str)]) -> Layer {
+    let mut layer = Layer::default();
+    for (name, content) in contents {
+        layer.insert(Arc::new(Resource::opaque(Kind::Endpoint, name, content.as_bytes(), vec![])));
+    }
+    layer
+}
+
+fn names_of(names: &[&str]) -> Interest {
+    let mut wanted = NameSet::default();
+    names.iter().for_each(|name| _ = wanted.insert((*name).into()));
+    Interest::new(|kind| if kind == Kind::Endpoint { Wanted::Names(wanted.clone()) } else { Wanted::Nothing })
+}
+
+#[test]
+fn only_who_wants_what_differs_is_woken() {
+    let board = Arc::new(Board::default());
+    let audience = Subject::Audience(placement(None).audience);
+    let first = Arc::new(endpoints(&[("a", "1"), ("b", "1")]));
+    board.post(&audience, Posted { layer: first.clone(), since: None });
+    board.post(&Subject::Workload(placement(None).workload), Posted { layer: Arc::default(), since: None });
+    let wants = |interest: Interest| {
+        let mut seat = board.join(facts());
+        board.place(&facts(), Some(placement(None)));
+        assert!(ready(&mut seat).is_some(), "whatever it wants, it is told where it is");
+        seat.wants(interest);
+        assert!(ready(&mut seat).is_none());
+        seat
+    };
+    let everything = || Interest::new(|_| Wanted::Everything);
+    let mut seats =
+        [wants(names_of(&["a", "c"])), wants(names_of(&["b"])), wants(everything()), wants(Interest::default())];
+    let mut woken = |contents: &[(&str, &str)], before: &Arc<Layer>| {
+        let layer = endpoints(contents).posted_after(before);
+        board.post(&audience, Posted { layer: layer.clone(), since: None });
+        (seats.each_mut().map(|seat| ready(seat).is_some()), layer)
+    };
+    let (told, second) = woken(&[("a", "2"), ("b", "1")], &first);
+    assert_eq!(told, [true, false, true, false]);
+    let (told, third) = woken(&[("a", "2"), ("b", "1"), ("c", "1")], &second);
+    assert_eq!(told, [true, false, true, false], "it did not exist before");
+    assert_eq!(woken(&[("a", "2"), ("b", "1"), ("c", "1")], &third).0, [false; 4], "nothing differs");
+    // The control: a layer that does not say how it differs concerns everyone.
+    assert_eq!(woken(&[("b", "2")], &first).0, [true; 4]);
+}
+
+#[test]
+fn who_wants_something_else_finds_what_was_missed() {
+    let board = Arc::new(Board::default());
+    let audience = Subject::Audience(placement(None).audience);
+    let first = Arc::new(endpoints(&[("a", "1")]));
+    board.post(&audience, Posted { layer: first.clone(), since: None });
+    board.post(&Subject::Workload(placement(None).workload), Posted { layer: Arc::default(), since: None });
+    let mut seat = board.join(facts());
+    assert!(seat.newer().is_none(), "nothing is placed yet");
+    board.place(&facts(), Some(placement(None)));
+    assert!(ready(&mut seat).is_some());
+    let second = endpoints(&[("a", "2")]).posted_after(&first);
+    board.post(&audience, Posted { layer: second, since: None });
+    assert!(ready(&mut seat).is_none(), "it wants nothing");
+    seat.wants(names_of(&["a"]));
+    assert!(ready(&mut seat).is_some(), "what it wants is another than it has seen");
+    let third = endpoints(&[("b", "1")]);
+    board.post(&audience, Posted { layer: Arc::new(third), since: None });
+    assert!(seat.newer().is_some() && seat.newer().is_none() && ready(&mut seat).is_none(), "taken without waiting");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! A stream joins with what its proxy states and holds a [`Seat`]; `publish` sees who is seated, places each and posts
 //! a layer per audience and per workload. Only what somebody sits for is computed.
 
+use super::interest::{Interest, Wanted};
+use super::post::Post;
 use super::set::{Layer, Snapshot};
 use crate::model::audience::{Placement, ProxyFacts, Subject};
 use dashmap::DashMap;
@@ -47,7 +49,7 @@ struct Places {
 #[derive(Debug, Default)]
 pub struct Board {
     places: Mutex<Places>,
-    posts: DashMap<Subject, watch::Sender<Option<Posted>>>,
+    posts: DashMap<Subject, Arc<Post>>,
     joined: Notify,
 }
 
@@ -56,7 +58,8 @@ impl Board {
     pub fn join(self: &Arc<Self>, facts: ProxyFacts) -> Seat {
         let placement = self.places().join(&facts);
         self.joined.notify_one();
-        Seat { board: self.clone(), facts, placement, halves: None, seen: false }
+        let (interest, seen) = (Interest::default(), [None, None]);
+        Seat { board: self.clone(), facts, placement, interest, halves: None, seen }
     }
 
     /// Waits until a proxy has joined or left since the last call.
@@ -89,10 +92,10 @@ impl Board {
         }
     }
 
-    /// Posts the newest layer of a subject.
+    /// Posts the newest layer of a subject; wakes the seats that want any of what differs from the one before.
     pub fn post(&self, subject: &Subject, posted: Posted) {
-        let sender = self.posts.entry(subject.clone()).or_insert_with(|| watch::Sender::new(None));
-        sender.send_replace(Some(posted));
+        let post = self.posts.entry(subject.clone()).or_default().clone();
+        post.replace(posted);
     }
 
     /// Forgets a subject for which nobody sits any more.
@@ -100,8 +103,8 @@ impl Board {
         self.posts.remove(subject);
     }
 
-    fn watch(&self, subject: Subject) -> watch::Receiver<Option<Posted>> {
-        self.posts.entry(subject).or_insert_with(|| watch::Sender::new(None)).subscribe()
+    fn post_of(&self, subject: Subject) -> Arc<Post> {
+        self.posts.entry(subject).or_default().clone()
     }
 
     fn leave(&self, facts: &ProxyFacts) {
@@ -139,39 +142,61 @@ pub struct Seat {
     board: Arc<Board>,
     facts: ProxyFacts,
     placement: watch::Receiver<Option<Placement>>,
-    halves: Option<Halves>,
-    seen: bool,
+    interest: Interest,
+    halves: Option<[Half; 2]>,
+    /// The layers last returned, outbound and inbound.
+    seen: [Option<Arc<Layer>>; 2],
 }
 
+/// A post that is followed.
 #[derive(Debug)]
-struct Halves {
-    outbound: watch::Receiver<Option<Posted>>,
-    inbound: watch::Receiver<Option<Posted>>,
+struct Half {
+    post: Arc<Post>,
+    bell: watch::Receiver<()>,
 }
 
 impl Seat {
-    /// Waits for a snapshot newer than the last returned. Never returns while the proxy's Pod is unknown. Cancel safe.
+    /// Waits for a snapshot that differs from the last returned in what is wanted. Never returns while the proxy's Pod is
+    /// unknown. Cancel safe.
     pub async fn changed(&mut self) -> Snapshot {
         loop {
             if self.halves.is_none() {
                 self.follow();
             }
-            let Some(halves) = &mut self.halves else {
+            let Some([outbound, inbound]) = &mut self.halves else {
                 changed(&mut self.placement).await;
                 continue;
             };
-            let news = tokio::select! {
+            tokio::select! {
                 biased;
                 () = changed(&mut self.placement) => {
                     self.halves = None;
                     continue;
                 }
-                () = changed(&mut halves.outbound) => [true, halves.inbound.has_changed().unwrap_or(false)],
-                () = changed(&mut halves.inbound) => [halves.outbound.has_changed().unwrap_or(false), true],
+                () = changed(&mut outbound.bell) => {}
+                () = changed(&mut inbound.bell) => {}
             };
-            if let Some(snapshot) = self.current(news) {
+            if let Some(snapshot) = self.newest() {
                 return snapshot;
             }
+        }
+    }
+
+    /// The newest snapshot, if it is another one than the last returned: for who is about to look at something that was
+    /// not wanted until now.
+    pub fn newer(&mut self) -> Option<Snapshot> {
+        self.seen[0].as_ref()?;
+        self.newest()
+    }
+
+    /// From now on this is wanted of the outbound half.
+    pub fn wants(&mut self, interest: Interest) {
+        if interest.key() == self.interest.key() {
+            return;
+        }
+        self.interest = interest;
+        if let Some([outbound, _]) = &mut self.halves {
+            outbound.bell = outbound.post.follow(&self.interest, self.seen[0].as_ref());
         }
     }
 
@@ -183,22 +208,35 @@ impl Seat {
     fn follow(&mut self) {
         let placement = self.placement.borrow_and_update().clone();
         self.halves = placement.map(|placement| {
-            let mut outbound = self.board.watch(Subject::Audience(placement.audience));
-            let mut inbound = self.board.watch(Subject::Workload(placement.workload));
-            outbound.mark_changed();
-            inbound.mark_changed();
-            Halves { outbound, inbound }
+            let half = |subject, interest: &Interest, seen: &Option<Arc<Layer>>| {
+                let post = self.board.post_of(subject);
+                Half { bell: post.follow(interest, seen.as_ref()), post }
+            };
+            let [outbound, inbound] = &self.seen;
+            // There is little inbound, and all of it is asked for.
+            [
+                half(Subject::Audience(placement.audience), &self.interest, outbound),
+                half(Subject::Workload(placement.workload), &Interest::new(|_| Wanted::Everything), inbound),
+            ]
         });
     }
 
-    fn current(&mut self, news: [bool; 2]) -> Option<Snapshot> {
+    /// What is posted now, if it is another than was returned last.
+    fn newest(&mut self) -> Option<Snapshot> {
         let halves = self.halves.as_mut()?;
-        let outbound = halves.outbound.borrow_and_update().clone()?;
-        let inbound = halves.inbound.borrow_and_update().clone()?;
+        halves.iter_mut().for_each(|half| half.bell.mark_unchanged());
+        let [outbound, inbound] = [halves[0].post.newest()?, halves[1].post.newest()?];
+        let is_new = |posted: &Posted, seen: &Option<Arc<Layer>>| {
+            seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &posted.layer))
+        };
+        let news = [is_new(&outbound, &self.seen[0]), is_new(&inbound, &self.seen[1])];
+        if news == [false, false] {
+            return None;
+        }
         // What was there before this seat was taken is not late by any change.
-        let late = news.into_iter().zip([outbound.since, inbound.since]).filter(|(is_news, _)| *is_news && self.seen);
-        let since = late.filter_map(|(_, since)| since).min();
-        self.seen = true;
+        let (late, was_seated) = (news.into_iter().zip([outbound.since, inbound.since]), self.seen[0].is_some());
+        let since = late.filter(|(is_news, _)| *is_news && was_seated).filter_map(|(_, since)| since).min();
+        self.seen = [Some(outbound.layer.clone()), Some(inbound.layer.clone())];
         Some(Snapshot { outbound: outbound.layer, inbound: inbound.layer, since })
     }
 }

@@ -12,7 +12,7 @@ pub struct NameSet {
 }
 
 /// How many names there are, and the sum of their hashes: found without building a set, in any order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct NameSum {
     count: usize,
     sum: u128,

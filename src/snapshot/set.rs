@@ -40,6 +40,12 @@ impl Layer {
         Arc::new(posted)
     }
 
+    /// The names that differ from the layer posted before, by kind; none if that is another one.
+    pub(super) fn news_since(&self, before: &Arc<Layer>) -> Option<&[BTreeSet<Arc<str>>; Kind::ALL.len()]> {
+        let news = self.news.as_ref().filter(|news| std::ptr::eq(news.before.as_ptr(), Arc::as_ptr(before)))?;
+        Some(&news.names)
+    }
+
     /// The names of a kind whose version differs from that in `old`.
     fn changed_since(&self, old: &Layer, kind: Kind) -> BTreeSet<Arc<str>> {
         if std::ptr::eq(self, old) {

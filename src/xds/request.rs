@@ -60,6 +60,16 @@ pub enum Names {
 }
 
 impl Names {
+    /// Whether nothing is named.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Names::All(names) => names.is_empty(),
+            Names::Change { subscribe, unsubscribe, initial } => {
+                subscribe.is_empty() && unsubscribe.is_empty() && initial.is_empty()
+            }
+        }
+    }
+
     /// How long the longest name is that the request carries, in bytes.
     pub fn longest(&self) -> usize {
         match self {

@@ -19,6 +19,7 @@ use super::refusal::Refusal;
 use super::request::{Names, Request, Wire};
 use super::response::Response;
 use super::subscription::WILDCARD;
+use crate::snapshot::interest::Interest;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::set::Snapshot;
 use std::collections::BTreeSet;
@@ -256,6 +257,11 @@ impl Session {
             self.tracks[*kind as usize].compare(&self.view, &view, since, now);
         }
         self.view = view;
+    }
+
+    /// What the stream wants to hear of.
+    pub fn interest(&self) -> Interest {
+        Interest::new(|kind| self.track(kind).wanted())
     }
 
     /// The next response to send, if any. Additions go in the order of [`Kind::ALL`], removals after all of them.

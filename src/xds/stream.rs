@@ -241,12 +241,7 @@ impl Stream {
             }
             Event::Heard(Heard::Finished) => return Err(End::Finished),
             Event::Heard(Heard::Refused(refusal)) => return Err(End::Refused(refusal)),
-            Event::Snapshot(snapshot) => {
-                self.patience = None;
-                let mut session = self.session.lock();
-                session.on_company(self.context.board.seated());
-                session.on_snapshot(snapshot, Instant::now().into_std());
-            }
+            Event::Snapshot(snapshot) => self.on_snapshot(snapshot),
             Event::Timer => self.on_timer().map_err(End::Refused)?,
             Event::Writable(permit) => {
                 self.wants_to_write = self.write(permit).map_err(End::Refused)?;
@@ -262,12 +257,15 @@ impl Stream {
 
     fn on_request(&mut self, request: &Request) -> Result<(), Refusal> {
         let now = Instant::now().into_std();
-        let received = self.session.lock().on_request(request, now)?;
+        let received = self.take(request, now)?;
         if let (None, Some(node)) = (&self.member, &request.node) {
             self.join(node)?;
         }
         self.finish_turn();
         let Some(Received { kind, outcome, change_to_ack }) = received else { return Ok(()) };
+        if outcome == Outcome::Init || !request.names.is_empty() {
+            self.follow();
+        }
         let metrics = &self.context.metrics.xds;
         metrics.request_received(kind.map_or("unknown", |kind| kind.short()), outcome.short());
         if let Some(age) = change_to_ack {
@@ -286,6 +284,35 @@ impl Stream {
         match self.context.registry.complaints().hear(&format!("{kind} {message}"), now) {
             Some(others) => warn!(%kind, message, others, "the client rejected a response"),
             None => debug!(%kind, message, "the client rejected a response"),
+        }
+    }
+
+    /// Hands a request to the session. One that asks for something is answered from the newest there is, for the stream is
+    /// not told of changes in what it did not want.
+    fn take(&mut self, request: &Request, now: std::time::Instant) -> Result<Option<Received>, Refusal> {
+        let mut session = self.session.lock();
+        let asks = request.nonce.is_empty() || !request.names.is_empty();
+        let seat = self.member.as_mut().filter(|_| asks).map(|member| &mut member.seat);
+        if let Some(snapshot) = seat.and_then(Seat::newer) {
+            session.on_snapshot(snapshot, now);
+        }
+        session.on_request(request, now)
+    }
+
+    fn on_snapshot(&mut self, snapshot: Snapshot) {
+        let mut session = self.session.lock();
+        session.on_company(self.context.board.seated());
+        session.on_snapshot(snapshot, Instant::now().into_std());
+        drop(session);
+        if self.patience.take().is_some() {
+            self.follow();
+        }
+    }
+
+    /// Says on the board what the client wants to hear of by now.
+    fn follow(&mut self) {
+        if let Some(member) = &mut self.member {
+            member.seat.wants(self.session.lock().interest());
         }
     }
 

@@ -6,6 +6,7 @@ use super::backlog::{Backlog, Work};
 use super::rejection::Rejection;
 use super::view::View;
 use super::{Counters, IN_FLIGHT, MAX_NAMES, Outcome, Received};
+use crate::snapshot::interest::Wanted;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::roll::Roll;
@@ -442,6 +443,15 @@ impl Track {
     /// What the client was told of names about which there is something new to say.
     pub(in crate::xds) fn outdated(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.backlog.outdated()
+    }
+
+    /// What the client wants of the type.
+    pub(super) fn wanted(&self) -> Wanted {
+        match &self.subscription {
+            all if all.is_wildcard() => Wanted::Everything,
+            none if none.is_empty() => Wanted::Nothing,
+            some => Wanted::Names(some.names().clone()),
+        }
     }
 
     /// Whether the client wants every resource.
