@@ -7,10 +7,14 @@ use chancery::model::name::ServiceKey;
 use chancery::model::service::Protocol;
 use chancery::model::world::World;
 use chancery::publish::{Engine, Outcome};
-use chancery::snapshot::board::Seats;
+use chancery::snapshot::board::{Board, Posted, Seat, Seats};
+use chancery::snapshot::interest::{Interest, Wanted};
 use chancery::snapshot::kind::Kind;
+use chancery::snapshot::names::NameSet;
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 /// How many audiences are alive, each in a namespace of its own.
 const AUDIENCES: usize = 50;
@@ -19,6 +23,9 @@ const AUDIENCES: usize = 50;
 struct Stage {
     world: World,
     engine: Engine,
+    board: Arc<Board>,
+    /// In each namespace: a stream that wants everything, one that wants some endpoints, and one that wants others.
+    seats: Vec<[Seat; 3]>,
 }
 
 impl Stage {
@@ -35,16 +42,57 @@ impl Stage {
         }
         let joined: BTreeSet<ProxyFacts> = (0..AUDIENCES).map(|index| proxy(&namespace(index), "client")).collect();
         world.apply(joined.iter().map(|facts| present(pod(facts.namespace.as_str(), "client", &[]))));
-        let mut stage = Self { world, engine: Engine::default() };
+        let board = Arc::new(Board::default());
+        let join = |facts: &ProxyFacts| std::array::from_fn(|_| board.join(facts.clone()));
+        let seats = joined.iter().map(join).collect();
+        let mut stage = Self { world, engine: Engine::default(), board, seats };
         let first = stage.engine.advance(&stage.world, &Seats { joined, left: BTreeSet::new() });
         assert_eq!(first.posts.len(), 2 * AUDIENCES, "an outbound and an inbound layer for each");
+        stage.post(&first);
+        for [everything, some, others] in &mut stage.seats {
+            everything.wants(Interest::new(|_| Wanted::Everything));
+            some.wants(endpoints_of(&[7, 8]));
+            others.wants(endpoints_of(&[8, 9]));
+        }
+        assert_eq!(stage.visited(), [AUDIENCES; 3], "whatever they want, they are told where they are");
         stage
+    }
+
+    fn post(&self, outcome: &Outcome) {
+        for (subject, layer) in &outcome.posts {
+            self.board.post(subject, Posted { layer: layer.clone(), since: None });
+        }
+        outcome.placed.iter().for_each(|(facts, placement)| self.board.place(facts, placement.clone()));
+    }
+
+    /// How many streams of each sort find something new.
+    fn visited(&mut self) -> [usize; 3] {
+        let mut counts = [0; 3];
+        let mut context = Context::from_waker(Waker::noop());
+        for (count, seat) in self.seats.iter_mut().flat_map(|seats| seats.iter_mut().enumerate()) {
+            let found = std::pin::pin!(seat.changed()).poll(&mut context).is_ready();
+            counts[count] += usize::from(found);
+        }
+        counts
     }
 
     fn apply(&mut self, object: chancery::model::object::Object) -> Outcome {
         self.world.apply([present(object)]);
-        self.engine.advance(&self.world, &Seats::default())
+        let outcome = self.engine.advance(&self.world, &Seats::default());
+        self.post(&outcome);
+        outcome
     }
+}
+
+/// Interest in the endpoints of these services.
+fn endpoints_of(services: &[usize]) -> Interest {
+    let mut names = NameSet::default();
+    services.iter().for_each(|index| _ = names.insert(endpoints(*index).into()));
+    Interest::new(|kind| if kind == Kind::Endpoint { Wanted::Names(names.clone()) } else { Wanted::Nothing })
+}
+
+fn endpoints(index: usize) -> String {
+    format!("outbound|80||{}", key(index).host())
 }
 
 fn namespace(index: usize) -> String {
@@ -68,9 +116,10 @@ fn one_endpoint_change_builds_one_resource() {
         let outcome = stage.apply(slice(&key(7), "s7", &[80], &[(1, true, false), (2, true, false)]));
         assert_eq!((outcome.built, outcome.recomputed.len()), (1, 1), "{services}: {:?}", outcome.recomputed);
         assert_eq!(outcome.posts.len(), AUDIENCES);
-        let name = "outbound|80||s7.team-7.svc.cluster.local";
-        let changed = outcome.posts.iter().flat_map(|(_, layer)| layer.get(Kind::Endpoint, name));
+        let name = endpoints(7);
+        let changed = outcome.posts.iter().flat_map(|(_, layer)| layer.get(Kind::Endpoint, &name));
         assert_eq!(changed.map(Arc::as_ptr).collect::<BTreeSet<_>>().len(), 1, "one encoding, shared by all");
+        assert_eq!(stage.visited(), [AUDIENCES, AUDIENCES, 0], "{services}: only the streams that asked for it");
     }
 }
 
@@ -115,6 +164,7 @@ fn a_rewrite_without_change_costs_nothing() {
     assert!(!stage.world.apply([same]));
     let outcome = stage.engine.advance(&stage.world, &Seats::default());
     assert!(outcome.recomputed.is_empty() && outcome.posts.is_empty() && outcome.built == 0);
+    assert_eq!(stage.visited(), [0; 3]);
 }
 
 /// What an audience needs for itself is in proportion to its own namespace, not to the world.
