@@ -45,10 +45,12 @@ pub(super) fn take_apart<M: Message + Default>(message: &Bytes, lists: Lists) ->
     for field in fields(message) {
         let field = field.ok_or(BadRequest::Malformed)?;
         let list = lists.names.iter().position(|number| *number == field.number);
-        // A field of another wire type than its number has is left to prost, which refuses it.
+        let is_versions = lists.versions == Some(field.number);
         let done = match (field.value, list) {
             (None, Some(at)) => names[at].push(field.content),
-            (None, None) if lists.versions == Some(field.number) => push_entry(&mut versions, message, &field),
+            (None, None) if is_versions => push_entry(&mut versions, message, &field),
+            // prost reads an entry of a map whatever its wire type says.
+            (Some(_), _) if is_versions => None,
             _ => {
                 rest.extend_from_slice(&message[field.whole]);
                 Some(())
