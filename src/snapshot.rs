@@ -14,7 +14,6 @@ pub mod kind;
 pub mod lint;
 pub mod names;
 pub mod pieces;
-mod post;
 pub mod print;
 pub mod resource;
 pub mod roll;

@@ -60,6 +60,8 @@ fn each_room_is_kept() {
     breaks("layers", "src/snapshot/set.rs", "use crate::model::world::World;");
     breaks("layers", "src/snapshot/set.rs", "fn f() { tokio::spawn(g()); }");
     breaks("layers", "src/snapshot/board.rs", "use tokio::time::sleep;");
+    breaks("layers", "src/snapshot/post.rs", "use tokio::sync::watch;");
+    keeps("src/snapshot/board/post.rs", "use tokio::sync::watch;");
     keeps("src/snapshot/board.rs", "use tokio::sync::{watch, Notify}; use dashmap::DashMap;");
     breaks("layers", "src/translate/cluster.rs", "use crate::snapshot::board::Board;");
     breaks("layers", "src/translate/cluster.rs", "use std::time; fn f() { time::Instant::now(); }");

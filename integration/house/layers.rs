@@ -75,7 +75,8 @@ fn others(source: &Source, room: &Room, mention: &Mention) -> Option<String> {
         return Some(format!("`{}`: {reserved} is for {} only", mention.text(), whose.join(", ")));
     }
     let (board, parts) = SNAPSHOT_TOKIO;
-    let watches = source.path == board && parts.iter().any(|part| within(part, &mention.path));
+    let on_board = source.path == board || source.path.starts_with(&board.replace(".rs", "/"));
+    let watches = on_board && parts.iter().any(|part| within(part, &mention.path));
     if room.name == "snapshot" && mention.path[0] == "tokio" && !watches {
         return Some(format!("`{}`: in snapshot only {board} may use {}", mention.text(), parts.join(" and ")));
     }

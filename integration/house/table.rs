@@ -99,7 +99,8 @@ pub const RESERVED: &[(&str, &[&str])] = &[
     ("prometheus", &["src/telemetry", "src/admin"]),
 ];
 
-/// The part of `snapshot` that may use tokio, and what of it: the board's watches, nothing else.
+/// The part of `snapshot` that may use tokio, with the folder of its name, and what of it: the board's watches, nothing
+/// else.
 pub const SNAPSHOT_TOKIO: (&str, &[&str]) = ("src/snapshot/board.rs", &["tokio::sync", "tokio::select"]);
 
 /// The only file that encodes protobuf messages.

@@ -3,11 +3,13 @@
 //! A stream joins with what its proxy states and holds a [`Seat`]; `publish` sees who is seated, places each and posts
 //! a layer per audience and per workload. Only what somebody sits for is computed.
 
+mod post;
+
 use super::interest::{Interest, Wanted};
-use super::post::Post;
 use super::set::{Layer, Snapshot};
 use crate::model::audience::{Placement, ProxyFacts, Subject};
 use dashmap::DashMap;
+use post::Post;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -3,9 +3,9 @@
 //! Streams that want the same are one group. A post wakes the groups that want any of what differs; the others stay as
 //! they are, with what they have, which is all the same to them. Nobody looks at the names of a stream.
 
-use super::board::Posted;
-use super::interest::{Interest, Key};
-use super::set::Layer;
+use super::Posted;
+use crate::snapshot::interest::{Interest, Key};
+use crate::snapshot::set::Layer;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
