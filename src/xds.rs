@@ -17,7 +17,6 @@ pub mod gate;
 pub mod identity;
 pub mod limits;
 pub mod pace;
-pub mod quarantine;
 pub mod refusal;
 pub mod registry;
 pub mod request;

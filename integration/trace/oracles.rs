@@ -67,12 +67,7 @@ fn unfounded_removals(events: &[Event]) -> Vec<String> {
         let mut held: BTreeMap<Kind, BTreeSet<&String>> = BTreeMap::new();
         let mut wanted: BTreeMap<Kind, Option<BTreeSet<&String>>> = BTreeMap::new();
         let mut named: BTreeSet<Kind> = BTreeSet::new();
-        let mut flights: BTreeMap<Kind, Vec<Flight>> = BTreeMap::new();
         for event in stream {
-            if let What::Asked(Asked { kind: Some(kind), nonce, error: Some(error), .. }) = &event.what {
-                let lost = lost(flights.entry(*kind).or_default(), nonce, error);
-                held.entry(*kind).or_default().retain(|name| !lost.contains(name));
-            }
             match &event.what {
                 What::Opened(wire) => sotw = *wire == Wire::Sotw,
                 What::World(new) => world = Some(new),
@@ -99,7 +94,6 @@ fn unfounded_removals(events: &[Event]) -> Vec<String> {
                     wrong.extend(gone.iter().filter(|name| exists(name)).map(|name| format!("{name} in {event}")));
                     wrong.extend(world.is_none().then(|| format!("nothing is known yet: {event}")));
                     if sotw && sent.kind.is_whole_set() {
-                        flights.entry(sent.kind).or_default().push(Flight { sent, before: before.clone() });
                         *before = there;
                     } else {
                         before.extend(there);
@@ -112,50 +106,19 @@ fn unfounded_removals(events: &[Event]) -> Vec<String> {
     wrong
 }
 
-/// A response, and the names that were there before it.
-struct Flight<'e> {
-    sent: &'e Sent,
-    before: BTreeSet<&'e String>,
-}
-
-/// What is not there after a rejection: what the response brought and was not applied apart from the culprits, unless
-/// another one has brought it since in another form.
-fn lost<'e>(flights: &mut [Flight<'e>], nonce: &str, error: &str) -> BTreeSet<&'e String> {
-    let Some(at) = flights.iter().position(|flight| flight.sent.nonce == nonce) else { return BTreeSet::new() };
-    let (sent, later) = (flights[at].sent, &flights[at + 1..]);
-    let other = |name: &String, hash: Hash| {
-        let differs = |(of, is): &(String, Hash)| of == name && *is != hash;
-        later.iter().any(|flight| flight.sent.resources.iter().any(differs))
-    };
-    let brought = sent.resources.iter().filter(|(name, _)| !flights[at].before.contains(name) && !applied(error, name));
-    let gone: BTreeSet<&String> = brought.clone().map(|(name, _)| name).collect();
-    let lost = brought.filter(|(name, hash)| !other(name, *hash)).map(|(name, _)| name).collect();
-    flights.iter_mut().for_each(|flight| flight.before.retain(|name| !gone.contains(name)));
-    lost
-}
-
-/// Whether Envoy applies a resource of a response it rejects with these words.
-pub fn applied(error: &str, name: &str) -> bool {
-    let culprit = |(at, _): (usize, &str)| {
-        let before = error[..at].ends_with([' ', '\n']);
-        before && error[at + name.len()..].starts_with(": ")
-    };
-    error.starts_with("Error adding/updating ") && !error.match_indices(name).any(culprit)
-}
-
-/// I2: at rest the newest response of each type is answered, and what it carried that is still wanted as it was, was not
-/// rejected; all within the bound after the last change.
+/// I2: at rest the newest response of each type is answered, and what it carried that is still wanted was not rejected; all
+/// within the bound after the last change.
 fn accepted_is_desired(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
     for stream in streams(events) {
-        let (mut changed, mut last, mut world) = (Duration::ZERO, Duration::ZERO, None);
+        let (mut changed, mut last) = (Duration::ZERO, Duration::ZERO);
         let mut rules = Rules::new(Wire::Delta);
         let mut open: BTreeMap<Kind, (&Sent, &Event)> = BTreeMap::new();
-        let mut rejected: BTreeMap<Kind, (&Sent, &Event, &String)> = BTreeMap::new();
+        let mut rejected: BTreeMap<Kind, (&Sent, &Event)> = BTreeMap::new();
         for event in stream {
             match &event.what {
                 What::Opened(wire) => rules = Rules::new(*wire),
-                What::World(new) => (changed, world) = (event.at, Some(new)),
+                What::World(_) => changed = event.at,
                 What::Sent(sent) => {
                     last = event.at;
                     open.insert(sent.kind, (sent, event));
@@ -164,19 +127,17 @@ fn accepted_is_desired(events: &[Event]) -> Vec<String> {
                     rules.request(asked, event.at);
                     let Some(kind) = asked.kind else { continue };
                     if open.get(&kind).is_some_and(|(sent, _)| sent.nonce == asked.nonce) {
-                        let (sent, event) = open.remove(&kind).expect("just seen");
+                        let answered = open.remove(&kind).expect("just seen");
                         rejected.remove(&kind);
-                        rejected.extend(asked.error.as_ref().map(|error| (kind, (sent, event, error))));
+                        rejected.extend(asked.error.is_some().then_some((kind, answered)));
                     }
                 }
                 What::Rest => {
                     wrong.extend(open.values().map(|(_, event)| format!("never answered: {event}")));
-                    let wanted = |(sent, _, error): &&(&Sent, &Event, &String)| {
-                        let refused = |name: &String| rules.wants(sent.kind, name) && !applied(error, name);
-                        let is = |name: &String| world?.get(&(sent.kind, name.clone())).map(|entry| entry.hash);
-                        sent.resources.iter().any(|(name, hash)| refused(name) && is(name) == Some(*hash))
+                    let wanted = |(sent, _): &&(&Sent, &Event)| {
+                        sent.resources.iter().any(|(name, _)| rules.wants(sent.kind, name))
                     };
-                    wrong.extend(rejected.values().filter(wanted).map(|(_, event, _)| format!("rejected: {event}")));
+                    wrong.extend(rejected.values().filter(wanted).map(|(_, event)| format!("rejected: {event}")));
                     let after = last.saturating_sub(changed);
                     wrong
                         .extend((after > BOUND).then(|| format!("something was sent {after:?} after the last change")));
@@ -290,31 +251,16 @@ fn order(events: &[Event]) -> Vec<String> {
         let mut held: BTreeSet<(Kind, &String)> = BTreeSet::new();
         let mut named: BTreeSet<Kind> = BTreeSet::new();
         let mut sotw = false;
-        let mut refused: BTreeSet<Kind> = BTreeSet::new();
-        let mut flights: BTreeMap<Kind, Vec<Flight>> = BTreeMap::new();
         for event in stream {
-            if let What::Asked(Asked { kind: Some(kind), nonce, error: Some(error), .. }) = &event.what {
-                let lost = lost(flights.entry(*kind).or_default(), nonce, error);
-                lost.iter().for_each(|name| _ = held.remove(&(*kind, name)));
-                sets.entry(*kind).or_default().retain(|(name, _)| !lost.contains(name));
-                refused.insert(*kind);
-            }
             match &event.what {
                 What::Sent(sent) => {
                     let set: BTreeSet<_> = sent.resources.iter().collect();
                     let before = sets.insert(sent.kind, set.clone()).unwrap_or_default();
                     // A whole set that is part of the last one takes something away.
-                    // After a rejection what was at fault may stand there in the form before.
-                    let there = |(name, _): &&(String, Hash)| before.iter().any(|(other, _)| other == name);
-                    let part = set.is_subset(&before) || (refused.remove(&sent.kind) && set.iter().all(there));
-                    let shrinks = sotw && sent.kind.is_whole_set() && set.len() < before.len() && part;
+                    let shrinks =
+                        sotw && sent.kind.is_whole_set() && set.len() < before.len() && set.is_subset(&before);
                     // What was never sent is answered as removed in its turn among the additions.
                     let takes = sent.removed.iter().any(|name| held.contains(&(sent.kind, name)));
-                    let before = held.iter().filter(|(kind, _)| *kind == sent.kind).map(|(_, name)| *name).collect();
-                    flights.entry(sent.kind).or_default().push(Flight { sent, before });
-                    if sotw && sent.kind.is_whole_set() {
-                        held.retain(|(kind, _)| *kind != sent.kind);
-                    }
                     held.extend(sent.resources.iter().map(|(name, _)| (sent.kind, name)));
                     sent.removed.iter().for_each(|name| _ = held.remove(&(sent.kind, name)));
                     let removes = shrinks || (set.is_empty() && takes);
@@ -394,17 +340,11 @@ fn resends(events: &[Event]) -> Vec<String> {
     for stream in streams(events) {
         let mut last: BTreeMap<Kind, Content> = BTreeMap::new();
         let mut wish: BTreeMap<Kind, Vec<String>> = BTreeMap::new();
-        let (mut rejected, mut loose): (BTreeSet<Kind>, BTreeSet<Kind>) = Default::default();
         let mut warming = Warming::default();
         for event in stream {
             warming.see(event);
             match &event.what {
-                What::Asked(Asked { kind: Some(kind), all, subscribe, unsubscribe, error, .. }) => {
-                    rejected.extend(error.as_ref().map(|_| *kind));
-                    // What the world was meanwhile, the client may have been told in between, and has lost.
-                    if error.is_some() && loose.contains(kind) {
-                        last.remove(kind);
-                    }
+                What::Asked(Asked { kind: Some(kind), all, subscribe, unsubscribe, .. }) => {
                     let names = all.iter().flatten().chain(unsubscribe);
                     let new: Vec<String> = names.cloned().collect();
                     let repeats = all.is_some() && wish.get(kind) == Some(&new);
@@ -415,8 +355,6 @@ fn resends(events: &[Event]) -> Vec<String> {
                 }
                 // Nobody says that a secret is gone, or routes that went with their listener: back again, they are sent again.
                 What::World(world) => {
-                    loose.extend(Kind::ALL);
-                    last.retain(|kind, _| !rejected.contains(kind));
                     for kind in [Kind::Secret, Kind::Route] {
                         let lost = |(name, _): &(String, Hash)| !world.contains_key(&(kind, name.clone()));
                         if last.get(&kind).is_some_and(|(resources, _)| resources.iter().any(lost)) {
@@ -430,8 +368,6 @@ fn resends(events: &[Event]) -> Vec<String> {
                         wrong.push(event.to_string());
                     }
                     last.insert(sent.kind, this);
-                    rejected.remove(&sent.kind);
-                    loose.remove(&sent.kind);
                     if matches!(sent.kind, Kind::Cluster | Kind::Listener) {
                         last.remove(&Kind::Endpoint);
                         last.remove(&Kind::Secret);

@@ -1,7 +1,6 @@
 //! The twelve rules of the protocol as a model of one stream: what a client wants, what it was told, what it is owed. It
 //! shares no code with the session. A response it can't explain is a violation, and so is a debt that is left at rest.
 
-use super::oracles::applied;
 use super::{Asked, Hash, Sent, World};
 use chancery::snapshot::absent::{empty_endpoints, empty_routes};
 use chancery::snapshot::kind::Kind;
@@ -29,16 +28,6 @@ struct Type {
     first: bool,
     /// What an unanswered response carried, by nonce.
     carried: BTreeMap<String, BTreeMap<String, Option<Hash>>>,
-    /// What had been told before of the names in it, by nonce; none where nothing had.
-    before: BTreeMap<String, BTreeMap<String, Option<Option<Hash>>>>,
-    /// The names that have changed in the world since a response, by nonce: with that a rejection is over.
-    moved: BTreeMap<String, BTreeSet<String>>,
-    /// What is known to be at fault.
-    guilty: BTreeSet<(String, Hash)>,
-    /// Whether anything was accepted on the stream.
-    accepted: bool,
-    /// Whether the client came from another stream, of which nothing is known.
-    came: bool,
     /// Names of which it is not known what the client holds.
     doubt: BTreeSet<String>,
     /// Names that went without a word since they were told: what was told may be told again.
@@ -50,10 +39,6 @@ struct Type {
 }
 
 impl Type {
-    fn was_rejected(&self, name: &str) -> bool {
-        self.rejected.iter().any(|(of, _)| of == name)
-    }
-
     fn covers(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
     }
@@ -66,8 +51,6 @@ pub struct Rules {
     world: Option<World>,
     /// Every content a name has had: what is held back may be sent as it was.
     past: BTreeSet<(Kind, String, Hash)>,
-    /// What a name referred to last: what is gone and stays for a while still has its children.
-    children: BTreeMap<(Kind, String), Vec<(Kind, String)>>,
     types: BTreeMap<Kind, Type>,
     /// Since when endpoints or secrets are asked for and clusters are not.
     stranded: Option<Duration>,
@@ -79,7 +62,6 @@ impl Rules {
             wire,
             world: None,
             past: BTreeSet::new(),
-            children: BTreeMap::new(),
             types: Kind::ALL.map(|kind| (kind, Type::default())).into(),
             stranded: None,
         }
@@ -87,18 +69,9 @@ impl Rules {
 
     pub fn world(&mut self, world: &World) {
         let old = self.world.replace(world.clone()).unwrap_or_default();
-        for (kind, this) in &mut self.types {
-            this.guilty
-                .retain(|(name, hash)| world.get(&(*kind, name.clone())).is_some_and(|entry| entry.hash == *hash));
-        }
-        self.children.extend(world.iter().map(|(key, entry)| (key.clone(), entry.refs.clone())));
         self.past.extend(world.iter().map(|((kind, name), entry)| (*kind, name.clone(), entry.hash)));
         for (kind, this) in &mut self.types {
             let entry = |world: &World, name: &String| world.get(&(*kind, name.clone())).cloned();
-            for (nonce, carried) in &this.carried {
-                let moved = carried.keys().filter(|name| entry(&old, name) != entry(world, name));
-                this.moved.entry(nonce.clone()).or_default().extend(moved.cloned());
-            }
             if matches!(*kind, Kind::Secret | Kind::Route) {
                 // Nobody says that a secret is gone, and routes may go with their listener: when it is back it may be sent
                 // again.
@@ -111,9 +84,7 @@ impl Rules {
                 this.lost.extend(lost.iter().cloned());
                 this.doubt.extend(lost);
             } else {
-                let told = |name: &String| this.told.get(name).copied().flatten();
-                let hash = |name: &String| entry(world, name).map(|entry| entry.hash);
-                this.doubt.retain(|name| entry(&old, name) == entry(world, name) || hash(name) == told(name));
+                this.doubt.retain(|name| entry(&old, name) == entry(world, name));
             }
         }
     }
@@ -139,19 +110,11 @@ impl Rules {
         let (known, wire) = (self.names_of(kind), self.wire);
         let this = self.types.get_mut(&kind).expect("every kind has one");
         let first = !std::mem::replace(&mut this.asked, true);
-        this.came |= first && asked.stated && wire == Wire::Sotw;
-        let before = this.before.remove(&asked.nonce).unwrap_or_default();
-        let tolerated = kind.is_whole_set() && this.came && !this.accepted;
-        if let Some(carried) = this.carried.remove(&asked.nonce) {
-            match &asked.error {
-                Some(error) => {
-                    let moved = this.moved.remove(&asked.nonce).unwrap_or_default();
-                    let guilty = this.guilty.clone();
-                    this.reject(carried, &before, error, tolerated);
-                    this.guilty.retain(|one| guilty.contains(one) || !moved.contains(&one.0));
-                }
-                None => this.accepted = true,
-            }
+        if let Some(carried) = this.carried.remove(&asked.nonce).filter(|_| asked.error.is_some()) {
+            let resources = carried.iter().filter_map(|(name, hash)| Some((name.clone(), (*hash)?)));
+            this.rejected.extend(resources);
+            this.doubt
+                .extend(carried.into_iter().filter(|(name, hash)| this.told.get(name) == Some(hash)).map(|(n, _)| n));
         }
         match &asked.all {
             Some(names) => this.replace(kind, names),
@@ -225,8 +188,7 @@ impl Rules {
             if !this.covers(name) {
                 return Err(format!("{sent:?} takes away {name}, which nobody wants"));
             }
-            let known = matches!(this.told.get(name), Some(Some(_))) || this.owed.contains(name);
-            if !known && !this.doubt.contains(name) && !self.whole(sent.kind) {
+            if !matches!(this.told.get(name), Some(Some(_))) && !this.owed.contains(name) && !self.whole(sent.kind) {
                 return Err(format!("{sent:?} takes away {name}, which the client does not hold (rule 7)"));
             }
         }
@@ -236,7 +198,8 @@ impl Rules {
     /// Whether a resource may be sent: it has to be, or it was rejected.
     fn is_news(&self, kind: Kind, name: &str, hash: Hash) -> bool {
         let this = &self.types[&kind];
-        this.doubt.contains(name) || this.lost.contains(name) || this.was_rejected(name) || self.must(kind, name, hash)
+        let rejected = this.rejected.iter().any(|(of, _)| of == name);
+        this.doubt.contains(name) || this.lost.contains(name) || rejected || self.must(kind, name, hash)
     }
 
     /// Whether a resource has to be sent.
@@ -257,9 +220,6 @@ impl Rules {
             Kind::Endpoint if self.wire == Wire::Sotw => Some(empty_endpoints(name).version().0),
             _ => None,
         };
-        if this.guilty.contains(&(name.to_owned(), hash)) && !(self.whole(kind) && this.came && !this.accepted) {
-            return Err(format!("{kind} {name} is sent again although it was found at fault"));
-        }
         let truth = self.truth(kind, name);
         let had = self.past.contains(&(kind, name.to_owned(), hash));
         // Virtual hosts and filter chains are held back one by one, so that the whole may be a mixture.
@@ -277,8 +237,8 @@ impl Rules {
         let kind = sent.kind;
         let mut children: Vec<(bool, Kind, String)> = Vec::new();
         for (name, hash) in sent.resources.iter().filter(|(name, hash)| self.is_news(kind, name, *hash)) {
-            let refs = self.children.get(&(kind, name.clone())).into_iter().flatten();
-            let refs = refs.filter(|(child, _)| AWAITED.contains(child));
+            let entry = self.world.as_ref().and_then(|world| world.get(&(kind, name.clone())));
+            let refs = entry.iter().flat_map(|entry| &entry.refs).filter(|(child, _)| AWAITED.contains(child));
             children.extend(refs.map(|(child, to)| (self.must(kind, name, *hash), *child, to.clone())));
         }
         let there = |name: &String| kind.is_whole_set() || self.truth(kind, name).is_some();
@@ -291,8 +251,6 @@ impl Rules {
         }
         let this = self.types.get_mut(&kind).expect("every kind has one");
         this.first = false;
-        let before = carried.keys().map(|name| (name.clone(), this.told.get(name).copied())).collect();
-        this.before.insert(sent.nonce.clone(), before);
         for (name, hash) in &carried {
             this.owed.remove(name);
             this.doubt.remove(name);
@@ -344,9 +302,7 @@ impl Rules {
                 }
                 if truth.is_some() && told.flatten() != truth || truth.is_none() && told.flatten().is_some() {
                     debts.push(format!("{kind} {name}: told {told:?}, but it is {truth:?}"));
-                // Of what was rejected nothing is said until it changes.
-                } else if this.owed.contains(name) && !(self.whole(*kind) && truth.is_none() || this.was_rejected(name))
-                {
+                } else if this.owed.contains(name) && !(self.whole(*kind) && truth.is_none()) {
                     debts.push(format!("{kind} {name} was asked for and never answered"));
                 }
             }
@@ -356,51 +312,6 @@ impl Rules {
 }
 
 impl Type {
-    /// What was rejected is not held, and what was alone or named is at fault. What Envoy may have applied all the same may
-    /// be sent again.
-    fn reject(
-        &mut self,
-        carried: BTreeMap<String, Option<Hash>>,
-        before: &BTreeMap<String, Option<Option<Hash>>>,
-        error: &str,
-        tolerated: bool,
-    ) {
-        let news = |(name, hash): &(&String, &Option<Hash>)| before.get(*name) != Some(&Some(**hash));
-        let changed: Vec<(String, Option<Hash>)> =
-            carried.iter().filter(news).map(|(name, hash)| (name.clone(), *hash)).collect();
-        let alone = carried.len() == 1;
-        self.doubt
-            .extend(carried.into_iter().filter(|(name, hash)| self.told.get(name) == Some(hash)).map(|(name, _)| name));
-        let apart = error.starts_with("Error adding/updating ");
-        for (name, hash) in changed {
-            self.rejected.extend(hash.map(|hash| (name.clone(), hash)));
-            let named = apart && !applied(error, &name);
-            if alone || named {
-                self.guilty.extend(hash.map(|hash| (name.clone(), hash)));
-            }
-            let last = before.get(&name).copied().flatten();
-            // What came later is answered for itself, unless it was there unchanged.
-            let later = self.before.iter().filter_map(|(nonce, before)| Some((nonce, *before.get(&name)?)));
-            let superseded =
-                later.filter(|(nonce, _)| self.carried.contains_key(*nonce)).any(|(_, told)| told != Some(hash));
-            if !apart || named {
-                // Nor was it there before a later response.
-                let later = self.before.values_mut().filter_map(|before| before.get_mut(&name));
-                later.filter(|told| **told == Some(hash)).for_each(|told| *told = last);
-            }
-            if superseded || self.told.get(&name) != Some(&hash) || hash.is_none() {
-                continue;
-            }
-            // What a client may hold from another stream can't be left out of a set.
-            if (!apart || named) && !tolerated {
-                match last {
-                    Some(told) => self.told.insert(name, told),
-                    None => self.told.remove(&name),
-                };
-            }
-        }
-    }
-
     /// SotW: everything wanted from now on.
     fn replace(&mut self, kind: Kind, names: &[String]) {
         let (before, held) = (self.wildcard, self.names.clone());

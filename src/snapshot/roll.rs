@@ -26,8 +26,7 @@ pub struct Roll {
 
 impl Roll {
     fn new(layer: &Layer, kind: Kind, names: NameSet) -> Self {
-        let mut resources: Vec<_> = layer.iter(kind).cloned().collect();
-        resources.sort_by(|one, other| one.name().cmp(other.name()));
+        let resources: Vec<_> = layer.iter(kind).cloned().collect();
         let (mut digest, mut refers) = (Digest::default(), [false; Kind::ALL.len()]);
         for resource in &resources {
             digest.add(resource);
@@ -36,13 +35,7 @@ impl Roll {
         Self { resources, names, digest, refers, delta: Mutex::default(), sotw: Mutex::default() }
     }
 
-    /// The resource of that name.
-    pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {
-        let at = self.resources.binary_search_by(|resource| (**resource.name()).cmp(name)).ok()?;
-        Some(&self.resources[at])
-    }
-
-    /// The resources, sorted by name.
+    /// The resources.
     pub fn resources(&self) -> &[Arc<Resource>] {
         &self.resources
     }

@@ -6,7 +6,6 @@
 
 mod backlog;
 mod first;
-mod isolation;
 pub mod rejection;
 pub mod status;
 mod stranded;
@@ -14,7 +13,6 @@ pub mod track;
 pub mod view;
 
 use super::gate::{self, Gate, Options, Sent};
-use super::quarantine::{Flight, Quarantine};
 use super::refusal::Refusal;
 use super::request::{Names, Request, Wire};
 use super::response::Response;
@@ -115,7 +113,6 @@ pub struct Session {
     tracks: [Track; Kind::ALL.len()],
     /// What the client is to be told.
     view: View,
-    quarantine: Quarantine,
     gate: Gate,
     /// Whether a snapshot has arrived; nothing is answered before.
     ready: bool,
@@ -141,7 +138,6 @@ impl Session {
             wire,
             tracks: Kind::ALL.map(|kind| Track::new(kind, wire, options.pace)),
             view: View::default(),
-            quarantine: Quarantine::new(wire),
             gate: Gate::new(wire, options),
             ready: false,
             early: Vec::new(),
@@ -188,7 +184,6 @@ impl Session {
             self.counters.stale += 1;
             self.counters.late_rejections += u64::from(request.error.is_some());
         }
-        self.isolate(kind, request, received.outcome, now);
         Ok(Some(received))
     }
 
@@ -248,8 +243,7 @@ impl Session {
 
     /// Finds out what the client is to be told now, and notes what differs from before.
     fn look(&mut self, newest: Snapshot, since: Option<Instant>, now: Instant) {
-        let view = self.without_rejected(newest, now);
-        let mut view = self.gate.clusters(view, &self.view, &self.tracks, now);
+        let mut view = self.gate.clusters(newest, &self.view, &self.tracks, now);
         let (clusters, rest) = Kind::ALL.split_first().expect("clusters are the first kind");
         self.tracks[*clusters as usize].compare(&self.view, &view, since, now);
         self.gate.units(&mut view, &self.view, &self.tracks, now);
@@ -279,8 +273,7 @@ impl Session {
     }
 
     fn next(&mut self, now: Instant) -> Option<Response> {
-        self.skip_idle_searches();
-        if self.gate.is_due(now) || self.quarantine.is_due(now) {
+        if self.gate.is_due(now) {
             self.look(self.view.newest().clone(), None, now);
         }
         self.tracks.iter_mut().for_each(|track| track.age(now));
@@ -316,9 +309,7 @@ impl Session {
         };
         self.gate.on_sent(sent, &self.view, &self.tracks, now);
         self.renew_children(&batch);
-        let Batch { roll, is_first, resources, removed, changed, before, outdated } = batch;
-        let first = roll.clone().filter(|_| is_first);
-        self.quarantine.on_sent(kind, Flight::new(self.nonce, changed, before).on_roll(first).without(&outdated));
+        let Batch { roll, resources, removed, .. } = batch;
         Some(Response { kind, nonce: self.nonce, version, roll, resources, removed })
     }
 
@@ -341,8 +332,7 @@ impl Session {
         let times = self.tracks.iter().filter_map(|track| track.ages_at().or(gate::impatient_at(track)));
         let next = waits.then(|| times.min()).flatten();
         let pace = self.tracks.iter().filter_map(Track::paces_at).min();
-        let others = [self.stranded.deadline(), self.gate.deadline(), self.quarantine.deadline(), pace];
-        others.into_iter().chain([next]).flatten().min().filter(|_| self.ready)
+        [next, pace, self.stranded.deadline(), self.gate.deadline()].into_iter().flatten().min().filter(|_| self.ready)
     }
 
     /// What happened on the stream so far.

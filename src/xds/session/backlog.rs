@@ -11,7 +11,6 @@ use crate::snapshot::names::NameSet;
 use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::roll::Roll;
 use crate::xds::absent::Absence;
-use crate::xds::quarantine::{Before, Returned};
 use crate::xds::request::Wire;
 use crate::xds::subscription::Subscription;
 use std::collections::BTreeMap;
@@ -115,10 +114,11 @@ impl Backlog {
                 digest.add(resource);
             }
         }
-        for name in snapshot.excepted(self.kind).into_iter().filter(|name| wanted.covers(name)) {
-            let Some(newest) = snapshot.newest().get(self.kind, &name) else { continue };
-            snapshot.get(self.kind, &name).into_iter().for_each(|form| digest.take(form));
-            digest.add(newest);
+        for (name, form) in snapshot.kept(self.kind).filter(|(name, _)| wanted.covers(name)) {
+            if let (Some(form), Some(newest)) = (form, snapshot.newest().get(self.kind, name)) {
+                digest.take(form);
+                digest.add(newest);
+            }
         }
         digest.version()
     }
@@ -168,11 +168,7 @@ impl Backlog {
         if self.is_on_roll(name) {
             return;
         }
-        let held = || match wanted {
-            true if snapshot.is_untouched(self.kind, name) => Held::Claimed(None),
-            true => Held::of(snapshot.get(self.kind, name)),
-            false => Held::Nothing,
-        };
+        let held = || if wanted { Held::of(snapshot.get(self.kind, name)) } else { Held::Nothing };
         self.pending.entry(name.clone()).or_insert_with(|| Pending { held: held(), force: true }).force = true;
     }
 
@@ -187,10 +183,7 @@ impl Backlog {
         if self.is_on_roll(&name) {
             return;
         }
-        let held = || match old.is_untouched(self.kind, &name) {
-            true => Pending { held: Held::Claimed(None), force: false },
-            false => Pending { held: Held::of(old.get(self.kind, &name)), force: false },
-        };
+        let held = || Pending { held: Held::of(old.get(self.kind, &name)), force: false };
         self.pending.entry(name.clone()).or_insert_with(held);
     }
 
@@ -231,37 +224,6 @@ impl Backlog {
             self.told.add(resource);
         }
         before
-    }
-
-    /// The client has rejected what it was told of a name last: it goes again, or the client holds what it held before.
-    pub(super) fn take_back(&mut self, returned: &Returned, snapshot: &View) {
-        let name = returned.sent.name();
-        if self.last_told(name, snapshot).is_none_or(|told| told.version() != returned.sent.version()) {
-            return;
-        }
-        if returned.again {
-            return self.force(name, true, snapshot);
-        }
-        let held = match &returned.before {
-            Before::Form(form) => Held::Sent(form.clone()),
-            Before::Nothing => Held::Nothing,
-            Before::Unknown => Held::Claimed(None),
-        };
-        self.told.take(&returned.sent);
-        if let Held::Sent(form) = &held {
-            self.told.add(form);
-        }
-        let force = self.pending.get(name).is_some_and(|pending| pending.force);
-        self.pending.insert(name.clone(), Pending { held, force });
-    }
-
-    /// What the client held of a name before it is settled.
-    pub(super) fn before(&self, name: &str) -> Option<Before> {
-        match &self.pending.get(name)?.held {
-            Held::Nothing => None,
-            Held::Claimed(_) => Some(Before::Unknown),
-            Held::Sent(form) => Some(Before::Form(form.clone())),
-        }
     }
 
     /// What the client was last told of a name; none if nothing was said of it on this stream.
@@ -331,21 +293,11 @@ impl Backlog {
                 Due::Add(resource.clone())
             }
             (Some(_), _) => Due::Nothing,
-            (None, _) if snapshot.is_barred(self.kind, name) => Due::Nothing,
             (None, Held::Nothing) if pending.force => Due::Absent(absence()),
             (None, Held::Nothing) => Due::Nothing,
             (None, _) if snapshot.goes_with_its_owner(self.kind, name) => Due::Gone(Absence::Silence),
             (None, _) => Due::Gone(absence()),
         }
-    }
-
-    /// What lingers was sent with a whole set, and needs not be sent again should it come back.
-    pub(super) fn calm(&mut self, snapshot: &View) {
-        let gone = self
-            .pending
-            .iter_mut()
-            .filter(|(name, pending)| matches!(pending.held, Held::Sent(_)) && snapshot.get(self.kind, name).is_none());
-        gone.for_each(|(_, pending)| pending.force = false);
     }
 
     /// What the client holds, is gone, and has not been taken away yet.

@@ -12,12 +12,11 @@ use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::roll::Roll;
 use crate::xds::absent::Absence;
 use crate::xds::pace::{self, Pace};
-use crate::xds::quarantine::{Before, Returned};
 use crate::xds::refusal::Refusal;
 use crate::xds::request::{Names, Request, Wire};
 use crate::xds::subscription::{Change, Subscription};
 use crate::xds::texts::Versions;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,8 +44,6 @@ pub(super) struct Batch {
     pub(super) changed: Vec<Arc<Resource>>,
     /// What the client had been told of the names the response is about.
     pub(super) outdated: Vec<Arc<Resource>>,
-    /// What it held, as far as is known, of those that are the reason for it.
-    pub(super) before: BTreeMap<Arc<str>, Before>,
 }
 
 /// The response in flight.
@@ -70,8 +67,6 @@ pub(in crate::xds) struct Track {
     asked: bool,
     /// Whether the first request is still to be answered.
     owed: bool,
-    /// Whether the client came with something of the type that it accepted on an earlier stream.
-    pub(super) came: bool,
     backlog: Backlog,
     pub(super) pace: Pace,
     /// Names whose owner was sent before the type was asked for: they go whatever version the client then states.
@@ -101,7 +96,6 @@ impl Track {
             subscription: Subscription::default(),
             asked: false,
             owed: false,
-            came: false,
             backlog: Backlog::new(kind, wire),
             pace: Pace::new(kind, wire, pace),
             early: BTreeSet::new(),
@@ -127,7 +121,6 @@ impl Track {
     pub(super) fn answer(&mut self, request: &Request, now: Instant) -> Received {
         let received = |outcome| Received { kind: Some(self.kind), outcome, change_to_ack: None };
         if !self.asked {
-            self.came = request.stated;
             return received(Outcome::Init);
         }
         let nonce = request.nonce.parse().ok();
@@ -311,12 +304,7 @@ impl Track {
         }
         let mut batch = Batch { changed: added.clone(), is_first: roll.is_some(), ..Batch::default() };
         (batch.roll, batch.resources) = if self.is_whole() { self.whole(snapshot) } else { (roll, added) };
-        if self.is_whole() {
-            self.backlog.calm(snapshot);
-        }
         for resource in &batch.changed {
-            let before = self.backlog.before(resource.name());
-            batch.before.extend(before.map(|before| (resource.name().clone(), before)));
             batch.outdated.extend(self.backlog.settle(resource.name(), snapshot));
         }
         self.say_absent(absent, &mut batch, snapshot);
@@ -368,15 +356,6 @@ impl Track {
         self.sent = Some((version, now));
         self.outstanding = Some(Outstanding { nonce, at: now, version, since, aged: false });
         version
-    }
-
-    /// The client has rejected what it was told of these last: they go again, or it holds what it held before.
-    pub(super) fn take_back(&mut self, returned: &[Returned], snapshot: &View) {
-        let wanted = returned.iter().filter(|returned| self.subscription.covers(returned.sent.name()));
-        wanted.for_each(|returned| self.backlog.take_back(returned, snapshot));
-        if let Some((version, _)) = &mut self.sent {
-            *version = self.backlog.told();
-        }
     }
 
     /// What the client holds has another version although nothing was sent: it wants less, or stated what it holds.

@@ -15,10 +15,7 @@ impl Track {
             return false;
         }
         let Some(First { subscription, roll, held }) = recognise(self.kind, names, snapshot) else { return false };
-        if held.is_some() && (warming || self.all_early) {
-            return false;
-        }
-        match held {
+        match held.filter(|_| !warming && !self.all_early) {
             Some(all) => self.backlog.hold(all),
             None => {
                 self.backlog.await_roll(roll);
