@@ -24,6 +24,13 @@ pub struct Posted {
     pub since: Option<Instant>,
 }
 
+impl Posted {
+    /// Whether it is another layer than was seen last.
+    fn is_new_to(&self, seen: Option<&Arc<Layer>>) -> bool {
+        seen.is_none_or(|seen| !Arc::ptr_eq(seen, &self.layer))
+    }
+}
+
 /// Where a proxy belongs and how many seats it has.
 #[derive(Debug)]
 struct Place {
@@ -96,8 +103,7 @@ impl Board {
 
     /// Posts the newest layer of a subject; wakes the seats that want any of what differs from the one before.
     pub fn post(&self, subject: &Subject, posted: Posted) {
-        let post = self.posts.entry(subject.clone()).or_default().clone();
-        post.replace(posted);
+        self.post_of(subject.clone()).replace(posted);
     }
 
     /// Forgets a subject for which nobody sits any more.
@@ -228,10 +234,7 @@ impl Seat {
         let halves = self.halves.as_mut()?;
         halves.iter_mut().for_each(|half| half.bell.mark_unchanged());
         let [outbound, inbound] = [halves[0].post.newest()?, halves[1].post.newest()?];
-        let is_new = |posted: &Posted, seen: &Option<Arc<Layer>>| {
-            seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &posted.layer))
-        };
-        let news = [is_new(&outbound, &self.seen[0]), is_new(&inbound, &self.seen[1])];
+        let news = [outbound.is_new_to(self.seen[0].as_ref()), inbound.is_new_to(self.seen[1].as_ref())];
         if news == [false, false] {
             return None;
         }

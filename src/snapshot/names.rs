@@ -80,9 +80,4 @@ impl NameSet {
     pub fn sum(&self) -> NameSum {
         self.sum
     }
-
-    /// Whether both are stored once.
-    pub fn is_shared_with(&self, other: &NameSet) -> bool {
-        self.set.ptr_eq(&other.set)
-    }
 }

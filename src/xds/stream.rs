@@ -379,8 +379,8 @@ impl Stream {
         if let Some(turn) = &mut self.turn {
             turn.sends(size);
         }
-        let (resources, removed) = (response.all().count(), response.removed.len());
-        debug!(kind = %response.kind, nonce = response.nonce, resources, removed, bytes = size, "sent");
+        let Response { kind, nonce, removed, .. } = &response;
+        debug!(%kind, nonce, resources = response.all().count(), removed = removed.len(), bytes = size, "sent");
         permit.send(Outgoing::Message(frames));
         Ok(true)
     }

@@ -61,8 +61,7 @@ impl Post {
         let mut state = self.state();
         let empty = || Group { interest: interest.clone(), bell: watch::Sender::new(()) };
         let mut bell = state.groups.entry(interest.key()).or_insert_with(empty).bell.subscribe();
-        let is_new = |posted: &Posted| seen.is_none_or(|seen| !Arc::ptr_eq(seen, &posted.layer));
-        if state.newest.as_ref().is_some_and(is_new) {
+        if state.newest.as_ref().is_some_and(|posted| posted.is_new_to(seen)) {
             bell.mark_changed();
         }
         bell
