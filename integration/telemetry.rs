@@ -3,9 +3,11 @@
 #[path = "telemetry/reference.rs"]
 mod reference;
 
+use chancery::snapshot::kind::Kind;
 use chancery::telemetry::Metrics;
 use chancery::telemetry::logging::{Format, LoggingError, init};
 use chancery::telemetry::readiness::Readiness;
+use chancery::telemetry::xds::TYPES;
 use std::time::Duration;
 
 #[test]
@@ -46,6 +48,17 @@ fn events_are_counted_by_name() {
     }
     drop(stream);
     assert!(metrics.render().lines().any(|line| line == "chancery_xds_streams 0"));
+}
+
+/// Or else the first of them would be no rise.
+#[test]
+fn nacks_are_counted_from_none() {
+    let (metrics, none) = (Metrics::new(), r#"chancery_xds_requests_total{outcome="nack",type="#);
+    let all: Vec<String> = metrics.render().lines().filter(|line| line.starts_with(none)).map(Into::into).collect();
+    assert_eq!(all.len(), Kind::ALL.len());
+    for kind in Kind::ALL {
+        assert!(TYPES.contains(&kind.short()) && all.contains(&format!("{none}\"{kind}\"}} 0")), "{kind}: {all:?}");
+    }
 }
 
 #[test]

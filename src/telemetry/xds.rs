@@ -9,6 +9,9 @@ use std::time::Duration;
 const CHANGE_TO_ACK_BUCKETS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
+/// The types that are served, as labels call them.
+pub const TYPES: [&str; 5] = ["cds", "eds", "sds", "lds", "rds"];
+
 /// The xDS server's metrics. Clones share the counters.
 #[derive(Clone, Debug)]
 pub struct XdsMetrics {
@@ -59,6 +62,10 @@ impl XdsMetrics {
             .expect("a valid name"),
             change_to_ack: Histogram::with_opts(buckets).expect("a valid name"),
         };
+        // A counter that appears with its first event has no rate then: what alerts look at is there from the start.
+        for kind in TYPES {
+            metrics.requests.with_label_values(&[kind, "nack"]);
+        }
         metrics.enter(registry);
         metrics
     }
