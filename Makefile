@@ -1,6 +1,6 @@
 # The commands of this project; `make` lists them. CARGO_TARGET_DIR is honoured; CHANCERY_TOOLS moves the cache of
 # fetched tools; CHANCERY_ENVOY names an Envoy to use instead of the newest fetched one, CHANCERY_ENVOY_OLDEST instead of
-# the oldest.
+# the oldest, CHANCERY_PROMETHEUS a Prometheus.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -51,6 +51,7 @@ tools: need-python ## Fetch the pinned tools the demo and the tests use
 	@[ -n "$${CHANCERY_ENVOY:-}" ] || $(FETCH) envoy >/dev/null
 	@[ -n "$${CHANCERY_ENVOY_OLDEST:-}" ] || $(FETCH) envoy-oldest >/dev/null
 	@[ -n "$${CHANCERY_ENVOY_FORGETFUL:-}" ] || $(FETCH) envoy-forgetful >/dev/null
+	@[ -n "$${CHANCERY_PROMETHEUS:-}" ] || $(FETCH) prometheus >/dev/null
 
 .PHONY: mutants
 mutants: need-cargo need-python ## Alter lines of the protocol one at a time; the tests must notice each (a quarter of an hour)

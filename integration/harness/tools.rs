@@ -1,4 +1,4 @@
-//! Where the programs are: Envoys from the tools cache, chancery from the same build.
+//! Where the programs are: Envoys and Prometheus from the tools cache, chancery from the same build.
 
 use super::spawner;
 use super::{Failure, Outcome};
@@ -46,17 +46,24 @@ impl Release {
 pub fn envoy(release: Release) -> Outcome<PathBuf> {
     static FOUND: [OnceLock<Result<PathBuf, String>>; 3] = [const { OnceLock::new() }; 3];
     let found = &FOUND[release as usize];
-    found.get_or_init(|| find_envoy(release).map_err(|failure| failure.0)).clone().map_err(Failure)
+    found.get_or_init(|| find(release.source()).map_err(|failure| failure.0)).clone().map_err(Failure)
 }
 
-fn find_envoy(release: Release) -> Outcome<PathBuf> {
-    let (name, variable) = release.source();
+/// The Prometheus to run, likewise.
+pub fn prometheus() -> Outcome<PathBuf> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let source = ("prometheus", "CHANCERY_PROMETHEUS");
+    FOUND.get_or_init(|| find(source).map_err(|failure| failure.0)).clone().map_err(Failure)
+}
+
+/// A tool by its name in the table, unless the variable names another binary.
+fn find((name, variable): (&str, &str)) -> Outcome<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }
     let fetch = root().join("integration/tools/fetch");
     let hint = |error: Failure| {
-        Failure::new(format!("no Envoy: `{} {name}` failed; or set {variable}", fetch.display())).with(&error.0)
+        Failure::new(format!("no {name}: `{} {name}` failed; or set {variable}", fetch.display())).with(&error.0)
     };
     let printed = spawner::output(&fetch, &[name]).map_err(hint)?;
     let path = printed.lines().last().map(PathBuf::from).filter(|path| path.is_file());
