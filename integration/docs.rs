@@ -13,27 +13,7 @@ mod pages;
 #[path = "docs/totals.rs"]
 mod totals;
 
-use std::fs;
-use std::path::Path;
-
-/// Every Markdown page people read as documentation: path and text.
-fn documents() -> Vec<(String, String)> {
-    let mut paths = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned(), "CHANGELOG.md".to_owned()];
-    collect("docs", &mut paths);
-    paths.into_iter().map(|path| (path.clone(), pages::page(&path))).collect()
-}
-
-fn collect(folder: &str, paths: &mut Vec<String>) {
-    for entry in fs::read_dir(pages::root().join(folder)).expect("the folder is there") {
-        let name = entry.expect("a readable entry").file_name().to_string_lossy().into_owned();
-        let path = format!("{folder}/{name}");
-        if pages::root().join(&path).is_dir() {
-            collect(&path, paths);
-        } else if Path::new(&path).extension().is_some_and(|extension| extension == "md") {
-            paths.push(path);
-        }
-    }
-}
+use pages::documents;
 
 #[test]
 fn json_examples_parse() {

@@ -19,6 +19,7 @@ pub mod load;
 pub mod manifests;
 pub mod metrics;
 pub mod network;
+pub mod prometheus;
 pub mod relay;
 pub mod scene;
 pub mod spawner;

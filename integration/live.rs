@@ -24,8 +24,12 @@ mod logging;
 mod mistakes;
 #[path = "live/names.rs"]
 mod names;
+#[path = "docs/pages.rs"]
+mod pages;
 #[path = "live/panics.rs"]
 mod panics;
+#[path = "live/queries.rs"]
+mod queries;
 #[path = "live/readiness.rs"]
 mod readiness;
 #[path = "live/replicas.rs"]
@@ -126,6 +130,23 @@ releases!(
         hashing::a_ring_that_is_not_rebuilt_is_found,
         hashing::hashing_by_cookie_sticks;
 );
+
+/// The names and labels of statistics are the release's, so each is asked once, the variants shared out between them.
+mod asked {
+    use crate::harness::envoy::{Setup, Wire};
+    use crate::harness::{Outcome, tools::Release};
+    use crate::queries::the_queries_of_the_documents_are_right as right;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_queries_of_the_documents_are_right_newest() -> Outcome<()> {
+        right(Setup::new(Wire::Delta, Release::Newest)).await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_queries_of_the_documents_are_right_oldest() -> Outcome<()> {
+        right(Setup::new(Wire::Sotw, Release::Oldest)).await
+    }
+}
 
 /// What takes longer than a test may.
 mod soak {

@@ -38,12 +38,14 @@ pub struct Setup {
     pub dns: Option<SocketAddr>,
     /// A flag of Envoy's own that is on.
     pub flag: Option<&'static str>,
+    /// Whether histograms move at once and not when the bootstrap says.
+    pub prompt: bool,
 }
 
 impl Setup {
     /// Of one thread and without anything special.
     pub const fn new(wire: Wire, release: Release) -> Self {
-        Self { wire, release, threads: 1, dns: None, flag: None }
+        Self { wire, release, threads: 1, dns: None, flag: None, prompt: false }
     }
 }
 
@@ -269,6 +271,10 @@ fn adapt(config: &mut Value, setup: Setup) -> Outcome<()> {
     if let Some(flag) = setup.flag {
         let layer = config.pointer_mut("/layered_runtime/layers/0/static_layer");
         layer.ok_or_else(|| Failure::new("the bootstrap has no runtime"))?[flag] = true.into();
+    }
+    if setup.prompt {
+        let flush = named(config, &["stats_flush_interval", "statsFlushInterval"]);
+        *flush.ok_or_else(|| Failure::new("the bootstrap doesn't say when statistics are flushed"))? = "0.2s".into();
     }
     Ok(())
 }

@@ -9,13 +9,12 @@ mod blocks;
 mod controls;
 #[path = "tutorial/desk.rs"]
 mod desk;
-#[path = "../docs/pages.rs"]
-mod pages;
 #[path = "tutorial/terminal.rs"]
 mod terminal;
 
 use crate::harness::manifests::reweighted;
 use crate::harness::{Failure, Outcome, deadline, split, tools};
+use crate::pages;
 use blocks::Blocks;
 use desk::Desk;
 use std::fs;
