@@ -3,7 +3,7 @@
 
 use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::provenance::{ObjectKey, ObjectKind};
-use chancery::snapshot::board::{Board, Posted, Seat, Seats};
+use chancery::snapshot::board::{Board, KEPT, MOST_KEPT, Posted, Seat, Seats};
 use chancery::snapshot::interest::{Interest, Wanted};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::names::NameSet;
@@ -174,14 +174,48 @@ fn who_wants_something_else_finds_what_was_missed() {
 #[test]
 fn news_tell_who_came_and_went() {
     let board = Arc::new(Board::default());
+    let (now, later) = (Instant::now(), || Instant::now() + KEPT);
     let first = board.join(facts());
     let second = board.join(facts());
-    assert_eq!(board.news(), Seats { joined: [facts()].into(), left: [].into() });
+    assert_eq!((board.news(now), board.seated()), (Seats { joined: [facts()].into(), left: [].into() }, 1));
     drop(first);
-    assert_eq!(board.news(), Seats::default());
+    assert_eq!((board.news(later()), board.seated()), (Seats::default(), 1));
     drop(second);
+    assert_eq!((board.news(now), board.seated()), (Seats::default(), 0), "it may come back");
+    assert!(board.kept_until().is_some_and(|until| until > now && until <= later()));
+    assert_eq!(board.news(later()), Seats { joined: [].into(), left: [facts()].into() });
+    assert_eq!((board.news(later()), board.kept_until()), (Seats::default(), None));
     let again = board.join(facts());
-    assert_eq!(board.news(), Seats { joined: [facts()].into(), left: [].into() }, "to be placed again");
+    assert_eq!(board.news(now), Seats { joined: [facts()].into(), left: [].into() }, "to be placed again");
     drop(again);
-    assert_eq!(board.news(), Seats { joined: [].into(), left: [facts()].into() });
+    assert_eq!(board.news(later()), Seats { joined: [].into(), left: [facts()].into() });
+}
+
+#[test]
+fn who_comes_back_finds_the_place_kept() {
+    let board = Arc::new(Board::default());
+    post(&board, &placement(None), "one", None);
+    let seat = board.join(facts());
+    board.place(&facts(), Some(placement(None)));
+    drop(seat);
+    let mut again = board.join(facts());
+    assert!(ready(&mut again).is_some(), "nobody has to place it again");
+    drop(again);
+    let seat = board.join(facts());
+    assert_eq!(board.news(Instant::now() + KEPT).left, [].into(), "it was away, but is back");
+    drop(seat);
+    // The control: kept for no longer.
+    assert_eq!(board.news(Instant::now() + KEPT).left, [facts()].into());
+    assert!(ready(&mut board.join(facts())).is_none());
+}
+
+#[test]
+fn only_so_many_places_are_kept() {
+    let board = Arc::new(Board::default());
+    for number in 0..MOST_KEPT + 2 {
+        drop(board.join(ProxyFacts::new("shop".into(), format!("p{number}").into(), Interception::default())));
+    }
+    let news = board.news(Instant::now());
+    let gone: Vec<_> = news.left.iter().map(|facts| facts.pod.to_string()).collect();
+    assert_eq!((gone, news.joined.len()), (vec!["p0".into(), "p1".into()], MOST_KEPT), "those who left first");
 }

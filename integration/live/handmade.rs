@@ -119,7 +119,7 @@ impl Server {
         let placing = tokio::spawn(async move {
             loop {
                 board.joined().await;
-                board.news().joined.iter().for_each(|facts| board.place(facts, Some(placement())));
+                board.news(Instant::now()).joined.iter().for_each(|facts| board.place(facts, Some(placement())));
             }
         });
         Ok(Self { context, shutdown, serving, placing })

@@ -27,11 +27,13 @@ pub struct Sinks {
 
 /// Publishes until the keeper is gone.
 pub async fn run(engine: Engine, mut states: watch::Receiver<Option<State>>, sinks: Sinks) {
-    let mut publisher = Publisher { engine, since: None, sinks };
+    let mut publisher = Publisher { engine, begun: false, since: None, sinks };
     loop {
+        let kept = publisher.sinks.board.kept_until().filter(|_| publisher.begun);
         tokio::select! {
             changed = states.changed() => if changed.is_err() { return },
             () = publisher.sinks.board.joined() => {}
+            () = sleep_until(kept) => {}
         }
         let state = states.borrow_and_update().clone();
         // Until the first World is there, whoever joins stays news on the board.
@@ -41,8 +43,17 @@ pub async fn run(engine: Engine, mut states: watch::Receiver<Option<State>>, sin
     }
 }
 
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Publisher {
     engine: Engine,
+    /// Whether a World has been published.
+    begun: bool,
     /// The time of the World published last.
     since: Option<Instant>,
     sinks: Sinks,
@@ -51,7 +62,8 @@ struct Publisher {
 impl Publisher {
     fn step(&mut self, state: &State) {
         let started = Instant::now();
-        let outcome = self.engine.advance(&state.world, &self.sinks.board.news());
+        let outcome = self.engine.advance(&state.world, &self.sinks.board.news(Instant::now()));
+        self.begun = true;
         // What is posted only because somebody joined is not late by any change.
         let since = state.since.filter(|since| self.since != Some(*since));
         self.since = state.since;

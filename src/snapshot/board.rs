@@ -1,7 +1,8 @@
 //! The board: where `publish` posts configuration and `xds` finds it; neither knows the other.
 //!
 //! A stream joins with what its proxy states and holds a [`Seat`]; `publish` sees who is seated, places each and posts
-//! a layer per audience and per workload. Only what somebody sits for is computed.
+//! a layer per audience and per workload. Only what somebody sits for is computed; who leaves is kept a place for a
+//! while, because the normal case is that the proxy comes back, or its successor.
 
 mod post;
 
@@ -10,9 +11,10 @@ use super::set::{Layer, Snapshot};
 use crate::model::audience::{Placement, ProxyFacts, Subject};
 use dashmap::DashMap;
 use post::Post;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 /// A posted layer and the moment the change behind it was seen.
@@ -31,10 +33,18 @@ impl Posted {
     }
 }
 
+/// How long a proxy without a seat keeps its place, and what was computed for it: longer than an Envoy waits before it
+/// connects again.
+pub const KEPT: Duration = Duration::from_secs(60);
+/// How many such proxies there are at most: anybody can say to be another.
+pub const MOST_KEPT: usize = 10_000;
+
 /// Where a proxy belongs and how many seats it has.
 #[derive(Debug)]
 struct Place {
     seats: usize,
+    /// When it gave up the last of them.
+    left: Option<Instant>,
     placement: watch::Sender<Option<Placement>>,
 }
 
@@ -43,7 +53,7 @@ struct Place {
 pub struct Seats {
     /// Proxies that took their first seat; perhaps again, and then they are to be placed again.
     pub joined: BTreeSet<ProxyFacts>,
-    /// Proxies that gave up their last seat.
+    /// Proxies that gave up their last seat and have been away for long.
     pub left: BTreeSet<ProxyFacts>,
 }
 
@@ -51,6 +61,8 @@ pub struct Seats {
 #[derive(Debug, Default)]
 struct Places {
     by_proxy: BTreeMap<ProxyFacts, Place>,
+    /// Who gave up the last seat, and when, in that order; those who have come back since are among them.
+    left: VecDeque<(Instant, ProxyFacts)>,
     news: Seats,
 }
 
@@ -60,12 +72,15 @@ pub struct Board {
     places: Mutex<Places>,
     posts: DashMap<Subject, Arc<Post>>,
     joined: Notify,
+    /// How many proxies have a seat: asked so often that it must not wait for the places.
+    seated: AtomicUsize,
 }
 
 impl Board {
     /// Takes a seat for a proxy. The snapshot arrives when the publisher has placed the proxy and computed for it.
     pub fn join(self: &Arc<Self>, facts: ProxyFacts) -> Seat {
-        let placement = self.places().join(&facts);
+        let (placement, first) = self.places().join(&facts);
+        self.seated.fetch_add(usize::from(first), Ordering::Relaxed);
         self.joined.notify_one();
         let (interest, seen) = (Interest::default(), [None, None]);
         Seat { board: self.clone(), facts, placement, interest, halves: None, seen }
@@ -76,14 +91,21 @@ impl Board {
         self.joined.notified().await;
     }
 
-    /// Who came and who went since the last call.
-    pub fn news(&self) -> Seats {
-        std::mem::take(&mut self.places().news)
+    /// Until when the next place is kept of those whose proxies have left.
+    pub fn kept_until(&self) -> Option<Instant> {
+        self.places().left.front().map(|(left, _)| *left + KEPT)
+    }
+
+    /// Who came since the last call, and who went long enough ago.
+    pub fn news(&self, now: Instant) -> Seats {
+        let mut places = self.places();
+        places.forget(now);
+        std::mem::take(&mut places.news)
     }
 
     /// How many proxies are seated.
     pub fn seated(&self) -> usize {
-        self.places().by_proxy.len()
+        self.seated.load(Ordering::Relaxed)
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -116,35 +138,53 @@ impl Board {
     }
 
     fn leave(&self, facts: &ProxyFacts) {
-        self.places().leave(facts);
+        let last = self.places().leave(facts, Instant::now());
+        self.seated.fetch_sub(usize::from(last), Ordering::Relaxed);
         self.joined.notify_one();
     }
 }
 
 impl Places {
-    fn join(&mut self, facts: &ProxyFacts) -> watch::Receiver<Option<Placement>> {
+    /// Takes a seat; whether it is the proxy's first.
+    fn join(&mut self, facts: &ProxyFacts) -> (watch::Receiver<Option<Placement>>, bool) {
         if !self.by_proxy.contains_key(facts) {
             self.news.left.remove(facts);
             self.news.joined.insert(facts.clone());
         }
-        let empty = || Place { seats: 0, placement: watch::Sender::new(None) };
+        let empty = || Place { seats: 0, left: None, placement: watch::Sender::new(None) };
         let place = self.by_proxy.entry(facts.clone()).or_insert_with(empty);
         place.seats += 1;
-        place.placement.subscribe()
+        place.left = None;
+        (place.placement.subscribe(), place.seats == 1)
     }
 
-    fn leave(&mut self, facts: &ProxyFacts) {
-        let Some(place) = self.by_proxy.get_mut(facts) else { return };
+    /// Gives up a seat; whether it was the proxy's last.
+    fn leave(&mut self, facts: &ProxyFacts, now: Instant) -> bool {
+        let Some(place) = self.by_proxy.get_mut(facts) else { return false };
         place.seats -= 1;
-        if place.seats == 0 {
-            self.by_proxy.remove(facts);
-            self.news.joined.remove(facts);
-            self.news.left.insert(facts.clone());
+        if place.seats > 0 {
+            return false;
+        }
+        place.left = Some(now);
+        self.left.push_back((now, facts.clone()));
+        true
+    }
+
+    /// Forgets who has been away for too long, or is one too many.
+    fn forget(&mut self, now: Instant) {
+        let mut surplus = self.left.len().saturating_sub(MOST_KEPT);
+        while let Some((left, facts)) = self.left.pop_front_if(|(left, _)| surplus > 0 || *left + KEPT <= now) {
+            surplus = surplus.saturating_sub(1);
+            if self.by_proxy.get(&facts).is_some_and(|place| place.left == Some(left)) {
+                self.by_proxy.remove(&facts);
+                self.news.joined.remove(&facts);
+                self.news.left.insert(facts);
+            }
         }
     }
 }
 
-/// A stream's place on the board; given up when dropped.
+/// A stream's seat at the board; given up when dropped.
 #[derive(Debug)]
 pub struct Seat {
     board: Arc<Board>,
