@@ -13,12 +13,13 @@ pub struct Digest(u128);
 impl Digest {
     /// Adds a resource.
     pub fn add(&mut self, resource: &Resource) {
-        self.add_named(resource.name(), resource.version());
+        *self = self.with(resource.name(), resource.version());
     }
 
-    /// Adds a resource of that name and version.
-    pub fn add_named(&mut self, name: &str, version: Version) {
-        self.0 = self.0.wrapping_add(term(name, version));
+    /// The same with a resource of that name and version.
+    #[must_use]
+    pub fn with(self, name: &str, version: Version) -> Self {
+        Self(self.0.wrapping_add(term(name, version)))
     }
 
     /// Takes away a resource that was added before.

@@ -1,8 +1,8 @@
 //! The roll of a kind: every resource of a layer, with what most clients ask and are told first. It is called once for all
 //! of them, and lives as long as somebody holds it.
 //!
-//! The names are kept with the layer, for they are what most subscriptions consist of; a layer posted after another
-//! shares them where no name came or went.
+//! The names are kept with the layer, for they are what most subscriptions consist of, and so is their digest, by which
+//! clients that come back are recognised; a layer posted after another goes on from what was found out about that.
 
 use super::digest::Digest;
 use super::kind::Kind;
@@ -25,13 +25,10 @@ pub struct Roll {
 }
 
 impl Roll {
-    fn new(layer: &Layer, kind: Kind, names: NameSet) -> Self {
+    fn new(layer: &Layer, kind: Kind, names: NameSet, digest: Digest) -> Self {
         let resources: Vec<_> = layer.iter(kind).cloned().collect();
-        let (mut digest, mut refers) = (Digest::default(), [false; Kind::ALL.len()]);
-        for resource in &resources {
-            digest.add(resource);
-            resource.refs().for_each(|to| refers[to.kind as usize] = true);
-        }
+        let mut refers = [false; Kind::ALL.len()];
+        resources.iter().flat_map(|resource| resource.refs()).for_each(|to| refers[to.kind as usize] = true);
         Self { resources, names, digest, refers, delta: Mutex::default(), sotw: Mutex::default() }
     }
 
@@ -79,6 +76,7 @@ pub(super) struct Finds([Mutex<Find>; Kind::ALL.len()]);
 #[derive(Default, Debug)]
 struct Find {
     names: Option<NameSet>,
+    digest: Option<Digest>,
     roll: Weak<Roll>,
 }
 
@@ -108,33 +106,54 @@ impl Layer {
         }
     }
 
+    /// The version of all resources of a kind.
+    pub fn digest(&self, kind: Kind) -> Digest {
+        let sum =
+            || self.iter(kind).fold(Digest::default(), |sum, resource| sum.with(resource.name(), resource.version()));
+        match self.only_common(kind) {
+            Some(common) => common.digest(kind),
+            None => *self.finds().of(kind).digest.get_or_insert_with(sum),
+        }
+    }
+
     /// The roll of a kind, called now unless somebody holds it. Layers that add nothing to what they lie over share its.
     pub fn roll(&self, kind: Kind) -> Arc<Roll> {
         if let Some(common) = self.only_common(kind) {
             return common.roll(kind);
         }
-        let names = self.names(kind);
+        let (names, digest) = (self.names(kind), self.digest(kind));
         let mut find = self.finds().of(kind);
         find.roll.upgrade().unwrap_or_else(|| {
-            let roll = Arc::new(Roll::new(self, kind, names));
+            let roll = Arc::new(Roll::new(self, kind, names, digest));
             find.roll = Arc::downgrade(&roll);
             roll
         })
     }
 
-    /// Takes over the names of a kind from the layer before, which differs in these.
-    pub(super) fn inherit_names<'a>(&self, before: &Layer, kind: Kind, differ: impl Iterator<Item = &'a Arc<str>>) {
+    /// Takes over what was found out about a kind of the layer before, which differs in these names.
+    pub(super) fn inherit<'a>(&self, before: &Layer, kind: Kind, differ: impl Iterator<Item = &'a Arc<str>>) {
         if self.only_common(kind).is_some() {
             return;
         }
-        let Some(mut names) = before.finds().of(kind).names.clone() else { return };
+        let (mut names, mut digest) = {
+            let find = before.finds().of(kind);
+            (find.names.clone(), find.digest)
+        };
         for name in differ {
-            match self.get(kind, name) {
-                Some(resource) => _ = names.insert(resource.name().clone()),
-                None => _ = names.take(name),
+            let (old, new) = (before.get(kind, name), self.get(kind, name));
+            if let Some(names) = &mut names {
+                match new {
+                    Some(resource) => _ = names.insert(resource.name().clone()),
+                    None => _ = names.take(name),
+                }
+            }
+            if let Some(digest) = &mut digest {
+                old.into_iter().for_each(|resource| digest.take(resource));
+                new.into_iter().for_each(|resource| digest.add(resource));
             }
         }
-        self.finds().of(kind).names = Some(names);
+        let mut find = self.finds().of(kind);
+        (find.names, find.digest) = (names, digest);
     }
 
     fn collect_names(&self, kind: Kind) -> NameSet {

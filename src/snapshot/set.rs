@@ -36,7 +36,7 @@ impl Layer {
         let names = Kind::ALL.map(|kind| self.changed_since(before, kind));
         let news = Arc::new(News { before: Arc::downgrade(before), names });
         let posted = Self { news: Some(news.clone()), ..self.clone() };
-        Kind::ALL.into_iter().for_each(|kind| posted.inherit_names(before, kind, news.names[kind as usize].iter()));
+        Kind::ALL.into_iter().for_each(|kind| posted.inherit(before, kind, news.names[kind as usize].iter()));
         Arc::new(posted)
     }
 

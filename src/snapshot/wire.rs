@@ -39,7 +39,19 @@ pub fn field_len(field: u32, length: usize) -> usize {
 }
 
 /// Takes a varint off the front; none at the end of the input or for more than ten bytes.
+#[inline]
 pub fn take_varint(input: &mut &[u8]) -> Option<u64> {
+    // Nearly all are tags and lengths of one byte.
+    if let Some((&byte, rest)) = input.split_first()
+        && byte < 0x80
+    {
+        *input = rest;
+        return Some(byte.into());
+    }
+    take_long_varint(input)
+}
+
+fn take_long_varint(input: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for (index, byte) in input.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f).checked_shl(7 * index as u32)?;

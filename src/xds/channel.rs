@@ -21,6 +21,8 @@ use tonic::Status;
 
 /// The gRPC message prefix: the compression flag and the length.
 const PREFIX: usize = 5;
+/// How large a request is at most for which room is made before it has arrived.
+const LIKELY: usize = 512 * 1024;
 /// How much of a request that is too large is read to find out who sent it.
 const NODE_WITHIN: usize = 64 * 1024;
 
@@ -83,9 +85,19 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
         let frame = self.body.frame().await?.map_err(drop);
         Some(frame.map(|frame| {
             if let Ok(data) = frame.into_data() {
+                self.make_room(data.len());
                 self.pending.extend_from_slice(&data);
             }
         }))
+    }
+
+    /// Makes room for the rest of the message that has begun to arrive, so that it is not moved again and again; not for
+    /// more than is likely, because whoever says what comes may never send it.
+    fn make_room(&mut self, arrives: usize) {
+        let Some((prefix, content)) = self.pending.split_at_checked(PREFIX) else { return };
+        let size = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+        let rest = size.min(LIKELY).saturating_sub(content.len());
+        self.pending.reserve(rest.max(arrives));
     }
 
     /// Takes the message that has arrived whole.

@@ -40,14 +40,14 @@ pub(super) struct Parts<M> {
 /// Takes a request message apart.
 pub(super) fn take_apart<M: Message + Default>(message: &Bytes, lists: Lists) -> Result<Parts<M>, BadRequest> {
     let mut names = vec![Texts::of(message.clone()); lists.names.len()];
-    let mut versions = Versions { names: Texts::of(message.clone()), versions: Texts::of(message.clone()) };
+    let mut versions = Versions::of(message.clone());
     let mut rest = Vec::new();
     for field in fields(message) {
         let field = field.ok_or(BadRequest::Malformed)?;
         let list = lists.names.iter().position(|number| *number == field.number);
         let is_versions = lists.versions == Some(field.number);
         let done = match (field.value, list) {
-            (None, Some(at)) => names[at].push(field.content),
+            (None, Some(at)) => names[at].push(field.content).map(drop),
             (None, None) if is_versions => push_entry(&mut versions, message, &field),
             // prost reads an entry of a map whatever its wire type says.
             (Some(_), _) if is_versions => None,
@@ -75,6 +75,5 @@ fn push_entry(versions: &mut Versions, message: &Bytes, entry: &Field) -> Option
             _ => {}
         }
     }
-    versions.names.push(key)?;
-    versions.versions.push(value)
+    versions.push(key, value)
 }

@@ -1,5 +1,7 @@
 //! A list of short texts in one buffer: the names of a request as they came, without an allocation for each.
 
+use crate::snapshot::digest::Digest;
+use crate::snapshot::resource::Version;
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
@@ -17,11 +19,11 @@ impl Texts {
         Self { buffer, places: Vec::new() }
     }
 
-    /// Adds what lies there in the buffer; none if that is not UTF-8.
-    pub(super) fn push(&mut self, place: Range<usize>) -> Option<()> {
-        std::str::from_utf8(self.buffer.get(place.clone())?).ok()?;
+    /// Adds what lies there in the buffer, and returns it; none if that is not UTF-8.
+    pub(super) fn push(&mut self, place: Range<usize>) -> Option<&str> {
+        let text = std::str::from_utf8(self.buffer.get(place.clone())?).ok()?;
         self.places.push(u32::try_from(place.start).ok()?..u32::try_from(place.end).ok()?);
-        Some(())
+        Some(text)
     }
 
     /// How many there are.
@@ -79,13 +81,28 @@ impl fmt::Debug for Texts {
 }
 
 /// Names and the version of each.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Versions {
-    pub(super) names: Texts,
-    pub(super) versions: Texts,
+    names: Texts,
+    versions: Texts,
+    /// Over all of them; none if a version is not one of ours.
+    digest: Option<Digest>,
 }
 
 impl Versions {
+    /// None yet, of those that lie in `buffer`.
+    pub(super) fn of(buffer: Bytes) -> Self {
+        Self { names: Texts::of(buffer.clone()), versions: Texts::of(buffer), digest: Some(Digest::default()) }
+    }
+
+    /// Adds the name and the version that lie there in the buffer; none if either is not UTF-8.
+    pub(super) fn push(&mut self, name: Range<usize>, version: Range<usize>) -> Option<()> {
+        let (name, version) = (self.names.push(name)?, self.versions.push(version)?);
+        let sum = self.digest.zip(Version::parse(version));
+        self.digest = sum.map(|(digest, version)| digest.with(name, version));
+        Some(())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.names.len()
@@ -105,11 +122,28 @@ impl Versions {
     pub fn names(&self) -> &Texts {
         &self.names
     }
+
+    /// The version of all of them as a set; none if one of them is not a version of ours.
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest
+    }
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self::of(Bytes::new())
+    }
 }
 
 impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Versions {
+    /// Panics on more than 4 GiB, which no request has.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(all: I) -> Self {
         let (names, versions): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-        Self { names: names.into(), versions: versions.into() }
+        let texts = names.iter().map(AsRef::as_ref).chain(versions.iter().map(AsRef::as_ref));
+        let texts: Texts = texts.collect();
+        let mut all = Self::of(texts.buffer.clone());
+        let place = |at: usize| texts.places[at].start as usize..texts.places[at].end as usize;
+        (0..names.len()).for_each(|at| all.push(place(at), place(names.len() + at)).expect("texts are UTF-8"));
+        all
     }
 }

@@ -7,23 +7,22 @@ use super::view::View;
 use crate::snapshot::digest::Digest;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::names::NameSum;
-use crate::snapshot::resource::Version;
-use crate::snapshot::roll::Roll;
+use crate::snapshot::set::Layer;
 use crate::xds::request::Names;
 use crate::xds::subscription::{Subscription, WILDCARD};
-use std::sync::Arc;
 
 /// What such a request asks for.
-pub(super) struct First {
+pub(super) struct First<'a> {
     pub(super) subscription: Subscription,
-    pub(super) roll: Arc<Roll>,
+    /// Where what it asks for is.
+    pub(super) layer: &'a Layer,
     /// What the client holds of it: nothing, or all of it as it is now.
     pub(super) held: Option<Digest>,
 }
 
 /// What a first request asks for, if that is everything on the roll and the client holds nothing or all of it.
-pub(super) fn recognise(kind: Kind, names: &Names, view: &View) -> Option<First> {
-    let roll = view.roll(kind)?;
+pub(super) fn recognise<'a>(kind: Kind, names: &Names, view: &'a View) -> Option<First<'a>> {
+    let layer = view.plain(kind)?;
     let (asked, initial) = match names {
         Names::All(names) => (names, None),
         Names::Change { subscribe, unsubscribe, initial } if unsubscribe.is_empty() => (subscribe, Some(initial)),
@@ -36,19 +35,15 @@ pub(super) fn recognise(kind: Kind, names: &Names, view: &View) -> Option<First>
     let subscription = if wildcard {
         Subscription::everything()
     } else {
-        let sum: NameSum = asked.iter().collect();
-        (sum == roll.names().sum()).then(|| Subscription::to(roll.names().clone()))?
+        let (sum, all): (NameSum, _) = (asked.iter().collect(), layer.names(kind));
+        (sum == all.sum()).then(|| Subscription::to(all))?
     };
     let Some(initial) = initial.filter(|initial| !initial.is_empty()) else {
-        return Some(First { subscription, roll, held: None });
+        return Some(First { subscription, layer, held: None });
     };
-    let mut current = roll.digest();
+    let mut current = layer.digest(kind);
     if wildcard {
         view.inbound(kind).for_each(|resource| current.add(resource));
     }
-    let mut stated = Digest::default();
-    for (name, version) in initial.iter() {
-        stated.add_named(name, Version::parse(version)?);
-    }
-    (stated == current).then_some(First { subscription, roll, held: Some(current) })
+    (initial.digest()? == current).then_some(First { subscription, layer, held: Some(current) })
 }

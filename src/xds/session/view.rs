@@ -7,7 +7,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::names::NameSet;
 use crate::snapshot::resource::Resource;
 use crate::snapshot::roll::Roll;
-use crate::snapshot::set::Snapshot;
+use crate::snapshot::set::{Layer, Snapshot};
 use imbl::OrdMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -70,12 +70,16 @@ impl View {
         current.chain(gone.filter_map(|(_, form)| form.as_ref()))
     }
 
-    /// The outbound resources of a kind as all streams of the audience are told them; none where there are exceptions, or
+    /// The outbound half, if all streams of the audience are told the same of a kind; none where there are exceptions, or
     /// no resources.
-    pub(in crate::xds) fn roll(&self, kind: Kind) -> Option<Arc<Roll>> {
+    pub(in crate::xds) fn plain(&self, kind: Kind) -> Option<&Layer> {
         let outbound = &self.snapshot.outbound;
-        let plain = self.kept[kind as usize].is_empty() && outbound.len(kind) > 0;
-        plain.then(|| outbound.roll(kind))
+        (self.kept[kind as usize].is_empty() && outbound.len(kind) > 0).then_some(outbound)
+    }
+
+    /// The outbound resources of a kind as all streams of the audience are told them; none where that is not the same.
+    pub(in crate::xds) fn roll(&self, kind: Kind) -> Option<Arc<Roll>> {
+        Some(self.plain(kind)?.roll(kind))
     }
 
     /// The names of the outbound resources of a kind.

@@ -14,11 +14,11 @@ impl Track {
         if !self.early.is_empty() {
             return false;
         }
-        let Some(First { subscription, roll, held }) = recognise(self.kind, names, snapshot) else { return false };
+        let Some(First { subscription, layer, held }) = recognise(self.kind, names, snapshot) else { return false };
         match held.filter(|_| !warming && !self.all_early) {
             Some(all) => self.backlog.hold(all),
             None => {
-                self.backlog.await_roll(roll);
+                self.backlog.await_roll(layer.roll(self.kind));
                 snapshot.inbound(self.kind).filter(|_| subscription.is_wildcard()).for_each(|resource| {
                     self.backlog.want(resource.name());
                 });
