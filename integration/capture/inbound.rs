@@ -4,9 +4,10 @@
 use crate::harness::client::Client;
 use crate::harness::network::{INBOUND, OUTBOUND};
 use crate::harness::{Failure, Outcome, deadline};
+use crate::odd::refused;
 use crate::outbound::{heard, spoken};
 use crate::speaker::{Talk, line};
-use crate::stage::{LATER, Stage, UNDECLARED, server, service, talk};
+use crate::stage::{LATER, SOON, Stage, UNDECLARED, server, service, talk};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -87,4 +88,36 @@ pub async fn ports_change_apart(stage: &mut Stage) -> Outcome<()> {
     let gone = async || changed.say("still there?").await.is_err().then_some(());
     deadline::until("the connection of the changed port is drained", DRAINED, gone).await?;
     answer("after").await
+}
+
+/// Ports of the capture that would change places stay where they are, and the user is told; one after the other they do.
+pub async fn the_ports_of_the_capture_change_places_in_turn(stage: &mut Stage) -> Outcome<()> {
+    const FREE: u16 = 15016;
+    let ports =
+        |outbound: u16, inbound: u16| format!("proxyListenPort: {outbound}\nproxyInboundListenPort: {inbound}\n");
+    stage.folder.replace("mesh.yaml", &ports(INBOUND, OUTBOUND))?;
+    let api = stage.chancery.api();
+    let told = async || {
+        let problems = api.problems().await.ok()?;
+        let both = ["proxyListenPort", "proxyInboundListenPort"];
+        both.iter().all(|field| problems.iter().any(|problem| problem.field == *field)).then_some(())
+    };
+    deadline::until("both ports are reported", SOON, told).await?;
+    stage.settled().await?;
+    heard(&line(SocketAddr::new(server()[0], 9000), "hello").await?, "echo 127.0.0.6 hello")?;
+    for (outbound, inbound) in
+        [(FREE, INBOUND), (FREE, OUTBOUND), (INBOUND, OUTBOUND), (FREE, OUTBOUND), (FREE, INBOUND), (OUTBOUND, INBOUND)]
+    {
+        let moved = stage.restrict(&ports(outbound, inbound)).await;
+        moved.map_err(|failure| failure.with(&format!("to {outbound} and {inbound}")))?;
+    }
+    if let Some(reason) = refused(stage).await? {
+        return Err(Failure::new(reason));
+    }
+    heard(&line(SocketAddr::new(server()[0], 9000), "hello").await?, "echo 127.0.0.6 hello")?;
+    // The control: a chancery that knows nothing of before lets them change places at once, and proxies refuse.
+    stage.folder.replace("mesh.yaml", &ports(INBOUND, OUTBOUND))?;
+    stage.chancery.kill()?;
+    stage.chancery.restart().await?;
+    deadline::until("the refusal is seen", SOON, async || refused(stage).await.ok()?.map(drop)).await
 }

@@ -105,7 +105,7 @@ fn manifest(object: &str, spec: &str) -> String {
 }
 
 /// What a sidecar has refused so far.
-async fn refused(stage: &Stage) -> Outcome<Option<String>> {
+pub async fn refused(stage: &Stage) -> Outcome<Option<String>> {
     let proxies = stage.chancery.api().proxies().await?;
     let all = proxies.iter().flat_map(|proxy| proxy.types.iter().map(move |(kind, progress)| (proxy, kind, progress)));
     let found = all.filter(|(.., progress)| progress.nacked.is_some());

@@ -175,6 +175,52 @@ fn the_first_settings_are_in_effect_but_for_those_that_are_wrong() {
     assert_eq!(timeout(&put(&mut catalog, "mesh.yaml", "connectTimeout: 5s")), seconds(5));
 }
 
+/// Running proxies would refuse both listeners, and whatever they are sent for them from then on.
+#[test]
+fn ports_do_not_change_places() {
+    const SWAPPED: &str = "connectTimeout: 3s\nproxyListenPort: 15006\nproxyInboundListenPort: 15001";
+    let held = |changes: &[Change]| {
+        let mesh = changes.first().map(|(_, object)| mesh(object.clone()))?;
+        Some((mesh.outbound_port, mesh.inbound_port, mesh.connect_timeout.as_secs()))
+    };
+    let said = |catalog: &Catalog| catalog.report().findings().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut catalog = Catalog::default();
+    assert_eq!(
+        held(&put(&mut catalog, "mesh.yaml", SWAPPED)),
+        Some((15006, 15001, 3)),
+        "at the start no proxy has any"
+    );
+    assert_eq!(said(&catalog), [""; 0]);
+
+    let mut catalog = Catalog::default();
+    assert_eq!(catalog.apply([]), [], "proxies have the defaults from here on");
+    assert_eq!(
+        held(&put(&mut catalog, "mesh.yaml", SWAPPED)),
+        Some((15001, 15006, 3)),
+        "the rest of the first settings"
+    );
+    let lines = said(&catalog);
+    assert_eq!(lines.len(), 2);
+    for (line, field, port) in [(2, "proxyListenPort", 15006), (3, "proxyInboundListenPort", 15001)] {
+        let line = format!("mesh.yaml:{line}: error: MeshConfig mesh: {field}: running proxies have {port} ");
+        assert!(lines.iter().any(|said| said.starts_with(&line) && said.ends_with("are in effect")), "{lines:?}");
+    }
+    // One after the other they do, by way of a port that nobody has.
+    for (text, ports) in [
+        ("proxyListenPort: 15016", Some((15016, 15006, 10))),
+        ("proxyListenPort: 15016\nproxyInboundListenPort: 15001", Some((15016, 15001, 10))),
+        ("proxyListenPort: 15006\nproxyInboundListenPort: 15001", Some((15006, 15001, 10))),
+        ("proxyListenPort: 15001\nproxyInboundListenPort: 15006", None),
+        ("proxyListenPort: 15001\nproxyInboundListenPort: 15016", None),
+        ("proxyListenPort: 15007\nproxyInboundListenPort: 15008", Some((15007, 15008, 10))),
+    ] {
+        assert_eq!(held(&put(&mut catalog, "mesh.yaml", text)), ports, "{text}: {:?}", said(&catalog));
+        let effect = "the version read before stays in effect until a restart";
+        let lines = said(&catalog);
+        assert!(lines.is_empty() == ports.is_some() && lines.iter().all(|line| line.ends_with(effect)), "{lines:?}");
+    }
+}
+
 #[test]
 fn members_that_are_right_only_beside_wrong_ones_go_with_them() {
     let (found, object) = read("{accessLogEncoding: YAML, accessLogFormat: '{\"a\": 1}', connectTimeout: 3s}");

@@ -67,6 +67,9 @@ pub struct Problem {
     /// The line in the file.
     #[serde(default)]
     pub line: Option<u64>,
+    /// The field of the object.
+    #[serde(default)]
+    pub field: String,
     /// The reason.
     pub text: String,
     /// What is in effect all the same.

@@ -4,6 +4,7 @@
 //! wrong. Never deletes an object because a file can't be read or understood: its last good version stays in effect.
 
 pub mod catalog;
+mod exchange;
 mod file;
 mod notices;
 pub mod report;

@@ -4,8 +4,9 @@
 //! file system, so that `analyze` can use it with files from anywhere.
 
 use super::file::{self, Entry, Holds, Loaded, Outcome};
-use super::notices;
 use super::report::{Instead, Report};
+use super::{exchange, notices};
+use crate::model::mesh::Mesh;
 use crate::model::object::Object;
 use crate::model::problem::Severity;
 use crate::model::provenance::ObjectKey;
@@ -38,6 +39,8 @@ pub struct Catalog {
     emitted: BTreeMap<ObjectKey, Object>,
     report: Report,
     revision: u64,
+    /// Whether proxies may have what was read already.
+    begun: bool,
 }
 
 /// One file.
@@ -127,7 +130,16 @@ impl Catalog {
         for (key, object) in dropped {
             self.hand_over(&key, object);
         }
+        self.begun = true;
         touched.into_iter().filter_map(|key| self.settle(key)).collect()
+    }
+
+    /// The settings of the mesh in effect.
+    fn mesh(&self) -> Mesh {
+        match self.emitted.get(&Mesh::key()) {
+            Some(Object::MeshConfig(mesh)) => (**mesh).clone(),
+            _ => Mesh::default(),
+        }
     }
 
     fn update(
@@ -147,7 +159,10 @@ impl Catalog {
                     self.files.insert(path, before);
                     return;
                 }
-                let loaded = file::load(&path, &bytes, holds);
+                let mut loaded = file::load(&path, &bytes, holds);
+                if self.begun && holds == Holds::Settings {
+                    exchange::refuse(&path, &mut loaded, &self.mesh());
+                }
                 let partial = !loaded.complete;
                 let (held, findings) = merge(&path, loaded, &before.held);
                 (State { digest, held, partial }, findings)
