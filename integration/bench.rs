@@ -23,7 +23,12 @@ use figures::Row;
 use parts::wire::Form::{Delta, Sotw};
 use parts::{fleet, floor, role, server};
 use std::io::{BufReader, stdin, stdout};
+use tikv_jemallocator::Jemalloc;
 use workloads::Extent;
+
+/// As in `serve`.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() {
     // Logs are what they are in `serve` by default, and cost what they cost there.

@@ -61,7 +61,7 @@ pub fn service(namespace: &str, name: &str, ports: &[(u16, Protocol)], created: 
         addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 96, 0, u8::try_from(created % 2).expect("small")))],
         prefers_v6: false,
         ports,
-        selector: if created % 2 == 1 { labels(&[("version", "v1")]) } else { Labels::new() },
+        selector: if created % 2 == 1 { labels(&[("version", "v1")]) } else { Labels::default() },
         publish_not_ready: false,
         headless: created == 7,
         external: external(created),

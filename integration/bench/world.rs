@@ -181,7 +181,7 @@ impl Town {
     fn proxy(&self, number: u32) -> Object {
         let name = Name::from(format!("p{number}"));
         let reference = object(ObjectKind::Pod, self.namespace(number % self.size.audiences), name);
-        pod(&reference, Labels::new(), address(0, number), "node-0".into())
+        pod(&reference, Labels::default(), address(0, number), "node-0".into())
     }
 
     fn routes(&self, service: u32) -> Object {

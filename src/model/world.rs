@@ -64,7 +64,7 @@ pub fn keys(object: &Object) -> Vec<Key> {
             let http = service.ports.iter().filter(|port| matches!(port.protocol, Protocol::Http | Protocol::Http2));
             keys.extend(http.map(|port| Key::HttpOnPort(port.number)));
             keys.extend(service.addresses.iter().copied().map(Key::AddressedBy));
-            let first = service.selector.first_key_value();
+            let first = service.selector.iter().next();
             let namespace = &object.key().namespace;
             keys.extend(first.map(|(key, value)| Key::SelectedBy(namespace.clone(), key.clone(), value.clone())));
             keys.extend(service.exports.is_some().then_some(Key::Exporting));
