@@ -3,15 +3,19 @@
 
 use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::provenance::{ObjectKey, ObjectKind};
+use chancery::snapshot::bell::Bell;
 use chancery::snapshot::board::{Board, KEPT, MOST_KEPT, Posted, Seat, Seats};
 use chancery::snapshot::interest::{Interest, Wanted};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::names::NameSet;
 use chancery::snapshot::resource::Resource;
 use chancery::snapshot::set::{Layer, Snapshot};
-use std::future::Future;
+use chancery::xds::rarely::Rarely;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 fn facts() -> ProxyFacts {
@@ -218,4 +222,48 @@ fn only_so_many_places_are_kept() {
     let news = board.news(Instant::now());
     let gone: Vec<_> = news.left.iter().map(|facts| facts.pod.to_string()).collect();
     assert_eq!((gone, news.joined.len()), (vec!["p0".into(), "p1".into()], MOST_KEPT), "those who left first");
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_bell_is_heard_once_and_wakes_who_listens() {
+    let (bell, counted) = (Bell::default(), Arc::new(Counted::default()));
+    let waker = Waker::from(counted.clone());
+    let heard = || bell.poll_heard(&Context::from_waker(&waker)).is_ready();
+    bell.ring();
+    assert!(heard() && !heard(), "rung before anybody listened");
+    assert_eq!(counted.0.load(Ordering::Relaxed), 0);
+    bell.ring();
+    bell.ring();
+    assert_eq!(counted.0.load(Ordering::Relaxed), 1, "who is awake is not woken");
+    assert!(heard() && !heard());
+    bell.ring();
+    bell.silence();
+    assert!(!heard());
+}
+
+#[test]
+fn what_is_rare_is_polled_only_when_it_asks() {
+    let (polls, (sender, mut receiver)) = (AtomicUsize::new(0), tokio::sync::mpsc::channel::<()>(1));
+    let inner = poll_fn(|context| {
+        polls.fetch_add(1, Ordering::Relaxed);
+        receiver.poll_recv(context)
+    });
+    let inner = pin!(inner);
+    let (mut rare, mut context) = (Rarely::new(inner), Context::from_waker(Waker::noop()));
+    for _ in 0..3 {
+        assert!(pin!(&mut rare).poll(&mut context).is_pending());
+    }
+    assert_eq!(polls.load(Ordering::Relaxed), 1);
+    sender.try_send(()).expect("room");
+    assert_eq!(pin!(&mut rare).poll(&mut context), Poll::Ready(Some(())));
 }

@@ -4,6 +4,7 @@
 //! and no protocol.
 
 pub mod absent;
+pub mod bell;
 pub mod board;
 pub mod canonical;
 pub mod digest;

@@ -246,12 +246,19 @@ impl Stage {
         Ok(if said.is_empty() { late } else { said })
     }
 
+    /// What the session says next, if there is room for it. Nobody would ask it if it did not say that there is more.
+    fn next(&mut self) -> Option<Response> {
+        let (now, session) = (self.now, self.session.as_mut().filter(|_| self.room)?);
+        let asked = session.has_more() || session.deadline().is_some_and(|deadline| deadline <= now);
+        let response = session.poll(now);
+        assert!(asked || response.is_none(), "nobody would have asked for {response:?}");
+        response
+    }
+
     /// Everything the session has to say, as long as there is room for it.
     fn drain(&mut self) -> Vec<String> {
         let mut said = Vec::new();
-        while let Some(response) =
-            self.session.as_mut().filter(|_| self.room).and_then(|session| session.poll(self.now))
-        {
+        while let Some(response) = self.next() {
             self.note(What::Sent(Sent::from(&response)));
             said.push(self.response(&response));
         }

@@ -6,16 +6,19 @@
 
 mod post;
 
+use super::bell::Bell;
 use super::interest::{Interest, Wanted};
 use super::set::{Layer, Snapshot};
 use crate::model::audience::{Placement, ProxyFacts, Subject};
 use dashmap::DashMap;
-use post::Post;
+use post::{Followed, Post};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// A posted layer and the moment the change behind it was seen.
 #[derive(Clone, Default, Debug)]
@@ -39,13 +42,14 @@ pub const KEPT: Duration = Duration::from_secs(60);
 /// How many such proxies there are at most: anybody can say to be another.
 pub const MOST_KEPT: usize = 10_000;
 
-/// Where a proxy belongs and how many seats it has.
-#[derive(Debug)]
+/// Where a proxy belongs, and its seats.
+#[derive(Default, Debug)]
 struct Place {
-    seats: usize,
     /// When it gave up the last of them.
     left: Option<Instant>,
-    placement: watch::Sender<Option<Placement>>,
+    placement: Option<Placement>,
+    /// Rung when that is another one.
+    bells: Vec<Arc<Bell>>,
 }
 
 /// Who came and who went.
@@ -79,11 +83,11 @@ pub struct Board {
 impl Board {
     /// Takes a seat for a proxy. The snapshot arrives when the publisher has placed the proxy and computed for it.
     pub fn join(self: &Arc<Self>, facts: ProxyFacts) -> Seat {
-        let (placement, first) = self.places().join(&facts);
+        let (placed, first) = self.places().join(&facts);
         self.seated.fetch_add(usize::from(first), Ordering::Relaxed);
         self.joined.notify_one();
         let (interest, seen) = (Interest::default(), [None, None]);
-        Seat { board: self.clone(), facts, placement, interest, halves: None, seen }
+        Seat { board: self.clone(), facts, placed, interest, halves: None, seen }
     }
 
     /// Waits until a proxy has joined or left since the last call.
@@ -114,12 +118,9 @@ impl Board {
 
     /// Says where a proxy belongs; wakes its seats if that is new.
     pub fn place(&self, facts: &ProxyFacts, placement: Option<Placement>) {
-        if let Some(place) = self.places().by_proxy.get(facts) {
-            place.placement.send_if_modified(|held| {
-                let differs = *held != placement;
-                *held = placement;
-                differs
-            });
+        if let Some(place) = self.places().by_proxy.get_mut(facts).filter(|place| place.placement != placement) {
+            place.placement = placement;
+            place.bells.iter().for_each(|bell| bell.ring());
         }
     }
 
@@ -137,32 +138,36 @@ impl Board {
         self.posts.entry(subject).or_default().clone()
     }
 
-    fn leave(&self, facts: &ProxyFacts) {
-        let last = self.places().leave(facts, Instant::now());
+    fn placement(&self, facts: &ProxyFacts) -> Option<Placement> {
+        self.places().by_proxy.get(facts)?.placement.clone()
+    }
+
+    fn leave(&self, facts: &ProxyFacts, bell: &Arc<Bell>) {
+        let last = self.places().leave(facts, bell, Instant::now());
         self.seated.fetch_sub(usize::from(last), Ordering::Relaxed);
         self.joined.notify_one();
     }
 }
 
 impl Places {
-    /// Takes a seat; whether it is the proxy's first.
-    fn join(&mut self, facts: &ProxyFacts) -> (watch::Receiver<Option<Placement>>, bool) {
+    /// Takes a seat; what rings when the proxy is placed elsewhere, and whether it is the proxy's first seat.
+    fn join(&mut self, facts: &ProxyFacts) -> (Arc<Bell>, bool) {
         if !self.by_proxy.contains_key(facts) {
             self.news.left.remove(facts);
             self.news.joined.insert(facts.clone());
         }
-        let empty = || Place { seats: 0, left: None, placement: watch::Sender::new(None) };
-        let place = self.by_proxy.entry(facts.clone()).or_insert_with(empty);
-        place.seats += 1;
+        let place = self.by_proxy.entry(facts.clone()).or_default();
+        let bell = Arc::new(Bell::default());
+        place.bells.push(bell.clone());
         place.left = None;
-        (place.placement.subscribe(), place.seats == 1)
+        (bell, place.bells.len() == 1)
     }
 
     /// Gives up a seat; whether it was the proxy's last.
-    fn leave(&mut self, facts: &ProxyFacts, now: Instant) -> bool {
+    fn leave(&mut self, facts: &ProxyFacts, bell: &Arc<Bell>, now: Instant) -> bool {
         let Some(place) = self.by_proxy.get_mut(facts) else { return false };
-        place.seats -= 1;
-        if place.seats > 0 {
+        place.bells.retain(|other| !Arc::ptr_eq(other, bell));
+        if !place.bells.is_empty() {
             return false;
         }
         place.left = Some(now);
@@ -189,43 +194,38 @@ impl Places {
 pub struct Seat {
     board: Arc<Board>,
     facts: ProxyFacts,
-    placement: watch::Receiver<Option<Placement>>,
+    /// Rings when the proxy is placed elsewhere.
+    placed: Arc<Bell>,
     interest: Interest,
-    halves: Option<[Half; 2]>,
+    /// The posts that are followed.
+    halves: Option<[Followed; 2]>,
     /// The layers last returned, outbound and inbound.
     seen: [Option<Arc<Layer>>; 2],
-}
-
-/// A post that is followed.
-#[derive(Debug)]
-struct Half {
-    post: Arc<Post>,
-    bell: watch::Receiver<()>,
 }
 
 impl Seat {
     /// Waits for a snapshot that differs from the last returned in what is wanted. Never returns while the proxy's Pod is
     /// unknown. Cancel safe.
     pub async fn changed(&mut self) -> Snapshot {
+        poll_fn(|context| self.poll_changed(context)).await
+    }
+
+    fn poll_changed(&mut self, context: &Context<'_>) -> Poll<Snapshot> {
         loop {
+            if self.placed.poll_heard(context).is_ready() {
+                self.halves = None;
+            }
             if self.halves.is_none() {
                 self.follow();
             }
-            let Some([outbound, inbound]) = &mut self.halves else {
-                changed(&mut self.placement).await;
-                continue;
-            };
-            tokio::select! {
-                biased;
-                () = changed(&mut self.placement) => {
-                    self.halves = None;
-                    continue;
-                }
-                () = changed(&mut outbound.bell) => {}
-                () = changed(&mut inbound.bell) => {}
-            };
+            let Some(halves) = &self.halves else { return Poll::Pending };
+            // Both are listened to.
+            let rung = halves.each_ref().map(|half| half.bell().poll_heard(context).is_ready());
+            if rung == [false, false] {
+                return Poll::Pending;
+            }
             if let Some(snapshot) = self.newest() {
-                return snapshot;
+                return Poll::Ready(snapshot);
             }
         }
     }
@@ -244,21 +244,19 @@ impl Seat {
         }
         self.interest = interest;
         if let Some([outbound, _]) = &mut self.halves {
-            outbound.bell = outbound.post.follow(&self.interest, self.seen[0].as_ref());
+            *outbound = outbound.anew(&self.interest, self.seen[0].as_ref());
         }
     }
 
     /// Whether the publisher has said where the proxy belongs.
     pub fn is_placed(&self) -> bool {
-        self.placement.borrow().is_some()
+        self.board.placement(&self.facts).is_some()
     }
 
     fn follow(&mut self) {
-        let placement = self.placement.borrow_and_update().clone();
-        self.halves = placement.map(|placement| {
+        self.halves = self.board.placement(&self.facts).map(|placement| {
             let half = |subject, interest: &Interest, seen: &Option<Arc<Layer>>| {
-                let post = self.board.post_of(subject);
-                Half { bell: post.follow(interest, seen.as_ref()), post }
+                self.board.post_of(subject).follow(interest, seen.as_ref())
             };
             let [outbound, inbound] = &self.seen;
             // There is little inbound, and all of it is asked for.
@@ -271,9 +269,9 @@ impl Seat {
 
     /// What is posted now, if it is another than was returned last.
     fn newest(&mut self) -> Option<Snapshot> {
-        let halves = self.halves.as_mut()?;
-        halves.iter_mut().for_each(|half| half.bell.mark_unchanged());
-        let [outbound, inbound] = [halves[0].post.newest()?, halves[1].post.newest()?];
+        let halves = self.halves.as_ref()?;
+        halves.iter().for_each(|half| half.bell().silence());
+        let [outbound, inbound] = [halves[0].newest()?, halves[1].newest()?];
         let news = [outbound.is_new_to(self.seen[0].as_ref()), inbound.is_new_to(self.seen[1].as_ref())];
         if news == [false, false] {
             return None;
@@ -288,13 +286,6 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.board.leave(&self.facts);
-    }
-}
-
-/// Waits for a new value; for ever if the publisher is gone, since then the process is ending.
-async fn changed<T>(receiver: &mut watch::Receiver<T>) {
-    if receiver.changed().await.is_err() {
-        std::future::pending::<()>().await;
+        self.board.leave(&self.facts, &self.placed);
     }
 }

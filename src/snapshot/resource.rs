@@ -32,6 +32,13 @@ const DIGITS: [u8; 256] = {
 };
 
 impl Version {
+    /// The version as it is displayed.
+    pub fn digits(self) -> [u8; 32] {
+        let bytes = self.0.to_be_bytes();
+        let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+        std::array::from_fn(|at| digit(if at % 2 == 0 { bytes[at / 2] >> 4 } else { bytes[at / 2] & 15 }))
+    }
+
     /// Reads a version as it is displayed: 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Version> {
         let text: &[u8; 32] = text.as_bytes().try_into().ok()?;
@@ -45,7 +52,7 @@ impl Version {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(std::str::from_utf8(&self.digits()).expect("digits are ASCII"))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::channel::{Incoming, ResponseBody};
 use super::limits::Options;
+use super::rarely::Rarely;
 use super::refusal::Refusal;
 use super::request::Wire;
 use super::stream::{Ends, Stream, XdsContext};
@@ -16,6 +17,7 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -55,10 +57,15 @@ pub(super) async fn run(socket: TcpStream, context: Arc<XdsContext>, shutdown: C
     let connection = http(&context.options).serve_connection(TokioIo::new(socket), service);
     // A connection lives long and there are thousands: what it needs only once in its life is put elsewhere.
     let mut connection = Box::pin(connection);
+    let over = pin!(async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = sleep(age) => aged.cancel(),
+        }
+    });
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = shutdown.cancelled() => {}
-        () = sleep(age) => aged.cancel(),
+        () = Rarely::new(over) => {}
     }
     connection.as_mut().graceful_shutdown();
     _ = tokio::time::timeout(FAREWELL, connection).await;

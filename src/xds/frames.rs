@@ -33,16 +33,14 @@ impl Frames {
         };
         let roll = response.roll.as_deref().map(fields.roll);
         let roll = roll.as_ref().map_or(&[][..], |pieces| pieces.as_slice());
-        let header = header(response, fields);
+        let mut head = head(response, fields);
         let mut parts = Vec::with_capacity(1 + roll.len() + response.resources.len());
         parts.push(Bytes::new());
         parts.extend_from_slice(roll);
         parts.extend(response.resources.iter().map(|resource| (fields.entry)(resource)));
-        let message: usize = header.len() + parts.iter().map(Bytes::len).sum::<usize>();
-        let mut head = Vec::with_capacity(PREFIX + header.len());
-        head.put_u8(0);
-        head.put_u32(u32::try_from(message).expect("a snapshot is far below 4 GiB"));
-        head.extend_from_slice(&header);
+        let message: usize = head.len() - PREFIX + parts.iter().map(Bytes::len).sum::<usize>();
+        let length = u32::try_from(message).expect("a snapshot is far below 4 GiB");
+        head[1..PREFIX].copy_from_slice(&length.to_be_bytes());
         parts[0] = head.into();
         Self { parts: parts.into_iter().peekable(), length: PREFIX + message }
     }
@@ -72,9 +70,11 @@ impl Default for Frames {
     }
 }
 
-fn header(response: &Response, fields: &Fields) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128);
-    wire::put_field(&mut out, fields.version, response.version.to_string().as_bytes());
+/// The prefix, with the length still to be filled in, and the fields that are the stream's own.
+fn head(response: &Response, fields: &Fields) -> Vec<u8> {
+    let mut out = Vec::with_capacity(192);
+    out.put_bytes(0, PREFIX);
+    wire::put_field(&mut out, fields.version, &response.version.digits());
     wire::put_field(&mut out, fields.type_url, response.kind.type_url().as_bytes());
     wire::put_field(&mut out, fields.nonce, response.nonce.to_string().as_bytes());
     if let Some(field) = fields.removed {

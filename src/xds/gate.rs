@@ -171,6 +171,11 @@ impl Gate {
         !self.pins.is_empty() || !self.lingering.is_empty()
     }
 
+    /// Whether something happened that may end a wait.
+    pub(super) fn is_stirred(&self) -> bool {
+        self.stirred
+    }
+
     /// Whether the view has to be made anew although the snapshot is the same.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.stirred || self.deadline().is_some_and(|deadline| deadline <= now)

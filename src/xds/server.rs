@@ -4,8 +4,10 @@
 //! descriptors the loop pauses; connections wait in the system's queue meanwhile.
 
 use super::connection;
+use super::rarely::Rarely;
 use super::stream::XdsContext;
 use std::io::{self, ErrorKind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -40,7 +42,7 @@ pub async fn serve(
                 Ok(Some(socket)) => {
                     // A token of its own: each stream asks it again and again, and would wait for all others.
                     let served = connection::run(socket, context.clone(), shutdown.child_token());
-                    connections.spawn(cut.clone().run_until_cancelled_owned(served));
+                    connections.spawn(until(cut.clone(), served));
                 }
                 Ok(None) => {}
                 Err(error) => break Err(error),
@@ -55,6 +57,15 @@ pub async fn serve(
     connections.close();
     _ = tokio::time::timeout(DRAIN, connections.wait()).await;
     Ok(())
+}
+
+/// Serves until it is over, or cut.
+async fn until(cut: CancellationToken, served: impl Future<Output = ()>) {
+    let cut = pin!(cut.cancelled());
+    tokio::select! {
+        () = Rarely::new(cut) => {}
+        () = served => {}
+    }
 }
 
 /// The next connection; none when this one came to nothing. An error ends the server.

@@ -326,6 +326,11 @@ impl Session {
         }
     }
 
+    /// Whether [`Session::poll`] may have something to say before its deadline.
+    pub fn has_more(&self) -> bool {
+        self.ready && (self.gate.is_stirred() || self.tracks.iter().any(Track::has_work))
+    }
+
     /// When [`Session::poll`] has to be called again although nothing happens.
     pub fn deadline(&self) -> Option<Instant> {
         let waits = self.tracks.iter().any(Track::has_work);

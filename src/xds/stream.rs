@@ -8,6 +8,7 @@ use super::channel::{Heard, Incoming, Outgoing};
 use super::frames::Frames;
 use super::identity::{self, Credential};
 use super::limits::Options;
+use super::rarely::Rarely;
 use super::refusal::{Large, Refusal};
 use super::registry::{Listed, Proxy, Registry, SharedSession};
 use super::request::{Request, Wire};
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::{debug, info, warn};
 
@@ -64,6 +65,16 @@ pub struct Ends {
     pub shutdown: CancellationToken,
     /// The connection is too old: its streams end when nothing is in flight on them.
     pub aged: CancellationToken,
+}
+
+/// Something that happens once in a stream's life, if at all.
+type Once<'a> = Rarely<Pin<&'a mut (dyn Future<Output = ()> + Send + 'a)>>;
+
+/// What may end a stream from outside.
+struct Endings<'a> {
+    shutdown: Once<'a>,
+    aged: Once<'a>,
+    gone: Once<'a>,
 }
 
 /// Everything a stream waits for.
@@ -194,11 +205,13 @@ impl Stream {
     }
 
     async fn converse(&mut self, incoming: &mut Incoming, outgoing: &mpsc::Sender<Outgoing>, ends: &Ends) -> End {
-        // Listened to once in a stream's life: whoever begins to wait anew takes a lock, and does so for every event.
-        let (mut shutdown, mut aged) = (pin!(ends.shutdown.cancelled()), pin!(ends.aged.cancelled()));
+        let (shutdown, aged) = (pin!(ends.shutdown.cancelled()), pin!(ends.aged.cancelled()));
+        let gone = pin!(outgoing.closed());
+        let mut endings =
+            Endings { shutdown: Once::new(shutdown), aged: Once::new(aged), gone: Once::new(gone) };
         loop {
-            let event = self.next_event(incoming, outgoing, [shutdown.as_mut(), aged.as_mut()]).await;
-            if let Err(end) = self.handle(event) {
+            let event = self.next_event(incoming, outgoing, &mut endings).await;
+            if let Err(end) = self.handle(event).and_then(|()| self.write_what_fits(outgoing)) {
                 return end;
             }
             if self.leaves.is_some_and(|leaves| leaves <= Instant::now() || self.session.lock().is_settled()) {
@@ -211,14 +224,14 @@ impl Stream {
         &mut self,
         incoming: &mut Incoming,
         outgoing: &'a mpsc::Sender<Outgoing>,
-        [shutdown, aged]: [Pin<&mut WaitForCancellationFuture<'_>>; 2],
+        endings: &mut Endings<'_>,
     ) -> Event<'a> {
         let turn = self.turn.as_ref().map(Turn::ends);
         let deadline = [self.session_deadline(), self.patience, turn, self.leaves].into_iter().flatten().min();
         tokio::select! {
-            () = shutdown => Event::Shutdown,
-            () = aged, if self.leaves.is_none() => Event::Aged,
-            () = outgoing.closed() => Event::Gone,
+            () = &mut endings.shutdown => Event::Shutdown,
+            () = &mut endings.aged, if self.leaves.is_none() => Event::Aged,
+            () = &mut endings.gone => Event::Gone,
             heard = incoming.next() => Event::Heard(heard),
             snapshot = next_snapshot(self.member.as_mut()) => Event::Snapshot(snapshot),
             () = sleep_until(deadline) => Event::Timer,
@@ -234,6 +247,7 @@ impl Stream {
 
     fn handle(&mut self, event: Event<'_>) -> Result<(), End> {
         self.context.metrics.xds.stream_woke(event.name());
+        let mut is_due = false;
         match event {
             Event::Heard(Heard::Request(request, size)) => {
                 self.on_request(&request).map_err(End::Refused)?;
@@ -242,7 +256,10 @@ impl Stream {
             Event::Heard(Heard::Finished) => return Err(End::Finished),
             Event::Heard(Heard::Refused(refusal)) => return Err(End::Refused(refusal)),
             Event::Snapshot(snapshot) => self.on_snapshot(snapshot),
-            Event::Timer => self.on_timer().map_err(End::Refused)?,
+            Event::Timer => {
+                self.on_timer().map_err(End::Refused)?;
+                is_due = true;
+            }
             Event::Writable(permit) => {
                 self.wants_to_write = self.write(permit).map_err(End::Refused)?;
                 return Ok(());
@@ -251,7 +268,17 @@ impl Stream {
             Event::Gone | Event::Heard(Heard::Gone) => return Err(End::Gone),
             Event::Shutdown => return Err(End::Refused(Refusal::ShuttingDown)),
         }
-        self.wants_to_write = true;
+        self.wants_to_write = self.wants_to_write || is_due || self.session.lock().has_more();
+        Ok(())
+    }
+
+    /// Writes responses as long as the connection takes them: what has just happened is mostly to be told at once.
+    fn write_what_fits(&mut self, outgoing: &mpsc::Sender<Outgoing>) -> Result<(), End> {
+        while self.wants_to_write
+            && let Ok(permit) = outgoing.try_reserve()
+        {
+            self.wants_to_write = self.write(permit).map_err(End::Refused)?;
+        }
         Ok(())
     }
 
@@ -294,19 +321,21 @@ impl Stream {
         let asks = request.nonce.is_empty() || !request.names.is_empty();
         let seat = self.member.as_mut().filter(|_| asks).map(|member| &mut member.seat);
         if let Some(snapshot) = seat.and_then(Seat::newer) {
-            session.on_snapshot(snapshot, now);
+            self.feed(&mut session, snapshot, now);
         }
         session.on_request(request, now)
     }
 
     fn on_snapshot(&mut self, snapshot: Snapshot) {
-        let mut session = self.session.lock();
-        session.on_company(self.context.board.seated());
-        session.on_snapshot(snapshot, Instant::now().into_std());
-        drop(session);
+        self.feed(&mut self.session.lock(), snapshot, Instant::now().into_std());
         if self.patience.take().is_some() {
             self.follow();
         }
+    }
+
+    fn feed(&self, session: &mut Session, snapshot: Snapshot, now: std::time::Instant) {
+        session.on_company(self.context.board.seated());
+        session.on_snapshot(snapshot, now);
     }
 
     /// Says on the board what the client wants to hear of by now.
@@ -365,7 +394,7 @@ impl Stream {
         }))
     }
 
-    /// Writes the next response; whether there was one.
+    /// Writes the next response, if there is one; whether there may be more.
     fn write(&mut self, permit: mpsc::Permit<'_, Outgoing>) -> Result<bool, Refusal> {
         let Some(response) = self.poll() else { return Ok(false) };
         let frames = Frames::new(&response, self.wire);
@@ -382,7 +411,7 @@ impl Stream {
         let Response { kind, nonce, removed, .. } = &response;
         debug!(%kind, nonce, resources = response.all().count(), removed = removed.len(), bytes = size, "sent");
         permit.send(Outgoing::Message(frames));
-        Ok(true)
+        Ok(self.session.lock().has_more())
     }
 
     fn poll(&self) -> Option<Response> {

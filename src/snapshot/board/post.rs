@@ -4,11 +4,11 @@
 //! they are, with what they have, which is all the same to them. Nobody looks at the names of a stream.
 
 use super::Posted;
+use crate::snapshot::bell::Bell;
 use crate::snapshot::interest::{Interest, Key};
 use crate::snapshot::set::Layer;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
 
 /// The newest post for a subject, and its followers.
 #[derive(Debug, Default)]
@@ -24,8 +24,16 @@ struct State {
 #[derive(Debug)]
 struct Group {
     interest: Interest,
-    /// Marked when there is something new for them.
-    bell: watch::Sender<()>,
+    /// What is rung when there is something new for them, by address.
+    bells: BTreeMap<usize, Arc<Bell>>,
+}
+
+/// A follower's place in its group; given up when dropped.
+#[derive(Debug)]
+pub(super) struct Followed {
+    post: Arc<Post>,
+    key: Key,
+    bell: Arc<Bell>,
 }
 
 impl Post {
@@ -39,31 +47,63 @@ impl Post {
         let before = state.newest.replace(posted);
         let State { newest, groups } = &mut *state;
         let new = newest.as_ref().map(|posted| &posted.layer);
-        groups.retain(|_, group| group.bell.receiver_count() > 0);
-        for group in groups.values() {
-            let concerned = match (new, &before) {
-                (Some(new), Some(before)) => group.interest.meets(new, &before.layer),
-                _ => true,
-            };
-            if concerned {
-                group.bell.send_replace(());
-            }
-        }
+        let concerned = |group: &&Group| match (new, &before) {
+            (Some(new), Some(before)) => group.interest.meets(new, &before.layer),
+            _ => true,
+        };
+        let bells: Vec<_> = groups.values().filter(concerned).flat_map(|group| group.bells.values()).cloned().collect();
+        // Whoever wakes looks here at once.
+        drop(state);
+        bells.iter().for_each(|bell| bell.ring());
     }
 
     /// What is posted, if anything.
-    pub(super) fn newest(&self) -> Option<Posted> {
+    fn newest(&self) -> Option<Posted> {
         self.state().newest.clone()
     }
 
     /// Joins those who want the same. The bell has rung if something else is posted than was `seen`.
-    pub(super) fn follow(&self, interest: &Interest, seen: Option<&Arc<Layer>>) -> watch::Receiver<()> {
+    pub(super) fn follow(self: &Arc<Self>, interest: &Interest, seen: Option<&Arc<Layer>>) -> Followed {
+        let (bell, key) = (Arc::new(Bell::default()), interest.key());
         let mut state = self.state();
-        let empty = || Group { interest: interest.clone(), bell: watch::Sender::new(()) };
-        let mut bell = state.groups.entry(interest.key()).or_insert_with(empty).bell.subscribe();
+        let empty = || Group { interest: interest.clone(), bells: BTreeMap::new() };
+        state.groups.entry(key).or_insert_with(empty).bells.insert(address(&bell), bell.clone());
         if state.newest.as_ref().is_some_and(|posted| posted.is_new_to(seen)) {
-            bell.mark_changed();
+            bell.ring();
         }
-        bell
+        drop(state);
+        Followed { post: self.clone(), key, bell }
+    }
+}
+
+fn address(bell: &Arc<Bell>) -> usize {
+    Arc::as_ptr(bell).addr()
+}
+
+impl Followed {
+    /// Rings when there is something new.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// What is posted, if anything.
+    pub(super) fn newest(&self) -> Option<Posted> {
+        self.post.newest()
+    }
+
+    /// The same post for who wants something else.
+    pub(super) fn anew(&self, interest: &Interest, seen: Option<&Arc<Layer>>) -> Followed {
+        self.post.follow(interest, seen)
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let mut state = self.post.state();
+        let Some(group) = state.groups.get_mut(&self.key) else { return };
+        group.bells.remove(&address(&self.bell));
+        if group.bells.is_empty() {
+            state.groups.remove(&self.key);
+        }
     }
 }
