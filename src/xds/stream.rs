@@ -207,8 +207,7 @@ impl Stream {
     async fn converse(&mut self, incoming: &mut Incoming, outgoing: &mpsc::Sender<Outgoing>, ends: &Ends) -> End {
         let (shutdown, aged) = (pin!(ends.shutdown.cancelled()), pin!(ends.aged.cancelled()));
         let gone = pin!(outgoing.closed());
-        let mut endings =
-            Endings { shutdown: Once::new(shutdown), aged: Once::new(aged), gone: Once::new(gone) };
+        let mut endings = Endings { shutdown: Once::new(shutdown), aged: Once::new(aged), gone: Once::new(gone) };
         loop {
             let event = self.next_event(incoming, outgoing, &mut endings).await;
             if let Err(end) = self.handle(event).and_then(|()| self.write_what_fits(outgoing)) {
