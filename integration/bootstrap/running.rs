@@ -55,7 +55,7 @@ fn envoy((name, variable): Release) -> PathBuf {
     }
     let fetch = concat!(env!("CARGO_MANIFEST_DIR"), "/integration/tools/fetch");
     let output = Command::new(fetch).arg(name).stderr(Stdio::inherit()).output().expect("integration/tools/fetch runs");
-    assert!(output.status.success(), "no Envoy; run: make tools (or name one in {variable})");
+    assert!(output.status.success(), "no Envoy; run: integration/tools/fetch {name} (or name one in {variable})");
     String::from_utf8(output.stdout).expect("a path").lines().last().expect("a path").into()
 }
 
