@@ -115,6 +115,7 @@ releases!(
         routing::an_error_of_the_application_is_seen,
         limits::without_limits_no_breaker_opens,
         limits::without_the_rule_nothing_is_ejected,
+        readiness::connections_end_with_an_answer,
         warming::without_endpoints_a_changed_cluster_stays_warming,
         logging::without_settings_nothing_is_logged,
         logging::bad_settings_break_no_listener_and_are_reported,

@@ -1,5 +1,6 @@
 //! When a proxy says it is ready, and when it no longer does.
 
+use crate::harness::client::Answer;
 use crate::harness::envoy::{Envoy, Setup};
 use crate::harness::scene::{SOON, Scene};
 use crate::harness::{Failure, Outcome, deadline};
@@ -33,6 +34,24 @@ pub async fn a_proxy_is_ready_when_its_first_listeners_are(setup: Setup) -> Outc
         readiness(envoy, true).await?;
         envoy.tell("/healthcheck/fail").await?;
         readiness(envoy, false).await
+    })
+    .await
+}
+
+/// Told to drain, a proxy answers what it is asked, and ends each connection with an answer.
+pub async fn connections_end_with_an_answer(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
+        let ends = |answer: &Answer| answer.headers.get("connection").is_some_and(|value| value == "close");
+        if ends(&scene.ask(&[]).await?) {
+            return Err(Failure::new("the control: a connection ends although nobody drains"));
+        }
+        scene.client().tell("/drain_listeners?graceful").await?;
+        let ended = async || match scene.ask(&[]).await {
+            Ok(answer) if answer.status == 200 => ends(&answer).then_some(Ok(())),
+            Ok(answer) => Some(Err(Failure::new(format!("while draining: {}", answer.status)))),
+            Err(failure) => Some(Err(failure)),
+        };
+        deadline::until("an answer ends its connection", SOON, ended).await?
     })
     .await
 }
