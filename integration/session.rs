@@ -1,6 +1,8 @@
 //! Random sequences of requests, changes, answers and pauses against the session, with a client that believes what it is
 //! sent: whatever happens, it ends up holding what it subscribed to.
 
+#[path = "session/clash.rs"]
+mod clash;
 #[path = "session/client.rs"]
 mod client;
 #[path = "session/pace.rs"]

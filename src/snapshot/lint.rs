@@ -9,7 +9,7 @@ use super::set::{Layer, Set, Snapshot};
 use envoy_types::pb::envoy::config::core::v3::Address;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
 use envoy_types::pb::envoy::config::listener::v3::Listener;
-use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -158,6 +158,15 @@ pub fn duplicate_domain(resource: &Resource) -> Option<String> {
     let mut domains = routes.virtual_hosts.iter().flat_map(|host| &host.domains);
     let twice = domains.find(|domain| !seen.insert(domain.to_ascii_lowercase()))?;
     Some(format!("has the domain {twice} twice"))
+}
+
+/// Whether a virtual host has a domain that the other has not.
+pub fn has_other_domains(host: &Fragment, other: &Fragment) -> bool {
+    let domains = |host: &Fragment| {
+        let host: VirtualHost = host.message()?;
+        Some(host.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect::<BTreeSet<_>>())
+    };
+    domains(host).zip(domains(other)).is_none_or(|(domains, others)| !domains.is_subset(&others))
 }
 
 /// Envoy: "filter chain has the same matching rules defined as ...".

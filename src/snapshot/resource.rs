@@ -115,6 +115,12 @@ impl Fragment {
         &self.entry
     }
 
+    /// Its message; none if it is not one.
+    pub fn message<M: Message + Default>(&self) -> Option<M> {
+        let field = wire::fields(&self.entry).next()??;
+        M::decode(&self.entry[field.content]).ok()
+    }
+
     /// What it refers to, sorted.
     pub fn refs(&self) -> &[Ref] {
         &self.refs

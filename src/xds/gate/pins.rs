@@ -7,7 +7,7 @@ use super::Options;
 use super::lingering::NAMERS;
 use crate::snapshot::fragments::Fragments;
 use crate::snapshot::kind::Kind;
-use crate::snapshot::lint::duplicate_domain;
+use crate::snapshot::lint::{duplicate_domain, has_other_domains};
 use crate::snapshot::resource::{Fragment, Ref, Resource, Version};
 use crate::xds::session::track::Track;
 use crate::xds::session::view::View;
@@ -225,7 +225,18 @@ fn compose(told: &Arc<Resource>, newest: &Arc<Resource>, fragments: Fragments, o
     }
     let form = newest.with_fragments(fragments);
     // A domain that moved from one fragment to another would stand in both, and Envoy would reject all of it.
-    if duplicate_domain(&form).is_some() { told.clone() } else { Arc::new(form) }
+    let may_clash = form.fragments().zip(newest.fragments()).is_none_or(|(form, newest)| may_clash(form, newest));
+    if may_clash && duplicate_domain(&form).is_some() { told.clone() } else { Arc::new(form) }
+}
+
+/// Whether two fragments may have one domain although the newest do not: only if one stays in a form with other domains.
+/// Reading all of them would cost every stream milliseconds.
+fn may_clash(form: &Fragments, newest: &Fragments) -> bool {
+    newest.differences(form).any(|(newest, form)| match (newest, form) {
+        (Some(newest), Some(form)) => has_other_domains(form, newest),
+        (None, Some(_)) => true,
+        (_, None) => false,
+    })
 }
 
 /// The routes of a listener that keeps its last form stay with it.
