@@ -7,11 +7,16 @@ mod references;
 #[path = "encoding/vital.rs"]
 mod vital;
 
+use bytes::Bytes;
 use chancery::model::name::{Name as ObjectName, Namespace};
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef, Provenance};
 use chancery::snapshot::fragments::Fragments;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Fragment, Ref, Resource, any};
+use chancery::snapshot::set::Layer;
+use chancery::xds::frames::Frames;
+use chancery::xds::request::Wire;
+use chancery::xds::response::Response;
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::rbac::v3::{Policy, Rbac};
 use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
@@ -128,6 +133,30 @@ fn joined_bytes_are_shared_while_they_are_held() {
     let (first, second) = (made.delta_entry(), made.delta_entry());
     assert_eq!(first.as_ptr(), second.as_ptr());
     assert!(first.ends_with(&made.sotw_entry()) && made.sotw_entry().ends_with(&made.body()));
+}
+
+#[test]
+fn a_roll_is_joined_once_while_it_is_being_written() {
+    let mut layer = Layer::default();
+    for number in 0..100 {
+        let content = vec![number; 1000];
+        layer.insert(Arc::new(Resource::opaque(Kind::Cluster, &format!("c{number}"), &content, vec![])));
+    }
+    let frames = || {
+        let (roll, version) = (layer.roll(Kind::Cluster), layer.digest(Kind::Cluster).version());
+        let (resources, removed) = (Vec::new(), Vec::new());
+        let response = Response { kind: Kind::Cluster, nonce: 1, version, roll: Some(roll), resources, removed };
+        Frames::new(&response, Wire::Delta)
+    };
+    let chunks = |mut frames: Frames| std::iter::from_fn(move || frames.next_chunk()).collect::<Vec<_>>();
+    let addresses = |chunks: &[Bytes]| chunks.iter().skip(1).map(|chunk| chunk.as_ptr()).collect::<Vec<_>>();
+    let (mut first, second) = (frames(), chunks(frames()));
+    let head = first.next_chunk().expect("a head");
+    let first: Vec<_> = std::iter::once(head).chain(chunks(first)).collect();
+    assert_eq!(addresses(&first), addresses(&second));
+    // The control: nobody writes it any more, though the bytes are still there.
+    assert_ne!(addresses(&chunks(frames())), addresses(&second));
+    assert_eq!(chunks(frames()).concat(), second.concat());
 }
 
 #[test]

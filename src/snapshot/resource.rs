@@ -42,11 +42,16 @@ impl Version {
     /// Reads a version as it is displayed: 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Version> {
         let text: &[u8; 32] = text.as_bytes().try_into().ok()?;
-        let digits = text.map(|digit| DIGITS[usize::from(digit)]);
         // No branch for each digit: a client that comes back states thousands of versions.
-        let plain = digits.iter().fold(0, |all, digit| all | digit) < 16;
-        let half = |digits: &[u8]| digits.iter().fold(0u64, |value, digit| value << 4 | u64::from(*digit));
-        plain.then(|| Version(u128::from(half(&digits[..16])) << 64 | u128::from(half(&digits[16..]))))
+        let (mut all, mut halves) = (0, [0u64; 2]);
+        for (half, text) in halves.iter_mut().zip(text.chunks_exact(16)) {
+            for digit in text {
+                let digit = DIGITS[usize::from(*digit)];
+                all |= digit;
+                *half = *half << 4 | u64::from(digit & 15);
+            }
+        }
+        (all < 16).then(|| Version(u128::from(halves[0]) << 64 | u128::from(halves[1])))
     }
 }
 

@@ -7,6 +7,7 @@ use super::request::Wire;
 use super::response::Response;
 use super::{delta, sotw};
 use crate::snapshot::pieces::next_piece;
+use crate::snapshot::roll::Roll;
 use crate::snapshot::wire;
 use bytes::{BufMut, Bytes};
 use std::iter::Peekable;
@@ -21,6 +22,8 @@ const PREFIX: usize = 5;
 pub struct Frames {
     parts: Peekable<vec::IntoIter<Bytes>>,
     length: usize,
+    /// Until all is written, so that whoever is told the same meanwhile shares the pieces.
+    roll: Option<(Arc<Roll>, Arc<Vec<Bytes>>)>,
 }
 
 impl Frames {
@@ -31,8 +34,8 @@ impl Frames {
             Wire::Sotw => &sotw::FIELDS,
             Wire::Delta => &delta::FIELDS,
         };
-        let roll = response.roll.as_deref().map(fields.roll);
-        let roll = roll.as_ref().map_or(&[][..], |pieces| pieces.as_slice());
+        let held = response.roll.clone().map(|roll| (roll.clone(), (fields.roll)(&roll)));
+        let roll = held.as_ref().map_or(&[][..], |(_, pieces)| pieces.as_slice());
         let mut head = head(response, fields);
         let mut parts = Vec::with_capacity(1 + roll.len() + response.resources.len());
         parts.push(Bytes::new());
@@ -42,7 +45,7 @@ impl Frames {
         let length = u32::try_from(message).expect("a snapshot is far below 4 GiB");
         head[1..PREFIX].copy_from_slice(&length.to_be_bytes());
         parts[0] = head.into();
-        Self { parts: parts.into_iter().peekable(), length: PREFIX + message }
+        Self { parts: parts.into_iter().peekable(), length: PREFIX + message, roll: held }
     }
 
     /// How many bytes are left, prefix included.
@@ -59,6 +62,7 @@ impl Frames {
     pub fn next_chunk(&mut self) -> Option<Bytes> {
         let chunk = next_piece(&mut self.parts)?;
         self.length -= chunk.len();
+        self.roll.take_if(|_| self.length == 0);
         Some(chunk)
     }
 }
@@ -66,7 +70,7 @@ impl Frames {
 impl Default for Frames {
     /// Nothing.
     fn default() -> Self {
-        Self { parts: Vec::new().into_iter().peekable(), length: 0 }
+        Self { parts: Vec::new().into_iter().peekable(), length: 0, roll: None }
     }
 }
 
