@@ -156,6 +156,7 @@ fn delta_requests_of_any_bytes() {
                 node: message.node,
                 nonce: message.response_nonce,
                 error: message.error_detail.map(|status| status.message),
+                stated: !message.initial_resource_versions.is_empty(),
                 names: Names::Change {
                     subscribe: message.resource_names_subscribe.into(),
                     unsubscribe: message.resource_names_unsubscribe.into(),
@@ -179,6 +180,7 @@ fn sotw_requests_of_any_bytes() {
                 node: message.node,
                 nonce: message.response_nonce,
                 error: message.error_detail.map(|status| status.message),
+                stated: !message.version_info.is_empty(),
                 names: Names::All(message.resource_names.into()),
             }),
         )

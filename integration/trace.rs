@@ -2,6 +2,8 @@
 //! afterwards by [`oracles`], apart from the tests that made it happen.
 #![allow(dead_code, reason = "each test target records or judges a part")]
 
+pub mod holding;
+mod kind;
 pub mod oracles;
 pub mod rules;
 
@@ -37,6 +39,8 @@ pub struct Asked {
     pub node: String,
     pub nonce: String,
     pub error: Option<String>,
+    /// SotW: whether the client states a version.
+    pub stated: bool,
     /// SotW: every name wanted.
     pub all: Option<Vec<String>>,
     pub subscribe: Vec<String>,
@@ -121,7 +125,7 @@ impl From<&Request> for Asked {
         let node = request.node.as_ref().map(|node| node.id.clone()).unwrap_or_default();
         let (kind, nonce, error) =
             (Kind::from_type_url(&request.type_url), request.nonce.clone(), request.error.clone());
-        let asked = Asked { kind, node, nonce, error, ..Asked::default() };
+        let asked = Asked { kind, node, nonce, error, stated: request.stated, ..Asked::default() };
         match &request.names {
             Names::All(names) => Asked { all: Some(strings(names)), ..asked },
             Names::Change { subscribe, unsubscribe, initial } => {

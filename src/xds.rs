@@ -17,6 +17,7 @@ pub mod gate;
 pub mod identity;
 pub mod limits;
 pub mod pace;
+pub mod quarantine;
 pub mod rarely;
 pub mod refusal;
 pub mod registry;

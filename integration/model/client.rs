@@ -28,6 +28,16 @@ pub fn refs(kind: Kind, name: &str, content: &str) -> Vec<(Kind, String)> {
     }
 }
 
+/// What Envoy says of clusters and listeners it refuses one by one; of others, not who it is.
+fn complaint(kind: Kind, culprits: &[&str]) -> String {
+    let each = |end: &str| culprits.iter().map(|name| format!("{name}: it is bad{end}")).collect::<Vec<_>>();
+    match kind {
+        Kind::Cluster => format!("Error adding/updating cluster(s) {}", each("").join(", ")),
+        Kind::Listener => format!("Error adding/updating listener(s) {}", each("\\n").concat()),
+        _ => "something is bad".to_owned(),
+    }
+}
+
 fn content(hash: u128) -> &'static str {
     let of =
         |content: &&str| Resource::opaque(Kind::Cluster, "any", content.as_bytes(), Vec::new()).version().0 == hash;
@@ -47,6 +57,8 @@ struct Type {
     /// What it will report to hold: what it has acknowledged.
     reported: Held,
     nonce: String,
+    /// Whether anything was ever accepted, on this stream or an earlier one.
+    accepted: bool,
 }
 
 /// A client of one session.
@@ -123,7 +135,10 @@ impl Client {
         this.asked = true;
         let names: Vec<String> = this.names.iter().cloned().collect();
         match self.wire {
-            Wire::Sotw => self.say(&format!("client {kind} [{}]", names.join(" "))),
+            Wire::Sotw => {
+                let again = if self.types[&kind].accepted { " again" } else { "" };
+                self.say(&format!("client {kind} [{}]{again}", names.join(" ")));
+            }
             Wire::Delta => {
                 let plus: String = names.iter().map(|name| format!(" +{name}")).collect();
                 self.say(&format!("client {kind}{plus}{have}"));
@@ -166,7 +181,8 @@ impl Client {
             None if this.nonce.is_empty() => String::new(),
             None => format!(" ack {}", this.nonce),
         };
-        if let Some((nonce, _)) = answer {
+        if let Some((nonce, error)) = answer {
+            this.accepted |= error.is_none();
             this.nonce = nonce;
         }
         let names: Vec<String> = this.names.iter().cloned().collect();
@@ -190,8 +206,7 @@ impl Client {
             sent.resources.iter().map(|(name, hash)| (name.clone(), content(*hash))).collect();
         let bad = |content: &str| content.starts_with("bad");
         let culprits: Vec<&str> = resources.iter().filter(|(_, c)| bad(c)).map(|(name, _)| name.as_str()).collect();
-        let error =
-            (!culprits.is_empty()).then(|| format!("Error adding/updating {}(s) {}", sent.kind, culprits.join(", ")));
+        let error = (!culprits.is_empty()).then(|| complaint(sent.kind, &culprits));
         let partly = sent.kind.is_whole_set();
         if error.is_none() || partly {
             let good: Vec<_> = resources.iter().filter(|(_, c)| !bad(c)).cloned().collect();
@@ -208,7 +223,8 @@ impl Client {
             }
         }
         let answer = (sent.nonce.clone(), error);
-        if sent.kind == Kind::Cluster && !self.warming.is_empty() {
+        // Answers go in the order of the responses.
+        if sent.kind == Kind::Cluster {
             self.withheld.push(answer);
         } else {
             self.answer(sent.kind, Some(answer));

@@ -44,6 +44,7 @@ fn request(kind: Kind, names: &[&str], nonce: u64) -> Request {
         node: Some(Node { id: "node".to_owned(), ..Node::default() }),
         nonce: if nonce == 0 { String::new() } else { nonce.to_string() },
         error: None,
+        stated: false,
         names: Names::Change { subscribe, unsubscribe, initial: Default::default() },
     }
 }

@@ -24,6 +24,8 @@ struct Wish {
     /// Whether a name was ever given on this stream.
     named: bool,
     nonce: String,
+    /// Whether anything was ever accepted.
+    accepted: bool,
     /// The newest response received and not answered, and when it was sent.
     unanswered: Option<(u64, Instant)>,
 }
@@ -41,6 +43,11 @@ pub struct Client {
     held: Held,
     warming: BTreeSet<String>,
     inbox: VecDeque<Response>,
+}
+
+/// Whether a resource is one of the world, not a placeholder for what does not exist.
+fn is_something(resource: &chancery::snapshot::resource::Resource) -> bool {
+    resource.body().contains(&b'-')
 }
 
 /// The node of every request.
@@ -144,8 +151,8 @@ impl Client {
         let nonce = if self.wire == Wire::Sotw { self.wish(kind).nonce.clone() } else { String::new() };
         let newest = self.wish(kind).unanswered.map(|(nonce, _)| nonce.to_string());
         let nonce = if Some(&nonce) == newest.as_ref() { String::new() } else { nonce };
-        let type_url = kind.type_url().to_owned();
-        Request { type_url, node: Some(node()), nonce, error: None, names: Names::All(Texts::default()) }
+        let (type_url, stated) = (kind.type_url().to_owned(), self.wish(kind).accepted);
+        Request { type_url, node: Some(node()), nonce, error: None, stated, names: Names::All(Texts::default()) }
     }
 
     /// The same wish once more.
@@ -167,14 +174,14 @@ impl Client {
         self.inbox.push_back(response);
     }
 
-    /// Applies the oldest response and answers it. A rejecting client applies it as well, so that what the server believes
-    /// it holds can be compared.
+    /// Answers the oldest response. What it accepts it applies; of what it rejects only what is taken away.
     pub fn answer(&mut self, accept: bool) -> Option<Request> {
         let response = self.inbox.pop_front()?;
         let (kind, nonce) = (response.kind, response.nonce);
-        self.apply(response);
+        self.apply(response, accept);
         let wish = self.wish(kind);
         wish.nonce = nonce.to_string();
+        wish.accepted |= accept;
         if wish.unanswered.is_some_and(|(newest, _)| newest == nonce) {
             wish.unanswered = None;
         }
@@ -184,19 +191,23 @@ impl Client {
         Some(request)
     }
 
-    fn apply(&mut self, response: Response) {
+    fn apply(&mut self, response: Response, accept: bool) {
         let kind = response.kind;
         let wish = self.wishes[&kind].clone();
         let before = self.held.clone();
         if self.wire == Wire::Sotw && kind.is_whole_set() {
-            self.held.retain(|(held, _), _| *held != kind);
+            let there = |name: &str| response.resources.iter().any(|resource| **resource.name() == *name);
+            self.held.retain(|(held, name), _| *held != kind || (!accept && there(name)));
         }
         for name in &response.removed {
             self.held.remove(&(kind, name.to_string()));
         }
-        for resource in response.all().filter(|resource| wish.covers(resource.name())) {
+        // What stands for nothing takes away.
+        let applied = |resource: &&std::sync::Arc<_>| accept || !is_something(resource);
+        let wanted = response.all().filter(applied).filter(|resource| wish.covers(resource.name()));
+        for resource in wanted {
             let key = (kind, resource.name().to_string());
-            if resource.body().contains(&b'-') {
+            if is_something(resource) {
                 if kind == Kind::Cluster && before.get(&key) != Some(&resource.version()) {
                     self.warming.insert(key.1.clone());
                 }

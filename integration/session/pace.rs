@@ -79,7 +79,7 @@ impl Proxy {
     fn say(&mut self, kind: Kind, nonce: String, names: Names) {
         let node =
             Some(envoy_types::pb::envoy::config::core::v3::Node { id: "proxy".to_owned(), ..Default::default() });
-        let request = Request { type_url: kind.type_url().to_owned(), node, nonce, error: None, names };
+        let request = Request { type_url: kind.type_url().to_owned(), node, nonce, error: None, stated: false, names };
         self.session.on_request(&request, self.now).expect("a good request");
     }
 

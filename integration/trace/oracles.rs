@@ -1,5 +1,6 @@
 //! What must hold of every trace, whoever made it: one function for each, from events to what is wrong.
 
+use super::holding::Holding;
 use super::rules::Rules;
 use super::{Asked, Event, Hash, Sent, What};
 use chancery::snapshot::kind::Kind;
@@ -64,10 +65,13 @@ fn unfounded_removals(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
     for stream in streams(events) {
         let (mut world, mut sotw) = (None, false);
-        let mut held: BTreeMap<Kind, BTreeSet<&String>> = BTreeMap::new();
+        let mut held: BTreeMap<Kind, Holding> = BTreeMap::new();
         let mut wanted: BTreeMap<Kind, Option<BTreeSet<&String>>> = BTreeMap::new();
         let mut named: BTreeSet<Kind> = BTreeSet::new();
         for event in stream {
+            if let What::Asked(Asked { kind: Some(kind), nonce, error, .. }) = &event.what {
+                held.entry(*kind).or_default().answer(nonce, error.as_ref());
+            }
             match &event.what {
                 What::Opened(wire) => sotw = *wire == Wire::Sotw,
                 What::World(new) => world = Some(new),
@@ -75,28 +79,28 @@ fn unfounded_removals(events: &[Event]) -> Vec<String> {
                     // The empty list means all until a name was given.
                     let all = names.iter().any(|name| name == "*") || (names.is_empty() && !named.contains(kind));
                     named.extend((!names.is_empty()).then_some(*kind));
-                    wanted.insert(*kind, (!all).then(|| names.iter().collect()));
+                    let names: BTreeSet<&String> = names.iter().collect();
+                    held.entry(*kind).or_default().keep(|name| all || names.contains(name));
+                    wanted.insert(*kind, (!all).then_some(names));
                 }
                 What::Sent(sent) => {
                     let there: BTreeSet<&String> = sent.resources.iter().map(|(name, _)| name).collect();
                     let before = held.entry(sent.kind).or_default();
                     let mut gone: Vec<&String> = sent.removed.iter().collect();
                     if sotw && sent.kind.is_whole_set() {
-                        let left = before.iter().filter(|name| !there.contains(*name));
+                        let left = before.names().into_iter().filter(|name| !there.contains(*name));
                         let still = |name: &&String| match wanted.get(&sent.kind) {
                             Some(Some(names)) => names.contains(name),
                             _ => true,
                         };
-                        gone.extend(left.copied().filter(still));
+                        gone.extend(left.filter(still));
                     }
                     let exists =
                         |name: &&String| world.is_none_or(|world| world.contains_key(&(sent.kind, (*name).clone())));
                     wrong.extend(gone.iter().filter(|name| exists(name)).map(|name| format!("{name} in {event}")));
                     wrong.extend(world.is_none().then(|| format!("nothing is known yet: {event}")));
                     if sotw && sent.kind.is_whole_set() {
-                        *before = there;
-                    } else {
-                        before.extend(there);
+                        before.sent(sent);
                     }
                 }
                 _ => {}
@@ -106,19 +110,28 @@ fn unfounded_removals(events: &[Event]) -> Vec<String> {
     wrong
 }
 
-/// I2: at rest the newest response of each type is answered, and what it carried that is still wanted was not rejected; all
-/// within the bound after the last change.
+/// Whether Envoy applies a resource of a response it rejects with these words.
+pub fn applied(error: &str, name: &str) -> bool {
+    let culprit = |(at, _): (usize, &str)| {
+        let before = error[..at].ends_with([' ', '\n']);
+        before && error[at + name.len()..].starts_with(": ")
+    };
+    error.starts_with("Error adding/updating ") && !error.match_indices(name).any(culprit)
+}
+
+/// I2: at rest the newest response of each type is answered, and what it carried that is still wanted as it was, was not
+/// rejected; all within the bound after the last change.
 fn accepted_is_desired(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
     for stream in streams(events) {
-        let (mut changed, mut last) = (Duration::ZERO, Duration::ZERO);
+        let (mut changed, mut last, mut world) = (Duration::ZERO, Duration::ZERO, None);
         let mut rules = Rules::new(Wire::Delta);
         let mut open: BTreeMap<Kind, (&Sent, &Event)> = BTreeMap::new();
-        let mut rejected: BTreeMap<Kind, (&Sent, &Event)> = BTreeMap::new();
+        let mut rejected: BTreeMap<Kind, (&Sent, &Event, &String)> = BTreeMap::new();
         for event in stream {
             match &event.what {
                 What::Opened(wire) => rules = Rules::new(*wire),
-                What::World(_) => changed = event.at,
+                What::World(new) => (changed, world) = (event.at, Some(new)),
                 What::Sent(sent) => {
                     last = event.at;
                     open.insert(sent.kind, (sent, event));
@@ -127,17 +140,19 @@ fn accepted_is_desired(events: &[Event]) -> Vec<String> {
                     rules.request(asked, event.at);
                     let Some(kind) = asked.kind else { continue };
                     if open.get(&kind).is_some_and(|(sent, _)| sent.nonce == asked.nonce) {
-                        let answered = open.remove(&kind).expect("just seen");
+                        let (sent, event) = open.remove(&kind).expect("just seen");
                         rejected.remove(&kind);
-                        rejected.extend(asked.error.is_some().then_some((kind, answered)));
+                        rejected.extend(asked.error.as_ref().map(|error| (kind, (sent, event, error))));
                     }
                 }
                 What::Rest => {
                     wrong.extend(open.values().map(|(_, event)| format!("never answered: {event}")));
-                    let wanted = |(sent, _): &&(&Sent, &Event)| {
-                        sent.resources.iter().any(|(name, _)| rules.wants(sent.kind, name))
+                    let wanted = |(sent, _, error): &&(&Sent, &Event, &String)| {
+                        let refused = |name: &String| rules.wants(sent.kind, name) && !applied(error, name);
+                        let is = |name: &String| world?.get(&(sent.kind, name.clone())).map(|entry| entry.hash);
+                        sent.resources.iter().any(|(name, hash)| refused(name) && is(name) == Some(*hash))
                     };
-                    wrong.extend(rejected.values().filter(wanted).map(|(_, event)| format!("rejected: {event}")));
+                    wrong.extend(rejected.values().filter(wanted).map(|(_, event, _)| format!("rejected: {event}")));
                     let after = last.saturating_sub(changed);
                     wrong
                         .extend((after > BOUND).then(|| format!("something was sent {after:?} after the last change")));
@@ -251,18 +266,36 @@ fn order(events: &[Event]) -> Vec<String> {
         let mut held: BTreeSet<(Kind, &String)> = BTreeSet::new();
         let mut named: BTreeSet<Kind> = BTreeSet::new();
         let mut sotw = false;
+        let mut refused: BTreeSet<Kind> = BTreeSet::new();
+        let mut unsure: BTreeSet<Kind> = BTreeSet::new();
         for event in stream {
+            if let What::Asked(Asked { kind: Some(kind), error: Some(_), .. }) = &event.what {
+                refused.insert(*kind);
+                unsure.insert(*kind);
+            }
             match &event.what {
                 What::Sent(sent) => {
                     let set: BTreeSet<_> = sent.resources.iter().collect();
                     let before = sets.insert(sent.kind, set.clone()).unwrap_or_default();
                     // A whole set that is part of the last one takes something away.
-                    let shrinks =
-                        sotw && sent.kind.is_whole_set() && set.len() < before.len() && set.is_subset(&before);
+                    let there = |(name, _): &&(String, Hash)| before.iter().any(|(other, _)| other == name);
+                    let smaller = sotw && sent.kind.is_whole_set() && set.len() < before.len();
+                    // After a rejection it may be what goes on without what was at fault.
+                    if refused.remove(&sent.kind) && smaller && set.iter().all(there) {
+                        continue;
+                    }
+                    let shrinks = smaller && set.is_subset(&before);
                     // What was never sent is answered as removed in its turn among the additions.
                     let takes = sent.removed.iter().any(|name| held.contains(&(sent.kind, name)));
+                    if sotw && sent.kind.is_whole_set() {
+                        held.retain(|(kind, _)| *kind != sent.kind);
+                    }
                     held.extend(sent.resources.iter().map(|(name, _)| (sent.kind, name)));
                     sent.removed.iter().for_each(|name| _ = held.remove(&(sent.kind, name)));
+                    // After a rejection or without the wildcard nobody can tell from here what is held.
+                    if set.is_empty() && !sent.removed.is_empty() && unsure.contains(&sent.kind) {
+                        continue;
+                    }
                     let removes = shrinks || (set.is_empty() && takes);
                     let together = last.filter(|(at, ..)| *at == event.at);
                     let backwards =
@@ -285,6 +318,7 @@ fn order(events: &[Event]) -> Vec<String> {
                         sets.entry(*kind).or_default().retain(|(name, _)| all || wanted.contains(name));
                     }
                     unsubscribe.iter().for_each(|name| _ = held.remove(&(*kind, name)));
+                    unsure.extend(unsubscribe.iter().any(|name| name == "*").then_some(*kind));
                     held.extend(initial.iter().map(|(name, _)| (*kind, name)));
                 }
                 _ => last = None,
@@ -340,11 +374,17 @@ fn resends(events: &[Event]) -> Vec<String> {
     for stream in streams(events) {
         let mut last: BTreeMap<Kind, Content> = BTreeMap::new();
         let mut wish: BTreeMap<Kind, Vec<String>> = BTreeMap::new();
+        let (mut rejected, mut loose): (BTreeSet<Kind>, BTreeSet<Kind>) = Default::default();
         let mut warming = Warming::default();
         for event in stream {
             warming.see(event);
             match &event.what {
-                What::Asked(Asked { kind: Some(kind), all, subscribe, unsubscribe, .. }) => {
+                What::Asked(Asked { kind: Some(kind), all, subscribe, unsubscribe, error, .. }) => {
+                    rejected.extend(error.as_ref().map(|_| *kind));
+                    // What the world was meanwhile, the client may have been told in between, and has lost.
+                    if error.is_some() && loose.contains(kind) {
+                        last.remove(kind);
+                    }
                     let names = all.iter().flatten().chain(unsubscribe);
                     let new: Vec<String> = names.cloned().collect();
                     let repeats = all.is_some() && wish.get(kind) == Some(&new);
@@ -355,6 +395,8 @@ fn resends(events: &[Event]) -> Vec<String> {
                 }
                 // Nobody says that a secret is gone, or routes that went with their listener: back again, they are sent again.
                 What::World(world) => {
+                    loose.extend(Kind::ALL);
+                    last.retain(|kind, _| !rejected.contains(kind));
                     for kind in [Kind::Secret, Kind::Route] {
                         let lost = |(name, _): &(String, Hash)| !world.contains_key(&(kind, name.clone()));
                         if last.get(&kind).is_some_and(|(resources, _)| resources.iter().any(lost)) {
@@ -368,6 +410,8 @@ fn resends(events: &[Event]) -> Vec<String> {
                         wrong.push(event.to_string());
                     }
                     last.insert(sent.kind, this);
+                    rejected.remove(&sent.kind);
+                    loose.remove(&sent.kind);
                     if matches!(sent.kind, Kind::Cluster | Kind::Listener) {
                         last.remove(&Kind::Endpoint);
                         last.remove(&Kind::Secret);

@@ -1,6 +1,7 @@
 //! The twelve rules of the protocol as a model of one stream: what a client wants, what it was told, what it is owed. It
 //! shares no code with the session. A response it can't explain is a violation, and so is a debt that is left at rest.
 
+use super::kind::Type;
 use super::{Asked, Hash, Sent, World};
 use chancery::snapshot::absent::{empty_endpoints, empty_routes};
 use chancery::snapshot::kind::Kind;
@@ -13,36 +14,8 @@ const AWAITED: [Kind; 2] = [Kind::Endpoint, Kind::Secret];
 /// How long it may do so before everything is owed again.
 const STRANDED: Duration = Duration::from_secs(30);
 
-/// One type on one stream (rule 1).
-#[derive(Clone, Debug, Default)]
-struct Type {
-    asked: bool,
-    wildcard: bool,
-    named: bool,
-    names: BTreeSet<String>,
-    /// What the client was told of a name, or states to hold: its content, or that there is none.
-    told: BTreeMap<String, Option<Hash>>,
-    /// Names to be answered whatever was told.
-    owed: BTreeSet<String>,
-    /// Whether an answer is owed that may carry nothing.
-    first: bool,
-    /// What an unanswered response carried, by nonce.
-    carried: BTreeMap<String, BTreeMap<String, Option<Hash>>>,
-    /// Names of which it is not known what the client holds.
-    doubt: BTreeSet<String>,
-    /// Names that went without a word since they were told: what was told may be told again.
-    lost: BTreeSet<String>,
-    /// What was in a response that was rejected: it need not be what the client ends up with.
-    rejected: BTreeSet<(String, Hash)>,
-    /// Names whose owner was sent before the type was asked for.
-    early: BTreeSet<String>,
-}
-
-impl Type {
-    fn covers(&self, name: &str) -> bool {
-        self.wildcard || self.names.contains(name)
-    }
-}
+/// What a content refers to.
+type Refs = Vec<(Kind, String)>;
 
 /// One stream.
 #[derive(Clone, Debug)]
@@ -51,6 +24,8 @@ pub struct Rules {
     world: Option<World>,
     /// Every content a name has had: what is held back may be sent as it was.
     past: BTreeSet<(Kind, String, Hash)>,
+    /// What each content of a name refers to: what is gone and stays for a while still has its children.
+    children: BTreeMap<(Kind, String), BTreeMap<Hash, Refs>>,
     types: BTreeMap<Kind, Type>,
     /// Since when endpoints or secrets are asked for and clusters are not.
     stranded: Option<Duration>,
@@ -62,6 +37,7 @@ impl Rules {
             wire,
             world: None,
             past: BTreeSet::new(),
+            children: BTreeMap::new(),
             types: Kind::ALL.map(|kind| (kind, Type::default())).into(),
             stranded: None,
         }
@@ -69,22 +45,38 @@ impl Rules {
 
     pub fn world(&mut self, world: &World) {
         let old = self.world.replace(world.clone()).unwrap_or_default();
+        for (kind, this) in &mut self.types {
+            this.guilty
+                .retain(|(name, hash)| world.get(&(*kind, name.clone())).is_some_and(|entry| entry.hash == *hash));
+        }
+        for (key, entry) in world {
+            self.children.entry(key.clone()).or_default().insert(entry.hash, entry.refs.clone());
+        }
         self.past.extend(world.iter().map(|((kind, name), entry)| (*kind, name.clone(), entry.hash)));
         for (kind, this) in &mut self.types {
             let entry = |world: &World, name: &String| world.get(&(*kind, name.clone())).cloned();
+            for (nonce, carried) in &this.carried {
+                let moved = carried.keys().filter(|name| entry(&old, name) != entry(world, name));
+                this.moved.entry(nonce.clone()).or_default().extend(moved.cloned());
+            }
             if matches!(*kind, Kind::Secret | Kind::Route) {
                 // Nobody says that a secret is gone, and routes may go with their listener: when it is back it may be sent
                 // again.
                 let is_back = |name: &String| entry(&old, name).is_none() || entry(world, name).is_none();
                 if *kind == Kind::Route {
-                    this.doubt.retain(|name| is_back(name) || entry(&old, name) == entry(world, name));
+                    let stays = |name: &String| is_back(name) || entry(&old, name) == entry(world, name);
+                    this.lost.extend(this.doubt.extract_if(.., |name| !stays(name)));
                 }
                 let lost = this.told.keys().filter(|name| entry(world, name).is_none());
                 let lost: Vec<_> = lost.cloned().collect();
                 this.lost.extend(lost.iter().cloned());
                 this.doubt.extend(lost);
             } else {
-                this.doubt.retain(|name| entry(&old, name) == entry(world, name));
+                let told = |name: &String| this.told.get(name).copied().flatten();
+                let hash = |name: &String| entry(world, name).map(|entry| entry.hash);
+                let stays = |name: &String| entry(&old, name) == entry(world, name) || hash(name) == told(name);
+                // It may be sent again even if it becomes again what was told.
+                this.lost.extend(this.doubt.extract_if(.., |name| !stays(name)));
             }
         }
     }
@@ -110,11 +102,29 @@ impl Rules {
         let (known, wire) = (self.names_of(kind), self.wire);
         let this = self.types.get_mut(&kind).expect("every kind has one");
         let first = !std::mem::replace(&mut this.asked, true);
-        if let Some(carried) = this.carried.remove(&asked.nonce).filter(|_| asked.error.is_some()) {
-            let resources = carried.iter().filter_map(|(name, hash)| Some((name.clone(), (*hash)?)));
-            this.rejected.extend(resources);
-            this.doubt
-                .extend(carried.into_iter().filter(|(name, hash)| this.told.get(name) == Some(hash)).map(|(n, _)| n));
+        let left = kind == Kind::Cluster && self.stranded.is_some();
+        this.came |= first && (asked.stated || left) && wire == Wire::Sotw;
+        let before = this.before.remove(&asked.nonce).unwrap_or_default();
+        let tolerated = kind.is_whole_set() && this.came && !this.accepted;
+        if let Some(carried) = this.carried.remove(&asked.nonce) {
+            match &asked.error {
+                Some(error) => {
+                    let moved = this.moved.remove(&asked.nonce).unwrap_or_default();
+                    let guilty = this.guilty.clone();
+                    this.reject(carried, &before, error, tolerated);
+                    let is = |one: &(String, Hash)| self.world.as_ref()?.get(&(kind, one.0.clone())).map(|e| e.hash);
+                    this.guilty
+                        .retain(|one| guilty.contains(one) || (!moved.contains(&one.0) && is(one) == Some(one.1)));
+                }
+                None => {
+                    this.accepted = true;
+                    // A client may change its mind.
+                    let is = |one: &(String, Hash)| carried.get(&one.0) == Some(&Some(one.1));
+                    this.guilty.retain(|one| !is(one));
+                    this.refused.retain(|one| !is(one));
+                    this.held.extend(carried);
+                }
+            }
         }
         match &asked.all {
             Some(names) => this.replace(kind, names),
@@ -130,6 +140,7 @@ impl Rules {
                 // Equal versions are not sent again (rule 9), unless the client is left warming or will warm.
                 this.owed.remove(name);
                 this.told.insert(name.clone(), Some(hash.unwrap_or_default()));
+                this.held.insert(name.clone(), Some(hash.unwrap_or_default()));
                 if warming || this.early.contains(name) {
                     this.owed.insert(name.clone());
                 }
@@ -159,11 +170,15 @@ impl Rules {
         let gone = self.gone(sent)?;
         sent.resources.iter().try_for_each(|(name, hash)| self.check_resource(sent.kind, name, *hash))?;
         let changed = |(name, hash): &(String, Hash)| this.told.get(name) != Some(&Some(*hash));
-        if sent.kind.is_whole_set() && !gone.is_empty() && sent.resources.iter().any(changed) {
+        let takes = gone.iter().any(|name| self.truth(sent.kind, name).is_none());
+        if sent.kind.is_whole_set() && takes && sent.resources.iter().any(changed) {
             return Err(format!("{sent:?} adds and removes in one response"));
         }
         // A whole set answers also for what it does not hold.
-        let absent = self.whole(sent.kind) && this.owed.iter().any(|name| self.truth(sent.kind, name).is_none());
+        let is_absent = |name: &String| self.truth(sent.kind, name).is_none();
+        let mut coming = this.carried.values().flat_map(BTreeMap::keys);
+        let absent = self.whole(sent.kind)
+            && (this.owed.iter().any(is_absent) || coming.any(|name| is_absent(name) && this.is_coming(name)));
         let news = absent || sent.resources.iter().any(|(name, hash)| self.is_news(sent.kind, name, *hash));
         if !news && gone.is_empty() && !this.first {
             return Err(format!("{sent:?} says nothing new (rule 8)"));
@@ -182,13 +197,15 @@ impl Rules {
             gone.extend(this.told.iter().filter(left_out).map(|(name, _)| name.clone()));
         }
         for name in &gone {
-            if self.truth(sent.kind, name).is_some() {
+            if self.truth(sent.kind, name).is_some_and(|truth| !this.is_left_out(name, truth)) {
                 return Err(format!("{sent:?} takes away {name}, which exists (I1)"));
             }
             if !this.covers(name) {
                 return Err(format!("{sent:?} takes away {name}, which nobody wants"));
             }
-            if !matches!(this.told.get(name), Some(Some(_))) && !this.owed.contains(name) && !self.whole(sent.kind) {
+            let known = matches!(this.told.get(name), Some(Some(_))) || this.owed.contains(name);
+            let known = known || this.is_coming(name) || this.adrift.contains(name);
+            if !known && !this.doubt.contains(name) && !self.whole(sent.kind) {
                 return Err(format!("{sent:?} takes away {name}, which the client does not hold (rule 7)"));
             }
         }
@@ -198,8 +215,7 @@ impl Rules {
     /// Whether a resource may be sent: it has to be, or it was rejected.
     fn is_news(&self, kind: Kind, name: &str, hash: Hash) -> bool {
         let this = &self.types[&kind];
-        let rejected = this.rejected.iter().any(|(of, _)| of == name);
-        this.doubt.contains(name) || this.lost.contains(name) || rejected || self.must(kind, name, hash)
+        this.doubt.contains(name) || this.lost.contains(name) || this.was_rejected(name) || self.must(kind, name, hash)
     }
 
     /// Whether a resource has to be sent.
@@ -220,6 +236,9 @@ impl Rules {
             Kind::Endpoint if self.wire == Wire::Sotw => Some(empty_endpoints(name).version().0),
             _ => None,
         };
+        if this.guilty.contains(&(name.to_owned(), hash)) && !(self.whole(kind) && this.came && !this.accepted) {
+            return Err(format!("{kind} {name} is sent again although it was found at fault"));
+        }
         let truth = self.truth(kind, name);
         let had = self.past.contains(&(kind, name.to_owned(), hash));
         // Virtual hosts and filter chains are held back one by one, so that the whole may be a mixture.
@@ -237,12 +256,17 @@ impl Rules {
         let kind = sent.kind;
         let mut children: Vec<(bool, Kind, String)> = Vec::new();
         for (name, hash) in sent.resources.iter().filter(|(name, hash)| self.is_news(kind, name, *hash)) {
-            let entry = self.world.as_ref().and_then(|world| world.get(&(kind, name.clone())));
-            let refs = entry.iter().flat_map(|entry| &entry.refs).filter(|(child, _)| AWAITED.contains(child));
-            children.extend(refs.map(|(child, to)| (self.must(kind, name, *hash), *child, to.clone())));
+            let refs = self.children.get(&(kind, name.clone())).and_then(|of| of.get(hash)).into_iter().flatten();
+            let refs = refs.filter(|(child, _)| AWAITED.contains(child));
+            // What is gone and stays in a whole set for a while is no news.
+            let must = self.must(kind, name, *hash) && self.truth(kind, name).is_some();
+            children.extend(refs.map(|(child, to)| (must, *child, to.clone())));
         }
-        let there = |name: &String| kind.is_whole_set() || self.truth(kind, name).is_some();
-        let resources = sent.resources.iter().map(|(name, hash)| (name.clone(), there(name).then_some(*hash)));
+        // What is gone may stay for a while.
+        let there = |name: &String, hash: Hash| {
+            kind.is_whole_set() || self.truth(kind, name).is_some() || self.past.contains(&(kind, name.clone(), hash))
+        };
+        let resources = sent.resources.iter().map(|(name, hash)| (name.clone(), there(name, *hash).then_some(*hash)));
         let mut carried: BTreeMap<_, _> = resources.chain(gone.iter().map(|name| (name.clone(), None))).collect();
         if self.whole(kind) {
             let absent = self.types[&kind].owed.iter().filter(|name| self.truth(kind, name).is_none());
@@ -251,6 +275,8 @@ impl Rules {
         }
         let this = self.types.get_mut(&kind).expect("every kind has one");
         this.first = false;
+        let before = carried.keys().map(|name| (name.clone(), this.told.get(name).copied())).collect();
+        this.before.insert(sent.nonce.clone(), before);
         for (name, hash) in &carried {
             this.owed.remove(name);
             this.doubt.remove(name);
@@ -302,55 +328,13 @@ impl Rules {
                 }
                 if truth.is_some() && told.flatten() != truth || truth.is_none() && told.flatten().is_some() {
                     debts.push(format!("{kind} {name}: told {told:?}, but it is {truth:?}"));
-                } else if this.owed.contains(name) && !(self.whole(*kind) && truth.is_none()) {
+                // Of what was rejected nothing is said until it changes.
+                } else if this.owed.contains(name) && !(self.whole(*kind) && truth.is_none() || this.was_rejected(name))
+                {
                     debts.push(format!("{kind} {name} was asked for and never answered"));
                 }
             }
         }
         debts
-    }
-}
-
-impl Type {
-    /// SotW: everything wanted from now on.
-    fn replace(&mut self, kind: Kind, names: &[String]) {
-        let (before, held) = (self.wildcard, self.names.clone());
-        self.wildcard =
-            names.iter().any(|name| name == "*") || (names.is_empty() && !self.named && kind.is_whole_set());
-        self.named |= !names.is_empty();
-        self.names = names.iter().filter(|name| *name != "*").cloned().collect();
-        self.owed.extend(self.names.difference(&held).cloned());
-        self.first |= self.wildcard && !before && kind.is_whole_set();
-        self.forget();
-    }
-
-    /// Delta: an explicit subscription is always answered (rule 11), and so is a name dropped under a wildcard.
-    fn change(&mut self, kind: Kind, first: bool, asked: &Asked, known: &[String]) {
-        let star = |names: &[String]| names.iter().any(|name| name == "*");
-        let opened = star(&asked.subscribe) || (first && asked.subscribe.is_empty() && kind.is_whole_set());
-        let before = self.wildcard;
-        self.wildcard = (before || opened) && !star(&asked.unsubscribe);
-        let new = asked.subscribe.iter().filter(|name| *name != "*");
-        self.names.extend(new.clone().cloned());
-        self.owed.extend(new.cloned());
-        for name in &asked.unsubscribe {
-            // What was never asked for is not dropped either.
-            if self.names.remove(name) && self.wildcard {
-                self.owed.insert(name.clone());
-            }
-        }
-        if opened && self.wildcard {
-            self.first |= kind != Kind::Secret;
-            let again = known.iter().filter(|_| before);
-            self.owed.extend(again.cloned());
-        }
-        self.forget();
-    }
-
-    fn forget(&mut self) {
-        let (wildcard, names) = (self.wildcard, self.names.clone());
-        self.told.retain(|name, _| wildcard || names.contains(name));
-        self.owed.retain(|name| wildcard || names.contains(name));
-        self.doubt.retain(|name| wildcard || names.contains(name));
     }
 }

@@ -217,7 +217,7 @@ impl Stage {
                 Names::Change { subscribe: asked.subscribe.into(), unsubscribe: asked.unsubscribe.into(), initial }
             }
         };
-        Ok(Request { type_url, node, nonce: asked.nonce, error: asked.error, names })
+        Ok(Request { type_url, node, nonce: asked.nonce, error: asked.error, stated: asked.stated, names })
     }
 
     fn time(&mut self, time: &str) -> Result<Vec<String>, String> {

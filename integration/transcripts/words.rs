@@ -4,6 +4,7 @@ use chancery::snapshot::fragments::Fragments;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Fragment, Ref, Resource};
 use chancery::xds::identity::Credential;
+use chancery::xds::quarantine::Charge;
 use chancery::xds::session::status::TypeStatus;
 use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
@@ -21,6 +22,8 @@ pub struct Question {
     pub have: Vec<(String, String)>,
     pub nonce: String,
     pub error: Option<String>,
+    /// SotW: whether a version is stated.
+    pub stated: bool,
     pub node: Option<String>,
     pub account: Option<String>,
 }
@@ -30,7 +33,7 @@ impl Question {
     pub fn read(&mut self, text: &str) -> Result<(), String> {
         let mut text = text.trim().to_owned();
         if let Some((head, message)) = text.clone().split_once('"') {
-            self.error = Some(message.trim_end_matches('"').to_owned());
+            self.error = Some(message.trim_end_matches('"').replace("\\n", "\n").replace("\\\"", "\""));
             text = head.to_owned();
         }
         if let Some(rest) = text.clone().strip_prefix('[') {
@@ -42,6 +45,7 @@ impl Question {
         let mut words = text.split_whitespace();
         while let Some(word) = words.next() {
             match (word, word.split_at(1)) {
+                ("again", _) => self.stated = true,
                 ("ack" | "nack", _) => self.nonce = words.next().ok_or("an answer without a nonce")?.to_owned(),
                 (_, ("+", name)) => self.subscribe.extend(expand(name)?),
                 (_, ("-", name)) => self.unsubscribe.push(name.to_owned()),
@@ -116,8 +120,21 @@ pub fn waits(status: &TypeStatus) -> String {
         format!("{}{part}>{}", wait.name, wait.clusters.join(","))
     });
     let names = |names: &[Arc<str>]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
-    let lists =
-        [("held", held.collect()), ("lingering", names(&status.lingering)), ("warming", names(&status.warming))];
+    let charged = |found: bool| {
+        let charges = status.rejected.iter().filter(move |charge| charge.found == found);
+        let name = |charge: &Charge| match &charge.unit.part {
+            Some(part) => format!("{}/{part}", charge.unit.name),
+            None => charge.unit.name.to_string(),
+        };
+        charges.map(name).collect()
+    };
+    let lists = [
+        ("held", held.collect()),
+        ("rejected", charged(true)),
+        ("suspected", charged(false)),
+        ("lingering", names(&status.lingering)),
+        ("warming", names(&status.warming)),
+    ];
     let some = lists.into_iter().filter(|(_, words)| !words.is_empty());
     some.map(|(what, words)| format!(" {what}{}", list(words))).collect()
 }

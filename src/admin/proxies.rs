@@ -64,8 +64,18 @@ impl Clock {
             })
         });
         let names = |names: &[Arc<str>]| names.iter().take(SHOWN).map(|name| Value::from(&**name)).collect();
-        let lists: [(&str, Vec<Value>); 4] = [
+        let rejected = status.rejected.iter().take(SHOWN).map(|charge| {
+            json!({
+                "name": &*charge.unit.name,
+                "part": charge.unit.part.as_deref(),
+                "found": charge.found,
+                "reason": &*charge.reason,
+                "ageSeconds": self.age(charge.at),
+            })
+        });
+        let lists: [(&str, Vec<Value>); 5] = [
             ("held", held.collect()),
+            ("rejected", rejected.collect()),
             ("paced", names(&status.paced)),
             ("lingering", names(&status.lingering)),
             ("warming", names(&status.warming)),

@@ -26,13 +26,20 @@ pub struct Roll {
 
 impl Roll {
     fn new(layer: &Layer, kind: Kind, names: NameSet, digest: Digest) -> Self {
-        let resources: Vec<_> = layer.iter(kind).cloned().collect();
+        let mut resources: Vec<_> = layer.iter(kind).cloned().collect();
+        resources.sort_by(|one, other| one.name().cmp(other.name()));
         let mut refers = [false; Kind::ALL.len()];
         resources.iter().flat_map(|resource| resource.refs()).for_each(|to| refers[to.kind as usize] = true);
         Self { resources, names, digest, refers, delta: Mutex::default(), sotw: Mutex::default() }
     }
 
-    /// The resources.
+    /// The resource of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {
+        let at = self.resources.binary_search_by(|resource| (**resource.name()).cmp(name)).ok()?;
+        Some(&self.resources[at])
+    }
+
+    /// The resources, sorted by name.
     pub fn resources(&self) -> &[Arc<Resource>] {
         &self.resources
     }

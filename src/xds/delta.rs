@@ -30,6 +30,7 @@ pub fn read(message: &Bytes) -> Result<Request, BadRequest> {
         node: rest.node,
         nonce: rest.response_nonce,
         error: rest.error_detail.map(|status| status.message),
+        stated: !versions.is_empty(),
         names: Names::Change { subscribe, unsubscribe, initial: versions },
     })
 }

@@ -16,7 +16,6 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::names::NameSet;
 use crate::snapshot::resource::{Ref, Resource};
 use crate::snapshot::roll::Roll;
-use crate::snapshot::set::Snapshot;
 use lingering::Lingering;
 use pins::Pins;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,9 +75,8 @@ impl Gate {
         Self { wire, fresh: Default::default(), fresh_rolls: Default::default(), pins, lingering, stirred: false }
     }
 
-    /// The newest snapshot with the clusters that stay for now, and what they name.
-    pub(super) fn clusters(&mut self, newest: Snapshot, old: &View, tracks: &[Track], now: Instant) -> View {
-        let mut view = View::new(newest, tracks[Kind::Cluster as usize].is_wildcard());
+    /// A view without exceptions of the gate's, with the clusters that stay for now, and what they name.
+    pub(super) fn clusters(&mut self, mut view: View, old: &View, tracks: &[Track], now: Instant) -> View {
         self.stirred = false;
         if view.is_gated() {
             let named = self.pins.clusters();
@@ -103,9 +101,15 @@ impl Gate {
     }
 
     /// Whether nothing has to be waited for before a cluster is named: the client has accepted it in some form, or there is
-    /// no such cluster to be sent.
+    /// no such cluster, to be sent now or later.
     fn is_ready(&self, to: &Ref, view: &View, tracks: &[Track]) -> bool {
-        to.kind != Kind::Cluster || view.get(to.kind, &to.name).is_none() || self.is_accepted(to, view, tracks)
+        if to.kind != Kind::Cluster {
+            return true;
+        }
+        match view.get(to.kind, &to.name) {
+            Some(_) => self.is_accepted(to, view, tracks),
+            None => !view.is_withheld(to.kind, &to.name),
+        }
     }
 
     /// Whether the client has accepted a name in some form.
@@ -159,6 +163,13 @@ impl Gate {
         if accepted {
             self.lingering.on_accepted(kind, nonce, now);
         }
+        self.stirred |= self.is_busy();
+    }
+
+    /// A response was rejected, and the client holds all of it but these.
+    pub(super) fn on_accepted_but(&mut self, kind: Kind, nonce: u64, culprits: &BTreeSet<Arc<str>>) {
+        let fresh = &mut self.fresh[kind as usize];
+        fresh.retain(|name, first| (*first > nonce && *first != REJECTED) || culprits.contains(name));
         self.stirred |= self.is_busy();
     }
 

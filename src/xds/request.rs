@@ -1,7 +1,8 @@
 //! A request of either wire form, as the session sees it.
 //!
 //! The version a client reports is left out: it is not evidence of an ACK, of a NACK or of what the client holds
-//! (protocol rule 3; after a NACK a SotW client reports an old version with other contents).
+//! (protocol rule 3; after a NACK a SotW client reports an old version with other contents). Only that there is none says
+//! something: such a client has accepted nothing of the type yet.
 
 use super::texts::{Texts, Versions};
 use envoy_types::pb::envoy::config::core::v3::Node;
@@ -36,6 +37,8 @@ pub struct Request {
     pub nonce: String,
     /// Why the response was rejected; none if it was not.
     pub error: Option<String>,
+    /// SotW: whether the client states a version, and so has accepted something of the type on this stream or an earlier one.
+    pub stated: bool,
     /// What the client asks for.
     pub names: Names,
 }

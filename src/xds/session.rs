@@ -6,6 +6,7 @@
 
 mod backlog;
 mod first;
+mod isolation;
 pub mod rejection;
 pub mod status;
 mod stranded;
@@ -13,6 +14,7 @@ pub mod track;
 pub mod view;
 
 use super::gate::{self, Gate, Options, Sent};
+use super::quarantine::{Flight, Quarantine};
 use super::refusal::Refusal;
 use super::request::{Names, Request, Wire};
 use super::response::Response;
@@ -113,6 +115,7 @@ pub struct Session {
     tracks: [Track; Kind::ALL.len()],
     /// What the client is to be told.
     view: View,
+    quarantine: Quarantine,
     gate: Gate,
     /// Whether a snapshot has arrived; nothing is answered before.
     ready: bool,
@@ -138,6 +141,7 @@ impl Session {
             wire,
             tracks: Kind::ALL.map(|kind| Track::new(kind, wire, options.pace)),
             view: View::default(),
+            quarantine: Quarantine::new(wire),
             gate: Gate::new(wire, options),
             ready: false,
             early: Vec::new(),
@@ -162,6 +166,8 @@ impl Session {
         // Clients ask for endpoints and secrets before clusters only when they were left warming by an earlier stream.
         let warming = AWAITED.contains(&kind) && !self.track(Kind::Cluster).is_asked();
         self.stranded.on_asked(kind, now);
+        // It holds clusters, whatever it states: it withholds its answer while one warms.
+        self.tracks[Kind::Cluster as usize].came |= warming;
         let track = &mut self.tracks[kind as usize];
         let received = track.answer(request, now);
         let waiting = track.waiting();
@@ -171,7 +177,7 @@ impl Session {
             self.early.push(Early { kind, names: request.names.clone(), warming });
         } else {
             self.catch_up(Some(kind))?;
-            self.tracks[kind as usize].subscribe(&request.names, first, warming, &self.view)?;
+            self.subscribe(kind, &request.names, first, warming)?;
         }
         let track = &mut self.tracks[kind as usize];
         if received.outcome == Outcome::Init || track.waiting() != waiting {
@@ -184,7 +190,17 @@ impl Session {
             self.counters.stale += 1;
             self.counters.late_rejections += u64::from(request.error.is_some());
         }
+        self.isolate(kind, request, received.outcome, now);
         Ok(Some(received))
+    }
+
+    fn subscribe(&mut self, kind: Kind, names: &Names, first: bool, warming: bool) -> Result<(), Refusal> {
+        let track = &mut self.tracks[kind as usize];
+        let less = track.subscribe(names, first, warming, &self.view)?;
+        let again = self.quarantine.keep(kind, less, |name| track.subscription.covers(name));
+        // In SotW the next set says what is there.
+        again.iter().filter(|_| self.wire == Wire::Delta).for_each(|name| track.doubt(name));
+        Ok(())
     }
 
     /// Applies first requests that came before there was a snapshot: those of a kind, or all.
@@ -243,7 +259,8 @@ impl Session {
 
     /// Finds out what the client is to be told now, and notes what differs from before.
     fn look(&mut self, newest: Snapshot, since: Option<Instant>, now: Instant) {
-        let mut view = self.gate.clusters(newest, &self.view, &self.tracks, now);
+        let view = self.without_rejected(newest, now);
+        let mut view = self.gate.clusters(view, &self.view, &self.tracks, now);
         let (clusters, rest) = Kind::ALL.split_first().expect("clusters are the first kind");
         self.tracks[*clusters as usize].compare(&self.view, &view, since, now);
         self.gate.units(&mut view, &self.view, &self.tracks, now);
@@ -273,7 +290,8 @@ impl Session {
     }
 
     fn next(&mut self, now: Instant) -> Option<Response> {
-        if self.gate.is_due(now) {
+        self.skip_idle_searches();
+        if self.gate.is_due(now) || self.quarantine.is_due(now) {
             self.look(self.view.newest().clone(), None, now);
         }
         self.tracks.iter_mut().for_each(|track| track.age(now));
@@ -309,7 +327,9 @@ impl Session {
         };
         self.gate.on_sent(sent, &self.view, &self.tracks, now);
         self.renew_children(&batch);
-        let Batch { roll, resources, removed, .. } = batch;
+        let Batch { roll, is_first, resources, removed, changed, before, absent, .. } = batch;
+        let first = roll.clone().filter(|_| is_first);
+        self.quarantine.on_sent(kind, Flight::new(self.nonce, changed, before).on_roll(first).without(absent));
         Some(Response { kind, nonce: self.nonce, version, roll, resources, removed })
     }
 
@@ -337,7 +357,8 @@ impl Session {
         let times = self.tracks.iter().filter_map(|track| track.ages_at().or(gate::impatient_at(track)));
         let next = waits.then(|| times.min()).flatten();
         let pace = self.tracks.iter().filter_map(Track::paces_at).min();
-        [next, pace, self.stranded.deadline(), self.gate.deadline()].into_iter().flatten().min().filter(|_| self.ready)
+        let others = [self.stranded.deadline(), self.gate.deadline(), self.quarantine.deadline(), pace];
+        others.into_iter().chain([next]).flatten().min().filter(|_| self.ready)
     }
 
     /// What happened on the stream so far.

@@ -24,6 +24,7 @@ pub fn read(message: &Bytes) -> Result<Request, BadRequest> {
         node: rest.node,
         nonce: rest.response_nonce,
         error: rest.error_detail.map(|status| status.message),
+        stated: !rest.version_info.is_empty(),
         names: Names::All(names),
     })
 }

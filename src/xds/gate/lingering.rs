@@ -65,13 +65,13 @@ impl Lingering {
         let stays = |name: &Arc<str>| named.contains(&**name) || pinned.contains(name);
         let shadows = &self.shadows;
         self.clusters.retain(|name, _| {
-            view.newest().get(Kind::Cluster, name).is_none() && (stays(name) || shadows.contains_key(name))
+            view.source(Kind::Cluster).get(Kind::Cluster, name).is_none() && (stays(name) || shadows.contains_key(name))
         });
         let kept = self.clusters.len();
-        for name in view.newest().changed_since(old.newest(), Kind::Cluster) {
+        for name in view.source(Kind::Cluster).changed_since(old.source(Kind::Cluster), Kind::Cluster) {
             // What the client never heard of can't be in use; only a unit that waits may still want it.
             let wanted = tracks[Kind::Cluster as usize].last_told(&name, old).is_some() || pinned.contains(&name);
-            let gone = view.newest().get(Kind::Cluster, &name).is_none();
+            let gone = view.source(Kind::Cluster).get(Kind::Cluster, &name).is_none();
             if let (true, Some(form)) = (wanted && gone, old.get(Kind::Cluster, &name)) {
                 self.clusters.entry(name).or_insert_with(|| form.clone());
             }
@@ -137,7 +137,7 @@ fn keep_children(view: &mut View, old: &View, cluster: &Resource) {
 
 /// The clusters that units in transition name: those that keep their last form, and those told and to be replaced.
 fn named<'a>(old: &'a View, tracks: &'a [Track]) -> BTreeSet<&'a str> {
-    let kept = NAMERS.into_iter().flat_map(|kind| old.kept(kind).filter_map(|(_, form)| form));
+    let kept = NAMERS.into_iter().flat_map(|kind| old.stays(kind));
     let outdated = NAMERS.into_iter().flat_map(|kind| tracks[kind as usize].outdated());
     let refs = kept.chain(outdated).flat_map(|unit| unit.refs());
     refs.filter(|to| to.kind == Kind::Cluster).map(|to| &*to.name).collect()

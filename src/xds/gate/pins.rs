@@ -125,12 +125,12 @@ impl Pins {
     pub(super) fn hold(&mut self, view: &mut View, old: &View, tracks: &[Track], ready: &Ready<'_>, now: Instant) {
         let look = Look { old, ready, now };
         for kind in NAMERS {
-            let mut names = view.newest().changed_since(old.newest(), kind);
+            let mut names = view.goals_changed_since(old, kind);
             names.extend(self.waiting.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()));
             for name in names {
                 let told = tracks[kind as usize].last_told(&name, old).cloned();
                 let before = self.waiting.remove(&(kind, name.clone())).unwrap_or_default();
-                let Some(newest) = view.newest().get(kind, &name).cloned() else { continue };
+                let Some(newest) = view.goal(kind, &name).cloned() else { continue };
                 if let Some(form) = self.judge(told, &newest, before, &look) {
                     view.keep(kind, &name, Some(form));
                 }
@@ -218,7 +218,7 @@ fn compose(told: &Arc<Resource>, newest: &Arc<Resource>, fragments: Fragments, o
         return newest.clone();
     }
     let (kind, name) = (newest.kind(), newest.name());
-    let same_newest = old.newest().get(kind, name).is_some_and(|last| Arc::ptr_eq(last, newest));
+    let same_newest = old.goal(kind, name).is_some_and(|last| Arc::ptr_eq(last, newest));
     let last = old.get(kind, name).filter(|last| same_newest && last.fragments() == Some(&fragments));
     if let Some(last) = last {
         return last.clone();
@@ -241,7 +241,7 @@ fn may_clash(form: &Fragments, newest: &Fragments) -> bool {
 
 /// The routes of a listener that keeps its last form stay with it.
 fn keep_routes(view: &mut View, old: &View) {
-    let forms: Vec<_> = view.kept(Kind::Listener).filter_map(|(_, form)| form.cloned()).collect();
+    let forms: Vec<_> = view.stays(Kind::Listener).into_iter().cloned().collect();
     for to in forms.iter().flat_map(|form| form.refs()).filter(|to| to.kind == Kind::Route) {
         if let (None, Some(form)) = (view.get(to.kind, &to.name), old.get(to.kind, &to.name)) {
             view.keep(to.kind, &to.name, Some(form.clone()));

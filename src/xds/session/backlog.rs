@@ -11,6 +11,7 @@ use crate::snapshot::names::NameSet;
 use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::roll::Roll;
 use crate::xds::absent::Absence;
+use crate::xds::quarantine::{Before, Returned};
 use crate::xds::request::Wire;
 use crate::xds::subscription::Subscription;
 use std::collections::BTreeMap;
@@ -52,6 +53,8 @@ struct Pending {
 /// What has to be said about a pending name.
 enum Due {
     Nothing,
+    /// It stays as it is for now.
+    Later,
     Add(Arc<Resource>),
     /// It was asked for and does not exist.
     Absent(Absence),
@@ -97,6 +100,11 @@ impl Backlog {
         self.pending.is_empty() && self.roll.is_none()
     }
 
+    /// Whether nothing can be said now.
+    pub(super) fn is_idle(&self, snapshot: &View) -> bool {
+        self.roll.is_none() && self.pending.keys().all(|name| snapshot.is_awaited(self.kind, name))
+    }
+
     /// The version of everything the client was told.
     pub(super) fn told(&self) -> Version {
         self.told.version()
@@ -114,17 +122,18 @@ impl Backlog {
                 digest.add(resource);
             }
         }
-        for (name, form) in snapshot.kept(self.kind).filter(|(name, _)| wanted.covers(name)) {
-            if let (Some(form), Some(newest)) = (form, snapshot.newest().get(self.kind, name)) {
-                digest.take(form);
-                digest.add(newest);
-            }
+        for name in snapshot.excepted(self.kind).into_iter().filter(|name| wanted.covers(name)) {
+            let Some(newest) = snapshot.newest().get(self.kind, &name) else { continue };
+            snapshot.get(self.kind, &name).into_iter().for_each(|form| digest.take(form));
+            digest.add(newest);
         }
         digest.version()
     }
 
     /// The client holds nothing yet, and is to be told everything on the roll.
     pub(super) fn await_roll(&mut self, roll: Arc<Roll>) {
+        // Nothing was told of them yet, and each is told once.
+        self.pending.retain(|name, _| !roll.names().contains(name));
         self.roll = Some(roll);
     }
 
@@ -168,7 +177,11 @@ impl Backlog {
         if self.is_on_roll(name) {
             return;
         }
-        let held = || if wanted { Held::of(snapshot.get(self.kind, name)) } else { Held::Nothing };
+        let held = || match wanted {
+            true if snapshot.is_untouched(self.kind, name) => Held::Claimed(None),
+            true => Held::of(snapshot.get(self.kind, name)),
+            false => Held::Nothing,
+        };
         self.pending.entry(name.clone()).or_insert_with(|| Pending { held: held(), force: true }).force = true;
     }
 
@@ -178,12 +191,24 @@ impl Backlog {
         self.pending.insert(name.into(), Pending { held, force });
     }
 
+    /// The client may hold the name in a form that isn't known.
+    pub(super) fn doubt(&mut self, name: &Arc<str>) {
+        let unknown = || Pending { held: Held::Claimed(None), force: false };
+        let pending = self.pending.entry(name.clone()).or_insert_with(unknown);
+        if matches!(pending.held, Held::Nothing) {
+            pending.held = Held::Claimed(None);
+        }
+    }
+
     /// The snapshot says something else of the name than `old` did.
     pub(super) fn differs(&mut self, name: Arc<str>, old: &View) {
         if self.is_on_roll(&name) {
             return;
         }
-        let held = || Pending { held: Held::of(old.get(self.kind, &name)), force: false };
+        let held = || match old.is_untouched(self.kind, &name) {
+            true => Pending { held: Held::Claimed(None), force: false },
+            false => Pending { held: Held::of(old.get(self.kind, &name)), force: false },
+        };
         self.pending.entry(name.clone()).or_insert_with(held);
     }
 
@@ -224,6 +249,47 @@ impl Backlog {
             self.told.add(resource);
         }
         before
+    }
+
+    /// The client has rejected what it was told of a name last: it goes again, or the client holds what it held before.
+    pub(super) fn take_back(&mut self, returned: &Returned, snapshot: &View) {
+        let name = returned.sent.name();
+        if self.last_told(name, snapshot).is_none_or(|told| told.version() != returned.sent.version()) {
+            return;
+        }
+        if returned.again {
+            return self.force(name, true, snapshot);
+        }
+        let held = match &returned.before {
+            Before::Form(form) => Held::Sent(form.clone()),
+            Before::Nothing => Held::Nothing,
+            Before::Unknown => Held::Claimed(None),
+        };
+        self.told.take(&returned.sent);
+        if let Held::Sent(form) = &held {
+            self.told.add(form);
+        }
+        let force = self.pending.get(name).is_some_and(|pending| pending.force);
+        self.pending.insert(name.clone(), Pending { held, force });
+    }
+
+    /// The client holds this, of which it was taken to hold nothing.
+    pub(super) fn found(&mut self, form: &Arc<Resource>, snapshot: &View) {
+        if self.last_told(form.name(), snapshot).is_some() {
+            return;
+        }
+        self.told.add(form);
+        let force = self.pending.get(form.name()).is_some_and(|pending| pending.force);
+        self.pending.insert(form.name().clone(), Pending { held: Held::Sent(form.clone()), force });
+    }
+
+    /// What the client held of a name before it is settled.
+    pub(super) fn before(&self, name: &str) -> Option<Before> {
+        match &self.pending.get(name)?.held {
+            Held::Nothing => None,
+            Held::Claimed(_) => Some(Before::Unknown),
+            Held::Sent(form) => Some(Before::Form(form.clone())),
+        }
     }
 
     /// What the client was last told of a name; none if nothing was said of it on this stream.
@@ -269,6 +335,7 @@ impl Backlog {
         let mut settled = Vec::new();
         for (name, pending) in &self.pending {
             match self.due(name, pending, snapshot) {
+                Due::Later => {}
                 Due::Nothing => settled.push(name.clone()),
                 Due::Gone(Absence::Silence) if self.kind == Kind::Secret => settled.push(name.clone()),
                 Due::Absent(Absence::Silence) => {
@@ -293,11 +360,22 @@ impl Backlog {
                 Due::Add(resource.clone())
             }
             (Some(_), _) => Due::Nothing,
+            (None, _) if snapshot.is_awaited(self.kind, name) => Due::Later,
+            (None, _) if snapshot.is_barred(self.kind, name) => Due::Nothing,
             (None, Held::Nothing) if pending.force => Due::Absent(absence()),
             (None, Held::Nothing) => Due::Nothing,
             (None, _) if snapshot.goes_with_its_owner(self.kind, name) => Due::Gone(Absence::Silence),
             (None, _) => Due::Gone(absence()),
         }
+    }
+
+    /// What lingers was sent with a whole set, and needs not be sent again should it come back.
+    pub(super) fn calm(&mut self, snapshot: &View) {
+        let gone = self
+            .pending
+            .iter_mut()
+            .filter(|(name, pending)| matches!(pending.held, Held::Sent(_)) && snapshot.get(self.kind, name).is_none());
+        gone.for_each(|(_, pending)| pending.force = false);
     }
 
     /// What the client holds, is gone, and has not been taken away yet.

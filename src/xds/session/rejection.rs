@@ -1,6 +1,7 @@
 //! What a client says about a response it rejects, made safe to keep, log and show.
 
 use crate::snapshot::resource::Version;
+use crate::xds::quarantine::message::reason;
 use std::time::Instant;
 
 /// How much of a message is kept, in bytes.
@@ -26,7 +27,9 @@ impl Rejection {
     }
 }
 
-fn safe(message: &str) -> String {
+/// What is safe of a message, without a resource printed in it.
+pub(in crate::xds) fn safe(message: &str) -> String {
+    let message = reason(message);
     let (kept, redacted) = match message.find(PEM) {
         Some(at) => (&message[..at], "[redacted]"),
         None => (message, ""),

@@ -6,6 +6,7 @@ use super::track::Track;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Version};
 use crate::xds::gate::Wait;
+use crate::xds::quarantine::Charge;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,6 +39,8 @@ pub struct TypeStatus {
     pub lingering: Vec<Arc<str>>,
     /// What has changed and waits until the update before is paid for.
     pub paced: Vec<Arc<str>>,
+    /// What is held back because the client rejected it.
+    pub rejected: Vec<Charge>,
     /// Accepted listeners that are not live yet, because a route configuration or secret they name is not accepted.
     pub warming: Vec<Arc<str>>,
 }
@@ -95,6 +98,7 @@ impl Session {
             held,
             lingering: self.gate.lingers(track.kind),
             paced: track.pace.held().filter(|_| track.has_work()).cloned().collect(),
+            rejected: self.quarantine.charges(track.kind).cloned().collect(),
             warming: self.warming(track.kind),
         }
     }

@@ -1,5 +1,6 @@
 //! One type's state on one stream: the subscription, the response in flight, and what the client has still to be told.
 
+mod corrections;
 mod rolls;
 
 use super::backlog::{Backlog, Work};
@@ -12,11 +13,12 @@ use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::roll::Roll;
 use crate::xds::absent::Absence;
 use crate::xds::pace::{self, Pace};
+use crate::xds::quarantine::Before;
 use crate::xds::refusal::Refusal;
 use crate::xds::request::{Names, Request, Wire};
 use crate::xds::subscription::{Change, Subscription};
 use crate::xds::texts::Versions;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,6 +46,10 @@ pub(super) struct Batch {
     pub(super) changed: Vec<Arc<Resource>>,
     /// What the client had been told of the names the response is about.
     pub(super) outdated: Vec<Arc<Resource>>,
+    /// The names of which it says that there is nothing.
+    pub(super) absent: BTreeSet<Arc<str>>,
+    /// What it held, as far as is known, of those that are the reason for it.
+    pub(super) before: BTreeMap<Arc<str>, Before>,
 }
 
 /// The response in flight.
@@ -67,6 +73,8 @@ pub(in crate::xds) struct Track {
     asked: bool,
     /// Whether the first request is still to be answered.
     owed: bool,
+    /// Whether the client came with something of the type that it accepted on an earlier stream.
+    pub(super) came: bool,
     backlog: Backlog,
     pub(super) pace: Pace,
     /// Names whose owner was sent before the type was asked for: they go whatever version the client then states.
@@ -96,6 +104,7 @@ impl Track {
             subscription: Subscription::default(),
             asked: false,
             owed: false,
+            came: false,
             backlog: Backlog::new(kind, wire),
             pace: Pace::new(kind, wire, pace),
             early: BTreeSet::new(),
@@ -121,6 +130,7 @@ impl Track {
     pub(super) fn answer(&mut self, request: &Request, now: Instant) -> Received {
         let received = |outcome| Received { kind: Some(self.kind), outcome, change_to_ack: None };
         if !self.asked {
+            self.came |= request.stated;
             return received(Outcome::Init);
         }
         let nonce = request.nonce.parse().ok();
@@ -145,16 +155,16 @@ impl Track {
     }
 
     /// Applies the names of a request; those of a stale one too, because they are the client's newest wish all the same.
-    /// `warming`: the versions the client states are not to be relied on.
+    /// `warming`: the versions the client states are not to be relied on. Returns whether it does not want all that it wanted before.
     pub(super) fn subscribe(
         &mut self,
         names: &Names,
         first: bool,
         warming: bool,
         snapshot: &View,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         if first && self.begin(names, warming, snapshot) {
-            return Ok(());
+            return Ok(false);
         }
         let was_wildcard = self.subscription.is_wildcard();
         let kind = self.kind;
@@ -165,6 +175,7 @@ impl Track {
         if count > MAX_NAMES {
             return Err(Refusal::TooManyNames { kind, count, limit: MAX_NAMES });
         }
+        let less = change.closed || !change.dropped.is_empty();
         if !change.is_empty() {
             let before = self.backlog.told();
             self.backlog.unroll(!was_wildcard);
@@ -180,7 +191,7 @@ impl Track {
             self.owed = !self.subscription.is_empty() && self.may_be_empty();
             self.early.clear();
         }
-        Ok(())
+        Ok(less)
     }
 
     /// Notes that the client asks for the type, before there is anything to look its names up in.
@@ -304,7 +315,12 @@ impl Track {
         }
         let mut batch = Batch { changed: added.clone(), is_first: roll.is_some(), ..Batch::default() };
         (batch.roll, batch.resources) = if self.is_whole() { self.whole(snapshot) } else { (roll, added) };
+        if self.is_whole() {
+            self.backlog.calm(snapshot);
+        }
         for resource in &batch.changed {
+            let before = self.backlog.before(resource.name());
+            batch.before.extend(before.map(|before| (resource.name().clone(), before)));
             batch.outdated.extend(self.backlog.settle(resource.name(), snapshot));
         }
         self.say_absent(absent, &mut batch, snapshot);
@@ -331,6 +347,10 @@ impl Track {
 
     fn say_absent(&mut self, names: Vec<(Arc<str>, Absence)>, batch: &mut Batch, snapshot: &View) {
         for (name, absence) in names {
+            if !matches!(absence, Absence::Silence) {
+                batch.absent.insert(name.clone());
+                batch.before.extend(self.backlog.before(&name).map(|before| (name.clone(), before)));
+            }
             batch.outdated.extend(self.backlog.settle(&name, snapshot));
             match absence {
                 Absence::Removed => batch.removed.push(name),
@@ -356,17 +376,6 @@ impl Track {
         self.sent = Some((version, now));
         self.outstanding = Some(Outstanding { nonce, at: now, version, since, aged: false });
         version
-    }
-
-    /// What the client holds has another version although nothing was sent: it wants less, or stated what it holds.
-    fn restate(&mut self, before: Version) {
-        let after = self.backlog.told();
-        let sent = self.sent.as_mut().map(|(version, _)| version);
-        let acked = self.acked.as_mut().map(|(version, _)| version);
-        let nacked = self.nacked.as_mut().map(|rejection| &mut rejection.version);
-        let outstanding = self.outstanding.as_mut().map(|outstanding| &mut outstanding.version);
-        let stated = [sent, acked, nacked, outstanding].into_iter().flatten();
-        stated.filter(|version| **version == before).for_each(|version| *version = after);
     }
 
     /// Notes the time: a response in flight may become too old to be waited for.
@@ -406,6 +415,11 @@ impl Track {
     /// Whether there may be something to send.
     pub(super) fn has_work(&self) -> bool {
         self.owed || !self.backlog.is_empty()
+    }
+
+    /// Whether nothing can be said now.
+    pub(super) fn is_idle(&self, snapshot: &View) -> bool {
+        !self.owed && self.backlog.is_idle(snapshot)
     }
 
     /// What the client was last told of a name on this stream; none if it doesn't want it.

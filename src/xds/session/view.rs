@@ -1,13 +1,14 @@
-//! What a stream is to be told: the newest snapshot, but for what the gate keeps back or keeps alive.
+//! What a stream is to be told: the newest snapshot, but for what a rejection bars and what the gate keeps back or alive.
 //!
-//! A view answers as a snapshot does, so that nothing that compares or sends needs to know of the gate. It costs what is
-//! in transition; with nothing in transition it is the snapshot.
+//! A view answers as a snapshot does, so that nothing that compares or sends needs to know of either. It costs what is in
+//! transition; with nothing in transition it is the snapshot.
 
 use crate::snapshot::kind::Kind;
 use crate::snapshot::names::NameSet;
-use crate::snapshot::resource::Resource;
+use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::roll::Roll;
 use crate::snapshot::set::{Layer, Snapshot};
+use crate::xds::quarantine::barrier::{Barrier, Barriers};
 use imbl::OrdMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,14 +17,15 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub(in crate::xds) struct View {
     snapshot: Snapshot,
+    barriers: Option<Arc<Barriers>>,
     kept: [OrdMap<Arc<str>, Option<Arc<Resource>>>; Kind::ALL.len()],
     gated: bool,
 }
 
 impl View {
-    /// The snapshot as it is. `gated`: the client learns of what goes away in the order the gate decides.
-    pub(in crate::xds) fn new(snapshot: Snapshot, gated: bool) -> Self {
-        Self { snapshot, gated, ..Self::default() }
+    /// The snapshot but for what is barred. `gated`: the client learns of what goes away in the order the gate decides.
+    pub(in crate::xds) fn new(snapshot: Snapshot, barriers: Option<Arc<Barriers>>, gated: bool) -> Self {
+        Self { snapshot, barriers, gated, ..Self::default() }
     }
 
     /// The same with or without a gate.
@@ -41,40 +43,103 @@ impl View {
         &self.snapshot
     }
 
+    /// The snapshot that a kind is taken from: the newest, unless the kind stands still.
+    pub(in crate::xds) fn source(&self, kind: Kind) -> &Snapshot {
+        self.barriers.as_ref().and_then(|barriers| barriers.still(kind)).unwrap_or(&self.snapshot)
+    }
+
+    fn barrier(&self, kind: Kind, name: &str) -> Option<&Barrier> {
+        self.barriers.as_ref()?.get(kind, name)
+    }
+
+    /// What the client would be told of a name if there were no gate.
+    pub(in crate::xds) fn goal(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
+        match self.barrier(kind, name) {
+            Some(barrier) => barrier.form(),
+            None => self.source(kind).get(kind, name),
+        }
+    }
+
+    /// Whether nothing is to be said of a name although there is such a resource: no form of it is known that the client
+    /// accepts.
+    pub(in crate::xds) fn is_barred(&self, kind: Kind, name: &str) -> bool {
+        self.barrier(kind, name).is_some_and(|barrier| barrier.form().is_none())
+    }
+
+    /// Whether a name is to be told of as soon as its kind does not stand still any more.
+    pub(in crate::xds) fn is_awaited(&self, kind: Kind, name: &str) -> bool {
+        let still = self.barriers.as_ref().and_then(|barriers| barriers.still(kind));
+        still.is_some_and(|still| still.get(kind, name).is_none() && self.snapshot.get(kind, name).is_some())
+    }
+
+    /// Whether it may be that the client holds a name in a form that isn't known.
+    pub(in crate::xds) fn is_untouched(&self, kind: Kind, name: &str) -> bool {
+        matches!(self.barrier(kind, name), Some(Barrier::Untouched))
+    }
+
+    /// Whether there is such a resource, and the client neither holds it nor is to be told of it now.
+    pub(in crate::xds) fn is_withheld(&self, kind: Kind, name: &str) -> bool {
+        let exists = || self.snapshot.get(kind, name).is_some() && !self.is_untouched(kind, name);
+        self.barriers.is_some() && self.get(kind, name).is_none() && exists()
+    }
+
     /// Says something else of a name than the snapshot does; none: there is no such resource.
     pub(in crate::xds) fn keep(&mut self, kind: Kind, name: &Arc<str>, form: Option<Arc<Resource>>) {
         self.kept[kind as usize].insert(name.clone(), form);
     }
 
-    /// The exceptions of a kind.
-    pub(in crate::xds) fn kept(&self, kind: Kind) -> impl Iterator<Item = (&Arc<str>, Option<&Arc<Resource>>)> {
-        self.kept[kind as usize].iter().map(|(name, form)| (name, form.as_ref()))
+    /// The names of a kind that something else is said of than the newest snapshot does, or may be.
+    pub(in crate::xds) fn excepted(&self, kind: Kind) -> BTreeSet<Arc<str>> {
+        let mut names: BTreeSet<_> = self.kept[kind as usize].keys().cloned().collect();
+        if let Some(barriers) = &self.barriers {
+            names.extend(barriers.iter(kind).map(|(name, _)| name.clone()));
+            let still = barriers.still(kind).map(|still| self.snapshot.changed_since(still, kind));
+            names.extend(still.into_iter().flatten());
+        }
+        names
+    }
+
+    /// The forms in which resources of a kind stay that are others in the newest snapshot, or are gone from it.
+    pub(in crate::xds) fn stays(&self, kind: Kind) -> Vec<&Arc<Resource>> {
+        self.excepted(kind).iter().filter_map(|name| self.get(kind, name)).collect()
     }
 
     /// The resource of that kind and name.
     pub(in crate::xds) fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
         match self.kept[kind as usize].get(name) {
             Some(form) => form.as_ref(),
-            None => self.snapshot.get(kind, name),
+            None => self.goal(kind, name),
         }
     }
 
     /// The resources of a kind: those of the snapshot in its order, then those it no longer has.
     pub(in crate::xds) fn iter(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
-        let kept = &self.kept[kind as usize];
-        let current = self.snapshot.iter(kind).filter_map(move |resource| match kept.get(resource.name()) {
-            Some(form) => form.as_ref(),
-            None => Some(resource),
+        let (kept, source) = (&self.kept[kind as usize], self.source(kind));
+        let excepted = move |name: &str| kept.contains_key(name) || self.barrier(kind, name).is_some();
+        let current = source.iter(kind).filter_map(move |resource| match excepted(resource.name()) {
+            true => self.get(kind, resource.name()),
+            false => Some(resource),
         });
-        let gone = kept.iter().filter(move |(name, _)| self.snapshot.get(kind, name).is_none());
+        let gone = kept.iter().filter(move |(name, _)| source.get(kind, name).is_none());
         current.chain(gone.filter_map(|(_, form)| form.as_ref()))
+    }
+
+    /// Names of a kind under which something differs from `old`, and those that are excepted in either.
+    fn touched_since(&self, old: &View, kind: Kind) -> BTreeSet<Arc<str>> {
+        let mut names = self.source(kind).changed_since(old.source(kind), kind);
+        for view in [old, self] {
+            let barred = view.barriers.iter().flat_map(|barriers| barriers.iter(kind));
+            names.extend(barred.map(|(name, _)| name.clone()));
+        }
+        names
     }
 
     /// The outbound half, if all streams of the audience are told the same of a kind; none where there are exceptions, or
     /// no resources.
     pub(in crate::xds) fn plain(&self, kind: Kind) -> Option<&Layer> {
         let outbound = &self.snapshot.outbound;
-        (self.kept[kind as usize].is_empty() && outbound.len(kind) > 0).then_some(outbound)
+        let plain = self.barriers.is_none() && self.kept[kind as usize].is_empty();
+        (plain && outbound.len(kind) > 0).then_some(outbound)
     }
 
     /// The outbound resources of a kind as all streams of the audience are told them; none where that is not the same.
@@ -94,14 +159,29 @@ impl View {
 
     /// The names of a kind whose version differs from that in `old`. Costs what changed and what is in transition.
     pub(in crate::xds) fn changed_since(&self, old: &View, kind: Kind) -> BTreeSet<Arc<str>> {
-        let mut names = self.snapshot.changed_since(&old.snapshot, kind);
+        let mut names = self.touched_since(old, kind);
         let (before, after) = (&old.kept[kind as usize], &self.kept[kind as usize]);
-        if before.is_empty() && after.is_empty() {
-            return names;
-        }
         names.extend(before.keys().chain(after.keys()).cloned());
         let version = |view: &View, name: &str| view.get(kind, name).map(|resource| resource.version());
-        names.retain(|name| version(self, name) != version(old, name));
+        self.retain_different(old, names, version)
+    }
+
+    /// The same without what the gates of both keep.
+    pub(in crate::xds) fn goals_changed_since(&self, old: &View, kind: Kind) -> BTreeSet<Arc<str>> {
+        let version = |view: &View, name: &str| view.goal(kind, name).map(|resource| resource.version());
+        self.retain_different(old, self.touched_since(old, kind), version)
+    }
+
+    fn retain_different(
+        &self,
+        old: &View,
+        mut names: BTreeSet<Arc<str>>,
+        version: impl Fn(&View, &str) -> Option<Version>,
+    ) -> BTreeSet<Arc<str>> {
+        let plain = |view: &View| view.barriers.is_none() && view.kept.iter().all(OrdMap::is_empty);
+        if !(plain(self) && plain(old)) {
+            names.retain(|name| version(self, name) != version(old, name));
+        }
         names
     }
 

@@ -15,7 +15,10 @@ impl Track {
             return false;
         }
         let Some(First { subscription, layer, held }) = recognise(self.kind, names, snapshot) else { return false };
-        match held.filter(|_| !warming && !self.all_early) {
+        if held.is_some() && (warming || self.all_early) {
+            return false;
+        }
+        match held {
             Some(all) => self.backlog.hold(all),
             None => {
                 self.backlog.await_roll(layer.roll(self.kind));

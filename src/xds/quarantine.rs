@@ -1,0 +1,431 @@
+//! What a stream holds back after a rejection: exactly what was at fault, a resource or one fragment of it, until it has a
+//! new version. Everything else goes on.
+//!
+//! Envoy's words name the culprit, or it is looked for by halves. The stream is told what it accepted last in place of what
+//! is held back; where that isn't known, nothing is said. Pure: told of responses and answers, it says what is barred. It
+//! never bars bytes that were not rejected, and a stream that rejects whatever it is sent is soon sent nothing.
+
+pub mod barrier;
+mod flight;
+mod held;
+pub(super) mod message;
+mod rejected;
+mod search;
+
+use super::request::Wire;
+use super::session::rejection::safe;
+use super::session::view::View;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::{Resource, Version};
+use crate::snapshot::set::Snapshot;
+use barrier::Barriers;
+use flight::Flights;
+use held::Held;
+use rejected::{Accused, Rejected};
+use search::{Search, Step};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(super) use flight::Flight;
+
+/// How long a kind stands still for the search, should the client not answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the client held of a name before it was sent what it rejected.
+#[derive(Clone, Debug)]
+pub(super) enum Before {
+    /// This, which it accepted.
+    Form(Arc<Resource>),
+    /// Nothing.
+    Nothing,
+    /// Perhaps something from an earlier stream.
+    Unknown,
+}
+
+/// What can be at fault: a resource or, where it has any, one of its fragments.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Unit {
+    /// The resource.
+    pub name: Arc<str>,
+    /// The fragment; none for the resource.
+    pub part: Option<Arc<str>>,
+    /// The version of whichever it is.
+    pub version: Version,
+}
+
+impl Unit {
+    /// Whether what is at fault in one is at fault in the other: the same fragment may be in several tables.
+    fn is_same(&self, other: &Unit) -> bool {
+        self == other || (self.part.is_some() && other.part.is_some() && self.version == other.version)
+    }
+
+    /// Whether it is still what there is under its name.
+    fn is_in(&self, current: Option<&Arc<Resource>>) -> bool {
+        let version = current.and_then(|current| match &self.part {
+            None => Some(current.version()),
+            Some(part) => Some(current.fragments()?.get(part)?.version()),
+        });
+        version == Some(self.version)
+    }
+}
+
+/// Something that is held back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Charge {
+    /// What.
+    pub unit: Unit,
+    /// Whether it was found at fault; else it is one of several that were rejected together.
+    pub found: bool,
+    /// What the client said.
+    pub reason: Arc<str>,
+    /// When.
+    pub at: Instant,
+}
+
+/// A rejection as the session sees it.
+pub(super) struct Nack<'a> {
+    pub(super) kind: Kind,
+    pub(super) nonce: u64,
+    pub(super) message: &'a str,
+    /// Whether the client is one of SotW that came with something from another stream.
+    pub(super) came: bool,
+}
+
+/// What was rejected with the response it was sent in.
+pub(super) struct Returned {
+    pub(super) sent: Arc<Resource>,
+    pub(super) before: Before,
+    /// Whether it goes again, for nobody says that it was at fault: the client may hold either form. Else it holds what it
+    /// held before.
+    pub(super) again: bool,
+}
+
+/// Names that were barred and are no more, of which the client may hold either form.
+pub(super) type Released = Vec<(Kind, Arc<str>)>;
+
+/// What follows from a rejection.
+#[derive(Default)]
+pub(super) struct Consequence {
+    pub(super) returned: Vec<Returned>,
+    /// Names that it said there is nothing under: that was lost with the rest, and is said again.
+    pub(super) unsaid: Vec<Arc<str>>,
+    /// Where the client holds all of the response but these, and nothing can be sent in their place.
+    pub(super) apart: Option<BTreeSet<Arc<str>>>,
+}
+
+/// One stream's quarantine.
+#[derive(Debug)]
+pub(super) struct Quarantine {
+    wire: Wire,
+    wards: [Ward; Kind::ALL.len()],
+    /// Whether what is barred may have changed.
+    stirred: bool,
+}
+
+/// One kind's part of it.
+#[derive(Debug, Default)]
+struct Ward {
+    flights: Flights,
+    held: BTreeMap<Arc<str>, Held>,
+    search: Option<Box<Search>>,
+    /// The version that was rejected last of each name, unless another has been accepted since.
+    rejected: BTreeMap<Arc<str>, Version>,
+    /// Whether anything was accepted on this stream.
+    accepted: bool,
+    /// How many rejections there were without anything accepted, and how many there may be.
+    strikes: u32,
+    allowed: u32,
+}
+
+impl Quarantine {
+    pub(super) fn new(wire: Wire) -> Self {
+        Self { wire, wards: Default::default(), stirred: false }
+    }
+
+    /// A response was sent.
+    pub(super) fn on_sent(&mut self, kind: Kind, flight: Flight) {
+        let ward = &mut self.wards[kind as usize];
+        flight.absent.iter().for_each(|name| _ = ward.rejected.remove(name));
+        ward.flights.push(flight);
+    }
+
+    /// A response was accepted. Returns what it carried that the client had rejected before: it holds it after all.
+    pub(super) fn on_ack(&mut self, kind: Kind, nonce: u64) -> Vec<Arc<Resource>> {
+        let ward = &mut self.wards[kind as usize];
+        let Some(flight) = ward.flights.take(nonce, self.wire) else { return Vec::new() };
+        (ward.strikes, ward.accepted) = (0, true);
+        ward.flights.accept(&flight);
+        ward.rejected.retain(|name, _| flight.carried(name).is_none());
+        for (name, held) in &mut ward.held {
+            if let Some(sent) = flight.carried(name) {
+                held.absolve(sent);
+                self.stirred = true;
+            }
+        }
+        let carried = |unit: &Unit| flight.carried(&unit.name).is_some();
+        if ward.search.as_mut().is_some_and(|search| search.clear(carried)) {
+            ward.go_on();
+            self.stirred = true;
+        }
+        ward.prune();
+        flight.surprises()
+    }
+
+    /// The client wants these of a kind from now on; `less`: and not all that it wanted before. Returns those of which it
+    /// may hold what is in flight, since it did not want them for a time.
+    pub(super) fn keep(&mut self, kind: Kind, less: bool, is_wanted: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let ward = &mut self.wards[kind as usize];
+        if less {
+            self.stirred |= !ward.held.is_empty();
+            ward.flights.keep(&is_wanted);
+        }
+        ward.flights.regain(is_wanted)
+    }
+
+    /// A response was rejected.
+    pub(super) fn on_nack(&mut self, nack: &Nack<'_>, view: &View, now: Instant) -> Consequence {
+        let ward = &mut self.wards[nack.kind as usize];
+        let Some(flight) = ward.flights.take(nack.nonce, self.wire).map(Flight::unrolled) else {
+            return Consequence::default();
+        };
+        if nack.kind.is_whole_set() {
+            // What is removed of clusters and listeners is removed all the same.
+            flight.absent.iter().for_each(|name| ward.flights.found(name, Before::Nothing));
+        }
+        if flight.changed.is_empty() {
+            ward.prune();
+            return Consequence::default();
+        }
+        let (ground, refused) = (ward.flights.grounds().clone(), flight.refused.clone());
+        self.stirred = true;
+        // Until it has accepted a set on this stream, it may hold what nobody told it of here.
+        let unknown = nack.came && !ward.accepted;
+        let rejected = Rejected { nack, unknown, flight, ground, now, source: view.source(nack.kind) };
+        let mut consequence = match nack.kind.is_whole_set() && unknown {
+            true => ward.tolerate(rejected),
+            false => ward.isolate(rejected),
+        };
+        if self.wire == Wire::Sotw && nack.kind.is_whole_set() {
+            // A later set in flight carries what is not at fault, and is answered for it.
+            ward.flights.take_over(&mut consequence.returned, &refused);
+        }
+        ward.prune();
+        consequence
+    }
+
+    /// A search that has nothing to send goes on.
+    pub(super) fn skip(&mut self, kind: Kind) {
+        let ward = &mut self.wards[kind as usize];
+        if ward.search.as_mut().is_some_and(|search| search.clear(|_| true)) {
+            ward.go_on();
+            self.stirred = true;
+        }
+    }
+
+    /// The kinds in which a culprit is looked for.
+    pub(super) fn searched(&self) -> impl Iterator<Item = Kind> {
+        Kind::ALL.into_iter().filter(|kind| self.wards[*kind as usize].search.is_some())
+    }
+
+    /// What is barred now, and the names that were barred and are no more, of which the client may hold either form.
+    pub(super) fn barriers(&mut self, newest: &Snapshot, now: Instant) -> (Option<Arc<Barriers>>, Released) {
+        self.stirred = false;
+        let (mut barriers, mut released) = (Barriers::default(), Vec::new());
+        for (kind, ward) in Kind::ALL.into_iter().zip(&mut self.wards) {
+            ward.search.take_if(|search| search.until <= now);
+            ward.start_over(kind, newest);
+            let still = ward.search.as_ref().map(|search| search.still.clone());
+            let source = still.as_ref().unwrap_or(newest);
+            ward.rejected.retain(|name, _| source.get(kind, name).is_some());
+            let tolerant = self.wire == Wire::Sotw && kind.is_whole_set();
+            let Ward { held, flights, .. } = ward;
+            held.retain(|name, held| {
+                let current = source.get(kind, name);
+                let before = flights.prospect(name, |form| held.bars(form));
+                let is_unknown = matches!(before, Before::Unknown);
+                held.release(current);
+                if held.charges.is_empty() {
+                    released.extend((held.doubtful || (is_unknown && !tolerant)).then(|| (kind, name.clone())));
+                    return false;
+                }
+                if let Some(current) = current.filter(|_| !(tolerant && is_unknown)) {
+                    barriers.bar(kind, name, held.barrier(current, &before));
+                }
+                true
+            });
+            ward.prune();
+            still.into_iter().for_each(|still| barriers.stand_still(kind, still));
+        }
+        ((!barriers.is_empty()).then(|| Arc::new(barriers)), released)
+    }
+
+    /// Whether [`Quarantine::barriers`] may say something else than before.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.stirred || self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// When a search is given up.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.wards.iter().filter_map(|ward| Some(ward.search.as_ref()?.until)).min()
+    }
+
+    /// What of a kind is held back.
+    pub(super) fn charges(&self, kind: Kind) -> impl Iterator<Item = &Charge> {
+        self.wards[kind as usize].held.values().flat_map(|held| held.charges.values())
+    }
+}
+
+/// Whether the client applied something of a response that it rejected.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Refused,
+    Applied,
+    Perhaps,
+}
+
+impl Ward {
+    fn isolate(&mut self, rejected: Rejected<'_>) -> Consequence {
+        let Accused { suspects, found, named, apart } = rejected.accused(&self.rejected);
+        let at_fault = |sent: &Arc<Resource>| found.iter().any(|unit| unit.name == *sent.name());
+        let mut open = self.search.take().map(|search| search.interrupted()).unwrap_or_default();
+        let (mut suspects, superseded): (Vec<_>, Vec<_>) =
+            suspects.into_iter().partition(|unit| rejected.is_current(unit));
+        if !superseded.is_empty() {
+            // Perhaps it was one of those, of which there is another version now.
+            open.append(&mut suspects);
+        }
+        // Who names a culprit needs no search, and is not at its end.
+        let patient = (named && !found.is_empty()) || self.strike(&rejected, suspects.len() + open.len());
+        let innocent = |unit: &Unit| !found.iter().any(|found| found.is_same(unit));
+        let (others, charged): (Vec<_>, Vec<_>) = rejected.units().into_iter().partition(innocent);
+        let again = found.iter().filter(|unit| rejected.is_current(unit) && !charged.contains(unit));
+        again.chain(&charged).for_each(|unit| self.hold(&rejected, unit, true));
+        found.iter().for_each(|unit| self.convict(unit));
+        if patient {
+            suspects.retain(innocent);
+            open.retain(innocent);
+            suspects.iter().chain(&open).for_each(|unit| self.hold(&rejected, unit, false));
+            let until = rejected.now + PATIENCE;
+            self.search = Search::of(suspects, open, rejected.source, until).map(Box::new);
+            self.go_on();
+        } else {
+            others.iter().for_each(|unit| self.hold(&rejected, unit, false));
+        }
+        let is_whole = rejected.nack.kind.is_whole_set();
+        let fate = |sent: &Arc<Resource>| match (at_fault(sent), apart) {
+            (true, _) => Fate::Refused,
+            (false, true) => Fate::Applied,
+            // Clusters and listeners are read before any is applied; of others those before the culprit are applied.
+            (false, false) if is_whole => Fate::Refused,
+            (false, false) => Fate::Perhaps,
+        };
+        let returned = rejected.flight.changed.iter();
+        let returned = returned.filter_map(|sent| self.returned(sent, rejected.before(sent.name()), fate(sent)));
+        let returned = returned.collect();
+        let lost = rejected.flight.absent.iter().filter(|name| !is_whole && !self.flights.touch(name));
+        Consequence { returned, unsaid: lost.cloned().collect(), apart: None }
+    }
+
+    /// A search among things of which one has another version now may look for what isn't there any more: what is left of
+    /// them is tried all together.
+    fn start_over(&mut self, kind: Kind, newest: &Snapshot) {
+        let current = |unit: &Unit| unit.is_in(newest.get(kind, &unit.name));
+        if let Some(search) = self.search.take_if(|search| !search.units().all(current)) {
+            let until = search.until;
+            let open = search.into_units().filter(current).collect();
+            self.search = Search::of(Vec::new(), open, newest, until).map(Box::new);
+            self.go_on();
+        }
+    }
+
+    /// One rejection more, of so many things; whether the culprit is still looked for. What was not sent before does not
+    /// suffer for what was.
+    fn strike(&mut self, rejected: &Rejected<'_>, count: usize) -> bool {
+        let is_new =
+            |sent: &Arc<Resource>| self.rejected.get(sent.name()).is_none_or(|version| *version != sent.version());
+        if self.strikes == 0 || rejected.flight.changed.iter().any(is_new) {
+            self.strikes = 0;
+            self.allowed = usize::BITS - count.saturating_sub(1).leading_zeros() + 1;
+        }
+        self.strikes += 1;
+        self.strikes <= self.allowed
+    }
+
+    /// What is held back is taken back, and what was at fault, even if there is another version of it now; and everything
+    /// where nothing was applied.
+    fn returned(&mut self, sent: &Arc<Resource>, before: Before, fate: Fate) -> Option<Returned> {
+        let before = if fate == Fate::Applied { Before::Form(sent.clone()) } else { before };
+        self.flights.found(sent.name(), before.clone());
+        if let (Fate::Applied, Some(held)) = (fate, self.held.get_mut(sent.name())) {
+            held.absolve(sent);
+        }
+        // What was said meanwhile is answered for itself.
+        if self.flights.touch(sent.name()) {
+            return None;
+        }
+        self.rejected.insert(sent.name().clone(), sent.version());
+        let again = matches!(fate, Fate::Applied | Fate::Perhaps) && !self.held.contains_key(sent.name());
+        Some(Returned { sent: sent.clone(), before, again })
+    }
+
+    /// The set goes on as it is: leaving out what was rejected could take away what works.
+    fn tolerate(&mut self, rejected: Rejected<'_>) -> Consequence {
+        let known = |name: &str| rejected.flight.carried(name).is_some();
+        let accusation = message::read(rejected.nack.kind, rejected.nack.message, known);
+        let (mut returned, apart) = (Vec::new(), accusation.apart);
+        for sent in &rejected.flight.changed {
+            let is_named = accusation.names.contains(&**sent.name());
+            if apart && !is_named {
+                self.flights.found(sent.name(), Before::Form(sent.clone()));
+                continue;
+            }
+            let before = rejected.before(sent.name());
+            self.flights.found(sent.name(), before.clone());
+            self.rejected.insert(sent.name().clone(), sent.version());
+            if is_named {
+                let unit = Unit { name: sent.name().clone(), part: None, version: sent.version() };
+                self.hold(&rejected, &unit, true);
+                // It holds what it accepted on this stream, if only among what it rejected.
+                let known = matches!(before, Before::Form(_)).then(|| self.returned(sent, before, Fate::Refused));
+                returned.extend(known.flatten());
+            }
+        }
+        let names = || accusation.names.iter().map(|name| Arc::from(*name)).collect();
+        Consequence { returned, unsaid: Vec::new(), apart: apart.then(names) }
+    }
+
+    /// Holds something back.
+    fn hold(&mut self, rejected: &Rejected<'_>, unit: &Unit, found: bool) {
+        let reason = safe(rejected.nack.message).into();
+        let charge = Charge { unit: unit.clone(), found, reason, at: rejected.now };
+        self.flights.found(&unit.name, rejected.before(&unit.name));
+        self.held.entry(unit.name.clone()).or_default().charges.insert(unit.part.clone(), charge);
+    }
+
+    /// Forgets what is of no use any more.
+    fn prune(&mut self) {
+        let Self { flights, held, rejected, .. } = self;
+        flights.prune(|name| held.contains_key(name) || rejected.contains_key(name));
+    }
+
+    /// This is at fault, wherever it is.
+    fn convict(&mut self, unit: &Unit) {
+        let charges = self.held.values_mut().flat_map(|held| held.charges.values_mut());
+        charges.filter(|charge| charge.unit.is_same(unit)).for_each(|charge| charge.found = true);
+    }
+
+    /// What is to be tried now is not held back; what the search has found is at fault.
+    fn go_on(&mut self) {
+        let Some(mut search) = self.search.take() else { return };
+        while let Some(Step::Found(unit)) = search.step() {
+            self.convict(&unit);
+        }
+        for unit in search.tried() {
+            if let Some(held) = self.held.get_mut(&unit.name) {
+                held.charges.remove(&unit.part);
+            }
+        }
+        self.search = (!search.is_over()).then_some(search);
+    }
+}

@@ -1,0 +1,245 @@
+//! What responses carried that are not answered yet.
+
+use super::{Before, Returned, Unit};
+use crate::snapshot::resource::Resource;
+use crate::snapshot::roll::Roll;
+use crate::xds::request::Wire;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How many responses without an answer are remembered; a client that owes more is not helped by this.
+const REMEMBERED: usize = 16;
+
+/// What one response carried.
+#[derive(Clone, Debug)]
+pub(in crate::xds) struct Flight {
+    /// Its nonce.
+    pub(in crate::xds) nonce: u64,
+    /// Everything on it is new.
+    roll: Option<Arc<Roll>>,
+    /// What else is new or changed in it, sorted by name.
+    pub(in crate::xds) changed: Vec<Arc<Resource>>,
+    /// What the client held before of those names, where it held anything, as far as is known when it is sent.
+    before: BTreeMap<Arc<str>, Before>,
+    /// The names of which it says that there is nothing.
+    pub(super) absent: BTreeSet<Arc<str>>,
+    /// The names in it that were not wanted any more before it was answered.
+    dropped: BTreeSet<Arc<str>>,
+    /// The names in it of which the client has rejected the same with an earlier response, and is taken not to hold it.
+    pub(super) refused: BTreeSet<Arc<str>>,
+}
+
+impl Flight {
+    /// A response of that nonce, which carried these and found those.
+    pub(in crate::xds) fn new(nonce: u64, changed: Vec<Arc<Resource>>, before: BTreeMap<Arc<str>, Before>) -> Self {
+        Self {
+            nonce,
+            roll: None,
+            changed,
+            before,
+            absent: BTreeSet::new(),
+            dropped: BTreeSet::new(),
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// It also carried everything on a roll, of which the client held nothing.
+    pub(in crate::xds) fn on_roll(self, roll: Option<Arc<Roll>>) -> Self {
+        Self { roll, ..self }
+    }
+
+    /// It also says that there is nothing under these names.
+    pub(in crate::xds) fn without(self, absent: BTreeSet<Arc<str>>) -> Self {
+        Self { absent, ..self }
+    }
+
+    /// The same with each resource on the roll among those that are new.
+    pub(super) fn unrolled(mut self) -> Self {
+        if let Some(roll) = self.roll.take() {
+            self.changed.extend(roll.resources().iter().cloned());
+            self.changed.sort_by(|one, other| one.name().cmp(other.name()));
+        }
+        self
+    }
+
+    /// What it carried of a name.
+    pub(super) fn carried(&self, name: &str) -> Option<&Arc<Resource>> {
+        let at = self.changed.binary_search_by(|sent| (**sent.name()).cmp(name)).ok();
+        at.map(|at| &self.changed[at]).or_else(|| self.roll.as_ref()?.get(name))
+    }
+
+    /// What the client holds of a name once it has accepted it; none if that is what it held before.
+    fn leaves(&self, name: &str) -> Option<Before> {
+        match self.carried(name) {
+            _ if self.dropped.contains(name) => None,
+            Some(sent) => Some(Before::Form(sent.clone())),
+            None => self.absent.contains(name).then_some(Before::Nothing),
+        }
+    }
+
+    /// What the client is taken not to hold, and does if it accepts this.
+    pub(super) fn surprises(&self) -> Vec<Arc<Resource>> {
+        self.refused.iter().filter_map(|name| self.carried(name).cloned()).collect()
+    }
+
+    /// The two as one.
+    fn then(self, later: Flight) -> Flight {
+        let (mut earlier, mut later) = (self.unrolled(), later.unrolled());
+        let said_later = |name: &Arc<str>| later.carried(name).is_some() || later.absent.contains(name);
+        earlier.changed.retain(|sent| !said_later(sent.name()));
+        for names in [&mut earlier.absent, &mut earlier.dropped, &mut earlier.refused] {
+            names.retain(|name| !said_later(name));
+        }
+        later.changed.append(&mut earlier.changed);
+        later.changed.sort_by(|one, other| one.name().cmp(other.name()));
+        later.absent.append(&mut earlier.absent);
+        later.dropped.append(&mut earlier.dropped);
+        later.refused.append(&mut earlier.refused);
+        later
+    }
+
+    /// Only these names are still wanted.
+    fn keep(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        let on_roll = self.roll.iter().flat_map(|roll| roll.resources());
+        let names = on_roll.chain(&self.changed).map(|sent| sent.name()).chain(&self.absent);
+        self.dropped.extend(names.filter(|name| !is_wanted(name)).cloned().collect::<Vec<_>>());
+    }
+}
+
+/// The responses of one kind that are not answered yet, oldest first, and what the client holds by the answers it gave.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    unanswered: Vec<Flight>,
+    /// What the client holds of the names in them, and of those that something was rejected of.
+    ground: BTreeMap<Arc<str>, Before>,
+}
+
+impl Flights {
+    /// A response was sent.
+    pub(super) fn push(&mut self, mut flight: Flight) {
+        let mut before = std::mem::take(&mut flight.before);
+        for name in flight.changed.iter().map(|sent| sent.name()).chain(&flight.absent) {
+            // Of what was sent and not answered yet the backlog knows less.
+            let on_roll = || self.unanswered.iter().any(|flight| flight.carried(name).is_some());
+            if !self.ground.contains_key(name) {
+                let held = before.remove(name).filter(|_| !on_roll()).unwrap_or(Before::Nothing);
+                self.ground.insert(name.clone(), held);
+            }
+        }
+        if self.unanswered.len() == REMEMBERED {
+            self.unanswered.remove(0);
+        }
+        self.unanswered.push(flight);
+    }
+
+    /// What an answer to that nonce is about: in SotW it answers for everything before as well.
+    pub(super) fn take(&mut self, nonce: u64, wire: Wire) -> Option<Flight> {
+        self.unanswered.iter().find(|flight| flight.nonce == nonce)?;
+        let answered = |flight: &Flight| flight.nonce == nonce || (wire == Wire::Sotw && flight.nonce < nonce);
+        let (taken, left) = std::mem::take(&mut self.unanswered).into_iter().partition(answered);
+        self.unanswered = left;
+        let taken: Vec<Flight> = taken;
+        taken.into_iter().reduce(Flight::then)
+    }
+
+    /// A response was accepted.
+    pub(super) fn accept(&mut self, flight: &Flight) {
+        for (name, before) in &mut self.ground {
+            if let Some(after) = flight.leaves(name) {
+                *before = after;
+            }
+        }
+    }
+
+    /// What the client holds of a name, by its answers.
+    pub(super) fn ground(&self, name: &str) -> Option<&Before> {
+        self.ground.get(name)
+    }
+
+    /// The same of all names that it is noted of.
+    pub(super) fn grounds(&self) -> &BTreeMap<Arc<str>, Before> {
+        &self.ground
+    }
+
+    /// The client turns out to hold this.
+    pub(super) fn found(&mut self, name: &Arc<str>, held: Before) {
+        self.ground.insert(name.clone(), held);
+    }
+
+    /// Forgets what is of no use any more; `is_kept` says of which names it is.
+    pub(super) fn prune(&mut self, is_kept: impl Fn(&str) -> bool) {
+        let Self { unanswered, ground } = self;
+        ground.retain(|name, _| is_kept(name) || unanswered.iter().any(|flight| flight.leaves(name).is_some()));
+    }
+
+    /// The client wants only these from now on, and has forgotten all others.
+    pub(super) fn keep(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        self.ground.retain(|name, _| is_wanted(name));
+        self.unanswered.iter_mut().for_each(|flight| flight.keep(&is_wanted));
+    }
+
+    /// The names that were not wanted any more before they were answered, and are again: the client will hold what it is
+    /// about to read, unless it has read it before.
+    pub(super) fn regain(&mut self, is_wanted: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let mut carried = Vec::new();
+        for flight in &mut self.unanswered {
+            let again: Vec<_> = flight.dropped.extract_if(.., |name| is_wanted(name)).collect();
+            again.iter().for_each(|name| _ = self.ground.entry(name.clone()).or_insert(Before::Nothing));
+            carried.extend(again.into_iter().filter(|name| flight.carried(name).is_some()));
+        }
+        carried
+    }
+
+    /// Later sets carry what an earlier one did: what goes again needs no other. Of what was at fault it is noted that they
+    /// carry it; what `rejected` was noted of before is in none that came after.
+    pub(super) fn take_over(&mut self, returned: &mut Vec<Returned>, rejected: &BTreeSet<Arc<str>>) {
+        let Some(next) = self.unanswered.first_mut() else { return };
+        let again = returned.extract_if(.., |returned| returned.again).map(|returned| returned.sent).collect();
+        *next = Flight::new(0, again, BTreeMap::new()).then(next.clone());
+        let refused = returned.iter().map(|returned| &returned.sent).filter(|sent| !rejected.contains(sent.name()));
+        let refused: Vec<_> = refused.cloned().collect();
+        for flight in &mut self.unanswered {
+            let mut earlier = Flight::new(0, refused.clone(), BTreeMap::new());
+            earlier.refused = refused.iter().map(|sent| sent.name().clone()).collect();
+            *flight = earlier.then(flight.clone());
+        }
+    }
+
+    /// Whether something is said of a name that is not answered yet.
+    pub(super) fn touch(&self, name: &str) -> bool {
+        self.unanswered.iter().any(|flight| flight.leaves(name).is_some())
+    }
+
+    /// What the client will hold of a name if it accepts everything but what is `barred`.
+    pub(super) fn prospect(&self, name: &str, barred: impl Fn(&Arc<Resource>) -> bool) -> Before {
+        let mut later = self.unanswered.iter().rev().filter_map(|flight| flight.leaves(name));
+        let later = later.find(|held| !matches!(held, Before::Form(form) if barred(form)));
+        later.or_else(|| self.ground(name).cloned()).unwrap_or(Before::Nothing)
+    }
+}
+
+/// What of a resource can be at fault: the fragments that are others than before, or all of it.
+pub(super) fn units(sent: &Resource, before: &Before, newest: Option<&Arc<Resource>>) -> Vec<Unit> {
+    let name = sent.name();
+    let parts: Vec<Unit> = match (sent.fragments(), before) {
+        (None, _) | (_, Before::Unknown) => Vec::new(),
+        (Some(fragments), Before::Nothing) => {
+            let unit = |part: &Arc<_>| fragment(name, part);
+            fragments.iter().map(unit).collect()
+        }
+        (Some(new), Before::Form(form)) => match form.fragments() {
+            Some(old) => old.differences(new).filter_map(|(_, new)| Some(fragment(name, new?))).collect(),
+            None => Vec::new(),
+        },
+    };
+    if !parts.is_empty() {
+        return parts;
+    }
+    // What is sent of a resource with fragments may be a mixture that is nowhere else.
+    let version = newest.filter(|_| sent.fragments().is_some()).map_or(sent.version(), |newest| newest.version());
+    vec![Unit { name: name.clone(), part: None, version }]
+}
+
+fn fragment(name: &Arc<str>, part: &crate::snapshot::resource::Fragment) -> Unit {
+    Unit { name: name.clone(), part: Some(part.name().clone()), version: part.version() }
+}

@@ -1,0 +1,64 @@
+//! What a session does about a rejection: tells the quarantine, takes back what the client turns out not to hold, and looks
+//! anew at what it is to be told.
+
+use super::view::View;
+use super::{Outcome, Session};
+use crate::snapshot::kind::Kind;
+use crate::snapshot::set::Snapshot;
+use crate::xds::quarantine::Nack;
+use crate::xds::request::{Request, Wire};
+use std::time::Instant;
+
+impl Session {
+    /// Takes an answer; what was rejected together with something else goes out again without it.
+    pub(super) fn isolate(&mut self, kind: Kind, request: &Request, outcome: Outcome, now: Instant) {
+        let Ok(nonce) = request.nonce.parse() else { return };
+        let late = outcome == Outcome::Stale;
+        match &request.error {
+            // In SotW the nonce of a response comes again with later requests; the first is the answer.
+            None if outcome == Outcome::Ack || late => {
+                let held = self.quarantine.on_ack(kind, nonce);
+                self.tracks[kind as usize].hold(&held, &self.view);
+            }
+            Some(message) if outcome == Outcome::Nack || late => self.reject(kind, nonce, message, now),
+            _ => return,
+        }
+        if self.quarantine.is_due(now) {
+            self.look(self.view.newest().clone(), None, now);
+        }
+    }
+
+    fn reject(&mut self, kind: Kind, nonce: u64, message: &str, now: Instant) {
+        let track = &mut self.tracks[kind as usize];
+        let came = self.wire == Wire::Sotw && track.came;
+        let consequence = self.quarantine.on_nack(&Nack { kind, nonce, message, came }, &self.view, now);
+        track.take_back(&consequence.returned, &self.view);
+        consequence.unsaid.iter().for_each(|name| track.renew(name, &self.view));
+        if let Some(culprits) = consequence.apart {
+            self.gate.on_accepted_but(kind, nonce, &culprits);
+        }
+    }
+
+    /// The newest snapshot but for what is barred. What is barred no more goes again where the client may hold
+    /// either form of it.
+    pub(super) fn without_rejected(&mut self, newest: Snapshot, now: Instant) -> View {
+        let (barriers, released) = self.quarantine.barriers(&newest, now);
+        for (kind, name) in released {
+            let told = self.view.get(kind, &name).is_some() && newest.get(kind, &name).is_some();
+            if told || self.view.is_untouched(kind, &name) {
+                self.tracks[kind as usize].renew(&name, &self.view);
+            }
+        }
+        View::new(newest, barriers, self.tracks[Kind::Cluster as usize].is_wildcard())
+    }
+
+    /// A search whose next step has nothing to send must not wait for an answer.
+    pub(super) fn skip_idle_searches(&mut self) {
+        let idle = |kind: &Kind| {
+            let track = &self.tracks[*kind as usize];
+            track.is_idle(&self.view) && track.in_flight_since().is_none()
+        };
+        let kinds: Vec<_> = self.quarantine.searched().filter(idle).collect();
+        kinds.into_iter().for_each(|kind| self.quarantine.skip(kind));
+    }
+}

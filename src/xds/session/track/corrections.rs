@@ -1,0 +1,40 @@
+//! What a stream learns of what its client holds, other than by sending it something.
+
+use super::super::view::View;
+use super::Track;
+use crate::snapshot::resource::{Resource, Version};
+use crate::xds::quarantine::Returned;
+use std::sync::Arc;
+
+impl Track {
+    /// The client may hold the name in a form that isn't known.
+    pub(in crate::xds::session) fn doubt(&mut self, name: &Arc<str>) {
+        self.backlog.doubt(name);
+    }
+
+    /// The client has rejected what it was told of these last: they go again, or it holds what it held before.
+    pub(in crate::xds::session) fn take_back(&mut self, returned: &[Returned], snapshot: &View) {
+        let wanted = returned.iter().filter(|returned| self.subscription.covers(returned.sent.name()));
+        wanted.for_each(|returned| self.backlog.take_back(returned, snapshot));
+        if let Some((version, _)) = &mut self.sent {
+            *version = self.backlog.told();
+        }
+    }
+
+    /// The client turns out to hold these, which it had rejected.
+    pub(in crate::xds::session) fn hold(&mut self, found: &[Arc<Resource>], snapshot: &View) {
+        let wanted = found.iter().filter(|form| self.subscription.covers(form.name()));
+        wanted.for_each(|form| self.backlog.found(form, snapshot));
+    }
+
+    /// What the client holds has another version although nothing was sent: it wants less, or stated what it holds.
+    pub(super) fn restate(&mut self, before: Version) {
+        let after = self.backlog.told();
+        let sent = self.sent.as_mut().map(|(version, _)| version);
+        let acked = self.acked.as_mut().map(|(version, _)| version);
+        let nacked = self.nacked.as_mut().map(|rejection| &mut rejection.version);
+        let outstanding = self.outstanding.as_mut().map(|outstanding| &mut outstanding.version);
+        let stated = [sent, acked, nacked, outstanding].into_iter().flatten();
+        stated.filter(|version| **version == before).for_each(|version| *version = after);
+    }
+}
