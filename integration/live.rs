@@ -32,6 +32,8 @@ mod panics;
 mod queries;
 #[path = "live/readiness.rs"]
 mod readiness;
+#[path = "live/rejections.rs"]
+mod rejections;
 #[path = "live/replicas.rs"]
 mod replicas;
 #[path = "live/resources.rs"]
@@ -93,6 +95,8 @@ releases!(
         families::a_pod_is_reached_by_its_other_address,
         warming::a_changed_cluster_is_active_at_once,
         warming::a_crash_between_clusters_and_endpoints_is_healed,
+        rejections::a_bad_cluster_holds_back_no_other,
+        rejections::one_bad_endpoint_holds_back_no_other,
         waiting::a_secret_follows_its_cluster,
         waiting::a_cluster_that_never_warms_holds_nothing_back,
         waiting::a_listener_moves_without_a_gap,

@@ -8,10 +8,12 @@ mod proxies;
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKind;
 use crate::model::world::State as WorldState;
+use crate::snapshot::kind::Kind;
 use crate::source::directory::report::Report;
 use crate::telemetry::Metrics;
 use crate::telemetry::readiness::Readiness;
 use crate::xds::registry::Registry;
+use crate::xds::registry::rejections;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -93,6 +95,8 @@ async fn metrics(State(context): State<AdminContext>) -> Response {
         let count = found.iter().filter(|finding| finding.severity() == severity).count();
         world.problems_counted(&severity.to_string(), count);
     }
+    let rejected = rejections::count(&context.registry.proxies());
+    Kind::ALL.iter().zip(rejected).for_each(|(kind, count)| world.rejections_counted(kind.short(), count));
     world.readiness_seen(context.readiness.is_ready());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], context.metrics.render()).into_response()
 }

@@ -1,11 +1,13 @@
 //! What manifests may say although nobody would: whatever is let through, sidecars accept, also while one strange thing
 //! takes the place of another.
 
+use crate::harness::api::Problem;
 use crate::harness::network::v4;
 use crate::harness::{Failure, Outcome, deadline};
 use crate::outbound::served;
 use crate::speaker::Speaker;
 use crate::stage::{SOON, Stage, get, service};
+use std::time::Duration;
 
 /// Manifests in place of each other, by kind, name and spec. None is looked up in DNS, which would make proxies wait.
 const ODD: &[(&str, &str)] = &[
@@ -95,13 +97,27 @@ pub async fn what_is_refused_is_seen(stage: &mut Stage) -> Outcome<()> {
     let text = format!("{}\n---\n{}", manifest("Service late", &service), manifest("Sidecar late", &sidecar));
     stage.folder.replace("odd.yaml", &text)?;
     deadline::until("the refusal is seen", SOON, async || refused(stage).await.ok()?.map(drop)).await?;
-    served(&get(&stage.client, v4(2), 8080, "echo").await?)
+    // A second later at the latest it is said of the object, with the proxy's own words.
+    let named = async || stage.chancery.api().problems().await.ok()?.iter().any(is_in_use).then_some(());
+    deadline::until("the problem names the object", Duration::from_secs(1), named).await?;
+    served(&get(&stage.client, v4(2), 8080, "echo").await?)?;
+    stage.folder.remove("odd.yaml")?;
+    let over = async || (!stage.chancery.api().problems().await.ok()?.iter().any(is_in_use)).then_some(());
+    deadline::until("the problem goes with the object", SOON, over).await
 }
 
 fn manifest(object: &str, spec: &str) -> String {
     let (kind, name) = object.split_once(' ').expect("a kind and a name");
     let version = if kind == "Service" { "v1" } else { "networking.istio.io/v1" };
     format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}, namespace: capture}}\nspec: {spec}")
+}
+
+/// Whether this is what a sidecar says of an address that somebody has.
+fn is_in_use(problem: &Problem) -> bool {
+    let words = ["rejects lds", "in effect", "Address already in use"];
+    problem.severity == "error"
+        && problem.object.as_deref() == Some("Sidecar capture/late")
+        && words.iter().all(|words| problem.text.contains(words))
 }
 
 /// What a sidecar has refused so far.

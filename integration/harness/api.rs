@@ -61,6 +61,8 @@ pub struct Problem {
     /// The object at fault, such as `VirtualService first-light/echo`; absent where a file can't be read at all.
     #[serde(default)]
     pub object: Option<String>,
+    /// How bad it is.
+    pub severity: String,
     /// The file it was read from.
     #[serde(default)]
     pub file: Option<String>,

@@ -4,7 +4,9 @@ use chancery::model::provenance::Provenance;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Ref, Resource, any};
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig};
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
+};
 use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
@@ -70,6 +72,12 @@ pub fn cluster(name: &str, timeout: i64) -> Resource {
     made(Kind::Cluster, name, &bare(name, timeout), &[(Kind::Endpoint, name)])
 }
 
+/// A cluster that Envoy refuses: nothing provides the balancing it asks for.
+pub fn unbalanced(name: &str) -> Resource {
+    let cluster = Cluster { lb_policy: LbPolicy::ClusterProvided.into(), ..bare(name, 1) };
+    made(Kind::Cluster, name, &cluster, &[(Kind::Endpoint, name)])
+}
+
 /// A cluster that trusts whom [`SECRET`] says. `wait`: how long it waits for that, part of how it refers to it.
 pub fn trusting(name: &str, timeout: i64, wait: i64) -> Resource {
     let secret = SdsSecretConfig { name: SECRET.to_owned(), sds_config: Some(ads(wait)) };
@@ -88,7 +96,18 @@ pub fn trusting(name: &str, timeout: i64, wait: i64) -> Resource {
 
 /// One endpoint.
 pub fn endpoints(name: &str, address: SocketAddr) -> Resource {
-    let endpoint = Endpoint { address: Some(at(address)), ..Endpoint::default() };
+    assignment(name, at(address))
+}
+
+/// One endpoint at an address that is none, for which Envoy refuses it.
+pub fn nowhere(name: &str) -> Resource {
+    let socket = SocketAddress { address: "nowhere".to_owned(), ..SocketAddress::default() };
+    let socket = SocketAddress { port_specifier: Some(PortSpecifier::PortValue(80)), ..socket };
+    assignment(name, Address { address: Some(AddressKind::SocketAddress(socket)) })
+}
+
+fn assignment(name: &str, address: Address) -> Resource {
+    let endpoint = Endpoint { address: Some(address), ..Endpoint::default() };
     let endpoint = LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() };
     let locality = LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..LocalityLbEndpoints::default() };
     let assignment =

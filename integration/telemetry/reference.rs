@@ -37,6 +37,7 @@ fn after_every_event() -> String {
     metrics.publish.stepped(Step { seconds: 0.1, selected: 1, built: 1, posted: 1, kept_back: 1, faults: 1 });
     metrics.world.objects_counted("Pod", 1);
     metrics.world.problems_counted("error", 1);
+    metrics.world.rejections_counted("lds", 1);
     metrics.world.readiness_seen(true);
     metrics.render()
 }

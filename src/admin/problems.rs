@@ -1,12 +1,16 @@
-//! Problems of every origin in one list: what the source says of files, and what translation says of objects.
+//! Problems of every origin in one list: what the source says of files, translation of objects, and proxies of what they
+//! were sent.
 
 use super::AdminContext;
 use crate::source::finding::Finding;
+use crate::xds::registry::rejections;
 use serde_json::{Value, json};
 
 /// Everything that is wrong, sorted by file and line, each once.
 pub fn collect(context: &AdminContext) -> Vec<Finding> {
-    Finding::all(&context.reports.borrow().clone(), &context.problems.borrow().clone())
+    let mut problems = rejections::problems(&context.registry.proxies());
+    problems.extend(context.problems.borrow().iter().cloned());
+    Finding::all(&context.reports.borrow().clone(), &problems)
 }
 
 /// A finding as JSON; what is unknown is left out.

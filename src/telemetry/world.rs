@@ -7,6 +7,7 @@ use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 pub struct WorldMetrics {
     objects: IntGaugeVec,
     problems: IntGaugeVec,
+    rejected: IntGaugeVec,
     ready: IntGauge,
 }
 
@@ -23,6 +24,11 @@ impl WorldMetrics {
         Self {
             objects: gauges("chancery_objects", "Objects in effect.", "kind"),
             problems: gauges("chancery_problems", "Problems in objects and files.", "severity"),
+            rejected: gauges(
+                "chancery_xds_rejected",
+                "Resources and virtual hosts that a connected proxy was found to reject.",
+                "type",
+            ),
             ready,
         }
     }
@@ -35,6 +41,11 @@ impl WorldMetrics {
     /// There are `count` problems of that severity.
     pub fn problems_counted(&self, severity: &str, count: usize) {
         self.problems.with_label_values(&[severity]).set(count as i64);
+    }
+
+    /// Connected proxies were found to reject `count` things of that type.
+    pub fn rejections_counted(&self, kind: &str, count: usize) {
+        self.rejected.with_label_values(&[kind]).set(count as i64);
     }
 
     /// Whether the process is ready.

@@ -15,6 +15,7 @@ mod search;
 use super::request::Wire;
 use super::session::rejection::safe;
 use super::session::view::View;
+use crate::model::provenance::Provenance;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::set::Snapshot;
@@ -79,6 +80,8 @@ pub struct Charge {
     pub found: bool,
     /// What the client said.
     pub reason: Arc<str>,
+    /// The objects that shaped it.
+    pub sources: Provenance,
     /// When.
     pub at: Instant,
 }
@@ -398,7 +401,7 @@ impl Ward {
     /// Holds something back.
     fn hold(&mut self, rejected: &Rejected<'_>, unit: &Unit, found: bool) {
         let reason = safe(rejected.nack.message).into();
-        let charge = Charge { unit: unit.clone(), found, reason, at: rejected.now };
+        let charge = Charge { unit: unit.clone(), found, reason, sources: rejected.sources(unit), at: rejected.now };
         self.flights.found(&unit.name, rejected.before(&unit.name));
         self.held.entry(unit.name.clone()).or_default().charges.insert(unit.part.clone(), charge);
     }

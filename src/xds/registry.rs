@@ -3,11 +3,15 @@
 //! A stream enters its session here once; whoever asks locks the session and reads its state. Nothing is copied when a
 //! session changes.
 
+pub mod rejections;
+
 use super::chorus::Chorus;
+use super::quarantine::Charge;
 use super::request::Wire;
 use super::session::status::TypeStatus;
 use super::session::{Counters, Session};
 use crate::model::audience::ProxyFacts;
+use crate::snapshot::kind::Kind;
 use dashmap::DashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +62,11 @@ impl Proxy {
     /// The state of every type it has asked for.
     pub fn status(&self) -> Vec<TypeStatus> {
         self.session.lock().status()
+    }
+
+    /// What is held back because it rejected it.
+    pub fn charges(&self) -> Vec<(Kind, Charge)> {
+        self.session.lock().charges().map(|(kind, charge)| (kind, charge.clone())).collect()
     }
 
     /// Whether it was left warming by an earlier stream and does not ask for clusters.

@@ -2,6 +2,7 @@
 
 use super::flight::{Flight, units};
 use super::{Before, Nack, Unit, message};
+use crate::model::provenance::Provenance;
 use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::set::Snapshot;
 use std::collections::BTreeMap;
@@ -59,6 +60,14 @@ impl Rejected<'_> {
             return None;
         }
         Some(Unit { name: name.clone(), part: None, version: *version }).filter(|unit| self.is_current(unit))
+    }
+
+    /// The objects that shaped a unit, as far as it is still there.
+    pub(super) fn sources(&self, unit: &Unit) -> Provenance {
+        let newest = || self.source.get(self.nack.kind, &unit.name);
+        let Some(resource) = self.flight.carried(&unit.name).or_else(newest) else { return Provenance::default() };
+        let part = unit.part.as_ref().and_then(|part| resource.fragments()?.get(part));
+        part.map_or_else(|| resource.sources().cloned().collect(), |part| part.provenance().clone())
     }
 
     /// Whether it was accepted before: sent again, it is not what is at fault.

@@ -62,6 +62,11 @@ impl Session {
         self.ready && self.tracks.iter().all(settled)
     }
 
+    /// What is held back because the client rejected it.
+    pub fn charges(&self) -> impl Iterator<Item = (Kind, &Charge)> {
+        Kind::ALL.into_iter().flat_map(|kind| self.quarantine.charges(kind).map(move |charge| (kind, charge)))
+    }
+
     /// The newest rejection of a type.
     pub fn rejection(&self, kind: Kind) -> Option<&Rejection> {
         self.track(kind).nacked.as_ref()

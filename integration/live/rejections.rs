@@ -1,0 +1,84 @@
+//! What Envoy rejects is held back, and nothing else: the rest of the response arrives, and the rejected bytes are not sent
+//! again. What is bad here is refused by Envoy alone: no manifest leads to it.
+
+use crate::handmade::{Handmade, SOON};
+use crate::harness::envoy::Setup;
+use crate::harness::{Outcome, deadline};
+use crate::resources::{cluster, endpoints, nowhere, unbalanced};
+use chancery::snapshot::kind::Kind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Where nobody is.
+const NOWHERE: [SocketAddr; 2] = [
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9),
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 10),
+];
+/// How long Envoy is watched for what must not happen.
+const WATCHED: Duration = Duration::from_millis(500);
+
+/// Of two new clusters Envoy refuses one. The other is in service, later changes are accepted, as a counter of Envoy shows,
+/// and a better version of the first is in service at once.
+pub async fn a_bad_cluster_holds_back_no_other(setup: Setup) -> Outcome<()> {
+    let mut hand = Handmade::start(setup, vec![cluster("a", 1), endpoints("a", NOWHERE[0])]).await?;
+    hand.in_service("a", "1s", SOON).await?;
+    hand.accepted(Kind::Cluster).await?;
+    hand.post(vec![unbalanced("bad"), cluster("b", 1), endpoints("b", NOWHERE[0])], &[]);
+    hand.in_service("b", "1s", SOON).await?;
+    held(&hand, Kind::Cluster, &["bad"]).await?;
+    // The control: it was rejected.
+    let rejected = hand.envoy.stat("cluster_manager.cds.update_rejected").await?.unwrap_or_default();
+    if rejected == 0 {
+        return Err(hand.failure("Envoy accepts what it should refuse"));
+    }
+    for (timeout, shown) in [(2, "2s"), (3, "3s")] {
+        hand.post(vec![cluster("a", timeout)], &[]);
+        hand.in_service("a", shown, SOON).await?;
+    }
+    let still = async || hand.envoy.stat("cluster_manager.cds.update_rejected").await.ok().flatten() == Some(rejected);
+    deadline::throughout("what was rejected is not sent again", WATCHED, still).await?;
+    hand.post(vec![cluster("bad", 4), endpoints("bad", NOWHERE[0])], &[]);
+    hand.in_service("bad", "4s", SOON).await?;
+    held(&hand, Kind::Cluster, &[]).await?;
+    hand.accepted(Kind::Cluster).await?;
+    hand.judge()
+}
+
+/// The endpoints of three clusters change, and those of one are malformed: Envoy refuses all together and does not say who
+/// it is. The others arrive, that one keeps what it had, and it is found.
+pub async fn one_bad_endpoint_holds_back_no_other(setup: Setup) -> Outcome<()> {
+    let names = ["a", "b", "c"];
+    let mut resources: Vec<_> = names.iter().map(|name| cluster(name, 1)).collect();
+    resources.extend(names.iter().map(|name| endpoints(name, NOWHERE[0])));
+    let mut hand = Handmade::start(setup, resources).await?;
+    for name in names {
+        hand.in_service(name, "1s", SOON).await?;
+    }
+    hand.accepted(Kind::Endpoint).await?;
+    hand.post(vec![endpoints("a", NOWHERE[1]), nowhere("b"), endpoints("c", NOWHERE[1])], &[]);
+    for (name, address) in [("a", NOWHERE[1]), ("c", NOWHERE[1]), ("b", NOWHERE[0])] {
+        let there = async || (hand.envoy.endpoints(name).await.ok()? == [address]).then_some(());
+        deadline::until(&format!("{name} has the endpoint {address}"), SOON, there).await?;
+    }
+    held(&hand, Kind::Endpoint, &["b"]).await?;
+    hand.post(vec![endpoints("b", NOWHERE[1])], &[]);
+    let there = async || (hand.envoy.endpoints("b").await.ok()? == [NOWHERE[1]]).then_some(());
+    deadline::until("a better version arrives", SOON, there).await?;
+    held(&hand, Kind::Endpoint, &[]).await?;
+    hand.accepted(Kind::Endpoint).await?;
+    hand.judge()
+}
+
+/// Waits until exactly these are found at fault and held back.
+async fn held(hand: &Handmade, kind: Kind, names: &[&str]) -> Outcome<()> {
+    let found = async || {
+        let status = hand.proxy()?.status().into_iter().find(|status| status.kind == kind)?;
+        let all: Vec<_> = status.rejected.iter().map(|charge| (&*charge.unit.name, charge.found)).collect();
+        let expected: Vec<_> = names.iter().map(|name| (*name, true)).collect();
+        (all == expected).then_some(())
+    };
+    let what = format!("exactly {names:?} of {kind} are held back");
+    deadline::until(&what, SOON, found)
+        .await
+        .map_err(|failure| failure.with(&format!("{:?}", hand.proxy().map(|proxy| proxy.status()))))
+}
