@@ -114,7 +114,7 @@ fn manifest(object: &str, spec: &str) -> String {
 
 /// Whether this is what a sidecar says of an address that somebody has.
 fn is_in_use(problem: &Problem) -> bool {
-    let words = ["rejects lds", "in effect", "Address already in use"];
+    let words = ["rejects lds", "what it accepted last", "Address already in use"];
     problem.severity == "error"
         && problem.object.as_deref() == Some("Sidecar capture/late")
         && words.iter().all(|words| problem.text.contains(words))

@@ -39,6 +39,9 @@ metadata: {name: wrong, namespace: first-light}
 spec: {host: taken, trafficPolicy: {connectionPool: {tcp: {connectTimeout: soon}}}}
 ";
 
+/// The mistake, and the Service whose listener is rejected.
+const ERRORS: u64 = 2;
+
 /// Requests that are answered, by version, and the ones at once of which the breaker refuses some.
 const ANSWERED: [u64; 2] = [20, 10];
 const AT_ONCE: u64 = 10;
@@ -213,7 +216,7 @@ async fn trouble(scene: &Scene, prometheus: &Prometheus) -> Outcome<u64> {
     let taken = TcpListener::bind(scene.outbound(0))?;
     let port = taken.local_addr()?.port().to_string();
     scene.folder.replace("trouble.yaml", &TROUBLE.replace("PORT", &port))?;
-    stored(prometheus, r#"sum(chancery_problems{severity="error"})"#, 1).await?;
+    stored(prometheus, r#"sum(chancery_problems{severity="error"})"#, ERRORS).await?;
     let nacks = async || {
         let metrics = scene.chancery.api().metrics().await.ok()?;
         let count = metrics.sum("chancery_xds_requests_total", &[("outcome", "nack")]);
@@ -275,7 +278,7 @@ fn expected(held: (Duration, Duration), rejected: u64, own: &Metrics) -> Outcome
         ("a breaker refuses requests", vec![([&subset("v1")[..], &pod("client")].concat(), rate(refused, 60))]),
         ("an endpoint is left out", vec![([&subset("v2")[..], &pod("client")].concat(), 1.0..=1.0)]),
         ("a proxy rejects what it is sent", vec![(vec![("type", "lds")], rate(rejected, 300))]),
-        ("manifests have errors", vec![(vec![("severity", "error")], 1.0..=1.0)]),
+        ("manifests have errors", vec![(vec![("severity", "error")], ERRORS as f64..=ERRORS as f64)]),
         ("seconds within which 99 of 100 changes are accepted", vec![(vec![], slowest)]),
     ])
 }

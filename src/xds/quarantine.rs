@@ -3,7 +3,7 @@
 //!
 //! Envoy's words name the culprit, or it is looked for by halves. The stream is told what it accepted last in place of what
 //! is held back; where that isn't known, nothing is said. Pure: told of responses and answers, it says what is barred. It
-//! never bars bytes that were not rejected, and a stream that rejects whatever it is sent is soon sent nothing.
+//! bars bytes that were not rejected only while it looks for those that were, and a stream that rejects whatever it is sent is soon sent nothing.
 
 pub mod barrier;
 mod flight;
@@ -150,11 +150,13 @@ impl Quarantine {
     pub(super) fn on_sent(&mut self, kind: Kind, flight: Flight) {
         let ward = &mut self.wards[kind as usize];
         flight.absent.iter().for_each(|name| _ = ward.rejected.remove(name));
-        ward.flights.push(flight);
+        if !ward.flights.push(flight) {
+            ward.prune();
+        }
     }
 
     /// A response was accepted. Returns what it carried that the client had rejected before: it holds it after all.
-    pub(super) fn on_ack(&mut self, kind: Kind, nonce: u64) -> Vec<Arc<Resource>> {
+    pub(super) fn on_ack(&mut self, kind: Kind, nonce: u64, now: Instant) -> Vec<Arc<Resource>> {
         let ward = &mut self.wards[kind as usize];
         let Some(flight) = ward.flights.take(nonce, self.wire) else { return Vec::new() };
         (ward.strikes, ward.accepted) = (0, true);
@@ -168,6 +170,8 @@ impl Quarantine {
         }
         let carried = |unit: &Unit| flight.carried(&unit.name).is_some();
         if ward.search.as_mut().is_some_and(|search| search.clear(carried)) {
+            // A client that answers may take its time.
+            ward.search.iter_mut().for_each(|search| search.until = now + PATIENCE);
             ward.go_on();
             self.stirred = true;
         }
@@ -189,7 +193,7 @@ impl Quarantine {
     /// A response was rejected.
     pub(super) fn on_nack(&mut self, nack: &Nack<'_>, view: &View, now: Instant) -> Consequence {
         let ward = &mut self.wards[nack.kind as usize];
-        let Some(flight) = ward.flights.take(nack.nonce, self.wire).map(Flight::unrolled) else {
+        let Some(flight) = ward.flights.take_rejected(nack.nonce, self.wire).map(Flight::unrolled) else {
             return Consequence::default();
         };
         if nack.kind.is_whole_set() {
@@ -204,7 +208,9 @@ impl Quarantine {
         self.stirred = true;
         // Until it has accepted a set on this stream, it may hold what nobody told it of here.
         let unknown = nack.came && !ward.accepted;
-        let rejected = Rejected { nack, unknown, flight, ground, now, source: view.source(nack.kind) };
+        // One text, however many are suspected.
+        let reason = safe(nack.message).into();
+        let rejected = Rejected { nack, reason, unknown, flight, ground, now, source: view.source(nack.kind) };
         let mut consequence = match nack.kind.is_whole_set() && unknown {
             true => ward.tolerate(rejected),
             false => ward.isolate(rejected),
@@ -298,8 +304,9 @@ impl Ward {
             // Perhaps it was one of those, of which there is another version now.
             open.append(&mut suspects);
         }
-        // Who names a culprit needs no search, and is not at its end.
-        let patient = (named && !found.is_empty()) || self.strike(&rejected, suspects.len() + open.len());
+        // Who names a culprit needs no search, and is not at its end; unless it was not even sent it.
+        let sent = |unit: &Unit| rejected.flight.carried(&unit.name).is_some();
+        let patient = (named && found.iter().any(sent)) || self.strike(&rejected, suspects.len() + open.len());
         let innocent = |unit: &Unit| !found.iter().any(|found| found.is_same(unit));
         let (others, charged): (Vec<_>, Vec<_>) = rejected.units().into_iter().partition(innocent);
         let again = found.iter().filter(|unit| rejected.is_current(unit) && !charged.contains(unit));
@@ -325,7 +332,9 @@ impl Ward {
         };
         let returned = rejected.flight.changed.iter();
         let returned = returned.filter_map(|sent| self.returned(sent, rejected.before(sent.name()), fate(sent)));
-        let returned = returned.collect();
+        let mut returned: Vec<_> = returned.collect();
+        // At the end of patience nothing goes again for its own sake.
+        returned.iter_mut().for_each(|returned| returned.again &= patient);
         let lost = rejected.flight.absent.iter().filter(|name| !is_whole && !self.flights.touch(name));
         Consequence { returned, unsaid: lost.cloned().collect(), apart: None }
     }
@@ -400,7 +409,7 @@ impl Ward {
 
     /// Holds something back.
     fn hold(&mut self, rejected: &Rejected<'_>, unit: &Unit, found: bool) {
-        let reason = safe(rejected.nack.message).into();
+        let reason = rejected.reason.clone();
         let charge = Charge { unit: unit.clone(), found, reason, sources: rejected.sources(unit), at: rejected.now };
         self.flights.found(&unit.name, rejected.before(&unit.name));
         self.held.entry(unit.name.clone()).or_default().charges.insert(unit.part.clone(), charge);

@@ -282,11 +282,15 @@ impl Session {
         }
         let response = self.next(now);
         let quiet = self.tracks.iter_mut().fold(false, |quiet, track| track.went_quietly() | quiet);
-        if response.is_some() || !quiet {
+        if response.is_some() {
             return response;
         }
-        self.gate.stir();
-        self.next(now)
+        // Nothing was left of what was to be tried, perhaps.
+        self.skip_idle_searches();
+        if quiet {
+            self.gate.stir();
+        }
+        (quiet || self.quarantine.is_due(now)).then(|| self.next(now)).flatten()
     }
 
     fn next(&mut self, now: Instant) -> Option<Response> {

@@ -101,8 +101,9 @@ impl Flight {
     /// Only these names are still wanted.
     fn keep(&mut self, is_wanted: impl Fn(&str) -> bool) {
         let on_roll = self.roll.iter().flat_map(|roll| roll.resources());
-        let names = on_roll.chain(&self.changed).map(|sent| sent.name()).chain(&self.absent);
+        let names = on_roll.chain(&self.changed).map(|sent| sent.name());
         self.dropped.extend(names.filter(|name| !is_wanted(name)).cloned().collect::<Vec<_>>());
+        self.absent.retain(|name| is_wanted(name));
     }
 }
 
@@ -115,8 +116,8 @@ pub(super) struct Flights {
 }
 
 impl Flights {
-    /// A response was sent.
-    pub(super) fn push(&mut self, mut flight: Flight) {
+    /// A response was sent. Returns whether all that are unanswered are remembered.
+    pub(super) fn push(&mut self, mut flight: Flight) -> bool {
         let mut before = std::mem::take(&mut flight.before);
         for name in flight.changed.iter().map(|sent| sent.name()).chain(&flight.absent) {
             // Of what was sent and not answered yet the backlog knows less.
@@ -126,20 +127,38 @@ impl Flights {
                 self.ground.insert(name.clone(), held);
             }
         }
-        if self.unanswered.len() == REMEMBERED {
+        let full = self.unanswered.len() == REMEMBERED;
+        if full {
             self.unanswered.remove(0);
         }
         self.unanswered.push(flight);
+        !full
     }
 
     /// What an answer to that nonce is about: in SotW it answers for everything before as well.
     pub(super) fn take(&mut self, nonce: u64, wire: Wire) -> Option<Flight> {
+        self.answered(nonce, wire)?.into_iter().reduce(Flight::then)
+    }
+
+    /// The same for a rejection. What came before it on SotW without an answer of its own was applied as far as anybody
+    /// knows: Envoy puts all answers that it withheld into one.
+    pub(super) fn take_rejected(&mut self, nonce: u64, wire: Wire) -> Option<Flight> {
+        let flights = self.answered(nonce, wire)?;
+        let (last, earlier) = flights.split_last()?;
+        for (flight, sent) in earlier.iter().flat_map(|flight| last.changed.iter().map(move |sent| (flight, sent))) {
+            if let Some(held) = flight.leaves(sent.name()) {
+                self.ground.insert(sent.name().clone(), held);
+            }
+        }
+        flights.into_iter().reduce(Flight::then)
+    }
+
+    fn answered(&mut self, nonce: u64, wire: Wire) -> Option<Vec<Flight>> {
         self.unanswered.iter().find(|flight| flight.nonce == nonce)?;
         let answered = |flight: &Flight| flight.nonce == nonce || (wire == Wire::Sotw && flight.nonce < nonce);
         let (taken, left) = std::mem::take(&mut self.unanswered).into_iter().partition(answered);
         self.unanswered = left;
-        let taken: Vec<Flight> = taken;
-        taken.into_iter().reduce(Flight::then)
+        Some(taken)
     }
 
     /// A response was accepted.

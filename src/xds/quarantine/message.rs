@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 const APART: &str = "Error adding/updating ";
 /// What comes before the reason, after a printed resource.
 const CONSTRAINT: &str = "Proto constraint validation failed";
+/// What Envoy puts at the end of a message that it cut off.
+const CUT: &str = "...(truncated)";
 /// What comes before the number of a virtual host.
 const HOST: &str = "VirtualHosts[";
 /// What comes before the name of a route configuration that stands at the end.
@@ -31,7 +33,8 @@ pub(super) struct Accusation<'m> {
 /// Reads what a message says of resources of a kind; `known` are those the response carried.
 pub(super) fn read(kind: Kind, message: &str, known: impl Fn(&str) -> bool) -> Accusation<'_> {
     if kind.is_whole_set() && message.starts_with(APART) {
-        return Accusation { names: refused_apart(message, known), apart: true, host: None };
+        // Who is not named in a message that was cut off may have been refused too.
+        return Accusation { names: refused_apart(message, known), apart: !message.ends_with(CUT), host: None };
     }
     let (names, host) = match message.rfind(CONSTRAINT) {
         Some(at) => (printed(&message[..at]).filter(|name| known(name)).into_iter().collect(), number(&message[at..])),
@@ -42,7 +45,11 @@ pub(super) fn read(kind: Kind, message: &str, known: impl Fn(&str) -> bool) -> A
 
 /// The reason without a printed resource before it, which may be long and may hold secrets.
 pub(in crate::xds) fn reason(message: &str) -> &str {
-    message.rfind(CONSTRAINT).map_or(message, |at| &message[at..])
+    match message.rfind(CONSTRAINT) {
+        Some(at) => &message[at..],
+        None if message.ends_with(CUT) && printed(message).is_some() => "a printed resource that was cut off",
+        None => message,
+    }
 }
 
 /// Each name follows the introduction, a comma or the end of a line, and is followed by a colon.

@@ -12,6 +12,8 @@ use std::time::Instant;
 /// What a rejected response carried.
 pub(super) struct Rejected<'a> {
     pub(super) nack: &'a Nack<'a>,
+    /// What is safe of the client's words.
+    pub(super) reason: Arc<str>,
     pub(super) unknown: bool,
     pub(super) flight: Flight,
     /// What the client held before.

@@ -76,6 +76,6 @@ impl Culprit {
             None => format!("{kind} {}", unit.name),
         };
         let together = if *found { "" } else { ", together with others of which one is at fault" };
-        format!("{who} {what}, and what was accepted last stays in effect there{together}: {reason}")
+        format!("{who} {what}, and keeps what it accepted last, if anything{together}: {reason}")
     }
 }

@@ -17,7 +17,7 @@ impl Session {
         match &request.error {
             // In SotW the nonce of a response comes again with later requests; the first is the answer.
             None if outcome == Outcome::Ack || late => {
-                let held = self.quarantine.on_ack(kind, nonce);
+                let held = self.quarantine.on_ack(kind, nonce, now);
                 self.tracks[kind as usize].hold(&held, &self.view);
             }
             Some(message) if outcome == Outcome::Nack || late => self.reject(kind, nonce, message, now),
