@@ -3,7 +3,8 @@
 //!
 //! Envoy's words name the culprit, or it is looked for by halves. The stream is told what it accepted last in place of what
 //! is held back; where that isn't known, nothing is said. Pure: told of responses and answers, it says what is barred. It
-//! bars bytes that were not rejected only while it looks for those that were, and a stream that rejects whatever it is sent is soon sent nothing.
+//! bars bytes that were not rejected only while it looks for those that were, and a stream that rejects whatever it is
+//! sent is soon sent nothing.
 
 pub mod barrier;
 mod flight;
