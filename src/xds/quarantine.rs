@@ -156,6 +156,11 @@ impl Quarantine {
         }
     }
 
+    /// A whole set also takes away what is in an earlier one that is not answered yet and is not in this.
+    pub(super) fn leave_out(&self, flight: &mut Flight, kind: Kind, is_in_set: impl Fn(&str) -> bool) {
+        self.wards[kind as usize].flights.leave_out(flight, is_in_set);
+    }
+
     /// A response was accepted. Returns what it carried that the client had rejected before: it holds it after all.
     pub(super) fn on_ack(&mut self, kind: Kind, nonce: u64, now: Instant) -> Vec<Arc<Resource>> {
         let ward = &mut self.wards[kind as usize];

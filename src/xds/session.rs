@@ -333,7 +333,12 @@ impl Session {
         self.renew_children(&batch);
         let Batch { roll, is_first, resources, removed, changed, before, absent, .. } = batch;
         let first = roll.clone().filter(|_| is_first);
-        self.quarantine.on_sent(kind, Flight::new(self.nonce, changed, before).on_roll(first).without(absent));
+        let mut flight = Flight::new(self.nonce, changed, before).on_roll(first).without(absent);
+        if self.wire == Wire::Sotw && kind.is_whole_set() {
+            let track = &self.tracks[kind as usize];
+            self.quarantine.leave_out(&mut flight, kind, |name| track.last_told(name, &self.view).is_some());
+        }
+        self.quarantine.on_sent(kind, flight);
         Some(Response { kind, nonce: self.nonce, version, roll, resources, removed })
     }
 

@@ -98,11 +98,16 @@ impl Flight {
         later
     }
 
+    /// The names of everything it carried.
+    fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        let on_roll = self.roll.iter().flat_map(|roll| roll.resources());
+        on_roll.chain(&self.changed).map(|sent| sent.name())
+    }
+
     /// Only these names are still wanted.
     fn keep(&mut self, is_wanted: impl Fn(&str) -> bool) {
-        let on_roll = self.roll.iter().flat_map(|roll| roll.resources());
-        let names = on_roll.chain(&self.changed).map(|sent| sent.name());
-        self.dropped.extend(names.filter(|name| !is_wanted(name)).cloned().collect::<Vec<_>>());
+        let unwanted: Vec<_> = self.names().filter(|name| !is_wanted(name)).cloned().collect();
+        self.dropped.extend(unwanted);
         self.absent.retain(|name| is_wanted(name));
     }
 }
@@ -133,6 +138,12 @@ impl Flights {
         }
         self.unanswered.push(flight);
         !full
+    }
+
+    /// Notes what of the earlier responses is not in the set any more.
+    pub(super) fn leave_out(&self, flight: &mut Flight, is_in_set: impl Fn(&str) -> bool) {
+        let names = self.unanswered.iter().flat_map(Flight::names);
+        flight.absent.extend(names.filter(|name| !is_in_set(name)).cloned());
     }
 
     /// What an answer to that nonce is about: in SotW it answers for everything before as well.
