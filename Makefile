@@ -1,6 +1,7 @@
 # The commands of this project; `make` lists them. CARGO_TARGET_DIR is honoured; CHANCERY_TOOLS moves the cache of
 # fetched tools; CHANCERY_ENVOY names an Envoy to use instead of the newest fetched one, CHANCERY_ENVOY_OLDEST instead of
-# the oldest, CHANCERY_PROMETHEUS a Prometheus.
+# the oldest, CHANCERY_PROMETHEUS a Prometheus, KUBEBUILDER_ASSETS a folder with a Kubernetes control plane,
+# CHANCERY_ISTIO_CRDS and CHANCERY_GATEWAY_CRDS files with definitions of kinds.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -52,6 +53,10 @@ tools: need-python ## Fetch the pinned tools the demo and the tests use
 	@[ -n "$${CHANCERY_ENVOY_OLDEST:-}" ] || $(FETCH) envoy-oldest >/dev/null
 	@[ -n "$${CHANCERY_ENVOY_FORGETFUL:-}" ] || $(FETCH) envoy-forgetful >/dev/null
 	@[ -n "$${CHANCERY_PROMETHEUS:-}" ] || $(FETCH) prometheus >/dev/null
+	@for name in etcd kubectl kube-apiserver kube-controller-manager; do \
+		[ -f "$${KUBEBUILDER_ASSETS:-}/$$name" ] || $(FETCH) $$name >/dev/null; done
+	@[ -n "$${CHANCERY_ISTIO_CRDS:-}" ] || $(FETCH) istio-crds >/dev/null
+	@[ -n "$${CHANCERY_GATEWAY_CRDS:-}" ] || $(FETCH) gateway-crds >/dev/null
 
 .PHONY: mutants
 mutants: need-cargo need-python ## Alter lines of the protocol one at a time; the tests must notice each (a quarter of an hour)
