@@ -11,6 +11,7 @@ pub mod chancery;
 #[cfg(test)]
 mod checks;
 pub mod client;
+pub mod cluster;
 pub mod deadline;
 pub mod dns;
 pub mod echo;

@@ -3,7 +3,7 @@
 use super::{Failure, Outcome};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// every HTTP client does; one that was sent is not.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pool: Pool<HttpConnector, Empty<Bytes>>,
+    pool: Pool<HttpConnector, Full<Bytes>>,
     runtime: Option<Handle>,
 }
 
@@ -59,17 +59,26 @@ impl Client {
     pub async fn get(&self, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Outcome<Answer> {
         let request = Request::get(format!("http://{address}{path}"));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        self.send(request.body(Empty::new())?).await
+        self.send(request.body(Full::default())?).await
     }
 
     /// Sends a POST without a body that must succeed.
     pub async fn post(&self, address: SocketAddr, path: &str) -> Outcome<()> {
-        let request = Request::post(format!("http://{address}{path}")).body(Empty::new())?;
+        let request = Request::post(format!("http://{address}{path}")).body(Full::default())?;
         let status = self.send(request).await?.status;
         if status.is_success() { Ok(()) } else { Err(Failure::new(format!("{address}{path}: {status}"))) }
     }
 
-    async fn send(&self, request: Request<Empty<Bytes>>) -> Outcome<Answer> {
+    /// Sends a POST of JSON that must succeed.
+    pub async fn post_json(&self, address: SocketAddr, path: &str, body: &serde_json::Value) -> Outcome<Answer> {
+        let request = Request::post(format!("http://{address}{path}")).header("content-type", "application/json");
+        let answer = self.send(request.body(Full::from(body.to_string()))?).await?;
+        let told = || String::from_utf8_lossy(&answer.body).into_owned();
+        let refused = || Failure::new(format!("{address}{path}: {}", answer.status)).with(&told());
+        if answer.status.is_success() { Ok(answer) } else { Err(refused()) }
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Outcome<Answer> {
         let target = request.uri().to_string();
         let pool = self.pool.clone();
         let exchange = async move {

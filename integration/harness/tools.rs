@@ -1,4 +1,4 @@
-//! Where the programs are: Envoys and Prometheus from the tools cache, chancery from the same build.
+//! Where the programs are: Envoys, Prometheus and Kubernetes from the tools cache, chancery from the same build.
 
 use super::spawner;
 use super::{Failure, Outcome};
@@ -56,11 +56,28 @@ pub fn prometheus() -> Outcome<PathBuf> {
     FOUND.get_or_init(|| find(source).map_err(|failure| failure.0)).clone().map_err(Failure)
 }
 
+/// A program of a Kubernetes control plane: the one in the folder that `KUBEBUILDER_ASSETS` names, as tests of other
+/// projects have it, else, also if that folder lacks it, the pinned one.
+pub fn kubernetes(name: &str) -> Outcome<PathBuf> {
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(|folder| Path::new(&folder).join(name));
+    match assets.filter(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => fetch(name, "KUBEBUILDER_ASSETS"),
+    }
+}
+
+/// A file with definitions of kinds.
+pub fn definitions(name: &str, variable: &str) -> Outcome<PathBuf> {
+    find((name, variable))
+}
+
 /// A tool by its name in the table, unless the variable names another binary.
 fn find((name, variable): (&str, &str)) -> Outcome<PathBuf> {
-    if let Some(path) = std::env::var_os(variable) {
-        return Ok(path.into());
-    }
+    std::env::var_os(variable).map_or_else(|| fetch(name, variable), |path| Ok(path.into()))
+}
+
+/// A tool by its name in the table; the variable is what a failure suggests.
+fn fetch(name: &str, variable: &str) -> Outcome<PathBuf> {
     let fetch = root().join("integration/tools/fetch");
     let hint = |error: Failure| {
         Failure::new(format!("no {name}: `{} {name}` failed; or set {variable}", fetch.display())).with(&error.0)

@@ -1,0 +1,243 @@
+//! A real Kubernetes control plane on addresses of its own: etcd, the API server and, if asked for, controllers.
+//!
+//! Its only node, `node`, is a name: a Pod is what a test says of it. What fails says the end of the logs. A part can be ended, started
+//! again with its data, and frozen; for that a test needs a cluster to itself, others may share one, each with
+//! namespaces of its own. Everything ends when the value is dropped or this process ends.
+
+mod definitions;
+mod keys;
+pub mod kubectl;
+mod parts;
+mod store;
+
+pub use definitions::Definitions;
+use keys::Keys;
+use kubectl::Kubectl;
+pub use parts::Part;
+use parts::Parts;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+
+use super::addresses::{self, Subnet};
+use super::metrics::Metrics;
+use super::{Failure, Outcome, deadline};
+
+/// How long a part may take to be ready, on a machine that does much else.
+const START: Duration = Duration::from_secs(90);
+
+/// Who may do everything.
+pub const ADMIN: &str = "admin";
+
+/// The only node, which no machine stands for. Pods have to name it, or controllers leave them out.
+const NODE: &str = "
+apiVersion: v1
+kind: Node
+metadata:
+  name: node
+  labels: {topology.kubernetes.io/region: region, topology.kubernetes.io/zone: zone}
+";
+
+/// What a cluster has besides etcd and an API server.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Users besides [`ADMIN`]; they may do nothing until a test applies a role and a binding.
+    pub users: Vec<&'static str>,
+    /// The kinds that are known besides Kubernetes' own.
+    pub definitions: Vec<Definitions>,
+    /// Whether controllers keep EndpointSlices, ServiceAccounts and Namespaces.
+    pub controllers: bool,
+    /// Further flags of the API server.
+    pub flags: Vec<&'static str>,
+}
+
+impl Default for Options {
+    /// Every kind, nobody but the admin, and no controllers.
+    fn default() -> Self {
+        Self { users: Vec::new(), definitions: Definitions::ALL.into(), controllers: false, flags: Vec::new() }
+    }
+}
+
+/// A running control plane.
+pub struct Cluster {
+    /// Where the API server is.
+    pub address: SocketAddr,
+    parts: Parts,
+    kubectl: Kubectl,
+    store: SocketAddr,
+    folder: TempDir,
+    _subnet: Subnet,
+}
+
+impl Cluster {
+    /// Starts one and waits until it is ready and knows every kind.
+    pub async fn start(options: Options) -> Outcome<Self> {
+        let subnet = Subnet::take()?;
+        let folder = tempfile::Builder::new().prefix("chancery-cluster-").tempdir()?;
+        let ip = subnet.ip(1);
+        let [api, client, peer] = addresses::ports(ip)?.map(|port| SocketAddr::new(ip, port));
+        let keys = Keys::write(folder.path(), ip)?;
+        write_users(&folder, &options.users, api, &keys)?;
+        let kubectl = Kubectl::new(folder.path().join("admin.kubeconfig"), folder.path().join("cache"))?;
+        let parts = Parts::new(folder.path(), api, [client, peer], &options)?;
+        let mut cluster = Self { address: api, parts, kubectl, store: client, folder, _subnet: subnet };
+        let ready = cluster.bring_up(&options).await;
+        ready.map_err(|failure| failure.with(&cluster.tail()))?;
+        Ok(cluster)
+    }
+
+    async fn bring_up(&mut self, options: &Options) -> Outcome<()> {
+        self.parts.of(Part::Etcd).start()?;
+        self.restart(Part::Apiserver).await?;
+        for definitions in &options.definitions {
+            self.kubectl.succeed(&["create", "--validate=false", "-f", &definitions.path()?], "").await?;
+        }
+        if !options.definitions.is_empty() {
+            let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+            self.kubectl.succeed(&established, "").await?;
+        }
+        self.apply(NODE).await?;
+        if options.controllers {
+            self.restart(Part::Controllers).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a part again after [`Cluster::stop`], with the data that it had, and waits until it serves.
+    pub async fn restart(&mut self, part: Part) -> Outcome<()> {
+        self.parts.of(part).start()?;
+        let what = format!("{} is ready", part.name());
+        let ready = deadline::until(&what, START, async || {
+            if let Some(status) = self.parts.of(part).status() {
+                return Some(Err(Failure::new(format!("{} ended: {status}", part.name()))));
+            }
+            self.serves(part).await.then_some(Ok(()))
+        });
+        let ready = ready.await.and_then(|ready| ready);
+        ready.map_err(|failure| failure.with(&self.parts.of(part).tail()))
+    }
+
+    /// Whether a part does what it is there for.
+    async fn serves(&self, part: Part) -> bool {
+        match part {
+            Part::Etcd => store::revision(self.store).await.is_ok(),
+            Part::Apiserver => self.accepts().await && self.reads(&["get", "--raw", "/readyz"]).await,
+            Part::Controllers => self.reads(&["get", "serviceaccount", "default", "-n", "default"]).await,
+        }
+    }
+
+    /// Whether the API server's port is open: kubectl, which costs more to ask, has nothing to say before.
+    async fn accepts(&self) -> bool {
+        tokio::net::TcpStream::connect(self.address).await.is_ok()
+    }
+
+    async fn reads(&self, arguments: &[&str]) -> bool {
+        self.kubectl.succeed(arguments, "").await.is_ok()
+    }
+
+    /// Ends a part at once, as a crash would; its data stays.
+    pub fn stop(&mut self, part: Part) -> Outcome<()> {
+        self.parts.of(part).kill()
+    }
+
+    /// Stops a part from running on; connections to it stay open, and nothing is answered.
+    pub fn freeze(&mut self, part: Part) -> Outcome<()> {
+        self.parts.of(part).freeze()
+    }
+
+    /// Lets a part run on after [`Cluster::freeze`].
+    pub fn thaw(&mut self, part: Part) -> Outcome<()> {
+        self.parts.of(part).thaw()
+    }
+
+    /// Forgets the history of all objects in etcd. The API server remembers some in memory until it is started again.
+    pub async fn compact(&self) -> Outcome<()> {
+        store::compact(self.store).await
+    }
+
+    /// The file with which a user reaches the API server: [`ADMIN`], or one of the options'.
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.folder.path().join(format!("{}.kubeconfig", file_name(user)))
+    }
+
+    /// Runs kubectl as the admin; it must succeed. Returns what it printed.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Outcome<String> {
+        self.kubectl.succeed(arguments, "").await
+    }
+
+    /// Runs kubectl as anybody, with an input, and returns what came of it.
+    pub async fn try_kubectl(&self, user: &str, arguments: &[&str], input: &str) -> Outcome<kubectl::Answer> {
+        self.kubectl.of(self.kubeconfig(user)).run(arguments, input).await
+    }
+
+    /// Applies manifests.
+    pub async fn apply(&self, manifests: &str) -> Outcome<()> {
+        self.kubectl.succeed(&["apply", "-f", "-"], manifests).await.map(drop)
+    }
+
+    /// Makes a namespace; where there are controllers, Pods can be made in it at once.
+    pub async fn namespace(&self, name: &str) -> Outcome<()> {
+        self.kubectl(&["create", "namespace", name, "--save-config"]).await?;
+        if self.parts.has_controllers() {
+            let account = ["get", "serviceaccount", "default", "-n", name];
+            deadline::until("a new namespace has its ServiceAccount", START, async || {
+                self.reads(&account).await.then_some(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Says of a Pod, as its node would, that it runs at an address and is ready or not.
+    pub async fn set_pod(&self, namespace: &str, name: &str, ip: &str, ready: bool) -> Outcome<()> {
+        let condition = serde_json::json!({"type": "Ready", "status": if ready { "True" } else { "False" }});
+        let status = serde_json::json!({
+            "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": [condition]}
+        });
+        let patch = status.to_string();
+        let arguments = ["patch", "pod", name, "-n", namespace, "--subresource=status", "--type=merge", "-p", &patch];
+        self.kubectl(&arguments).await.map(drop)
+    }
+
+    /// What the API server counts.
+    pub async fn metrics(&self) -> Outcome<Metrics> {
+        Ok(Metrics::parse(&self.kubectl(&["get", "--raw", "/metrics"]).await?))
+    }
+
+    /// The ends of all logs, for a failure's text.
+    pub fn tail(&self) -> String {
+        self.parts.tail()
+    }
+}
+
+/// Writes who everybody is: the API server's list of tokens, and a kubeconfig for each.
+fn write_users(folder: &TempDir, users: &[&str], api: SocketAddr, keys: &Keys) -> Outcome<()> {
+    let mut tokens = format!("token-of-{ADMIN},{ADMIN},{ADMIN},system:masters\n");
+    for user in users {
+        tokens.push_str(&format!("token-of-{user},{user},{user}\n"));
+    }
+    fs::write(folder.path().join("tokens.csv"), tokens)?;
+    for user in users.iter().chain([&ADMIN]) {
+        let path = folder.path().join(format!("{}.kubeconfig", file_name(user)));
+        let config = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            "clusters": [{"name": "test", "cluster": {
+                "server": format!("https://{api}"),
+                "certificate-authority": keys.authority,
+            }}],
+            "users": [{"name": user, "user": {"token": format!("token-of-{user}")}}],
+        });
+        fs::write(path, serde_json::to_vec_pretty(&config)?)?; // JSON is YAML.
+    }
+    Ok(())
+}
+
+/// A user's name as part of a file's: that of a ServiceAccount has colons, which separate kubeconfigs from each other.
+fn file_name(user: &str) -> String {
+    user.replace(':', "-")
+}
