@@ -10,3 +10,5 @@ mod harness;
 mod outages;
 #[path = "kubernetes/shared.rs"]
 mod shared;
+#[path = "kubernetes/verdicts.rs"]
+mod verdicts;
