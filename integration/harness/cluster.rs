@@ -91,13 +91,7 @@ impl Cluster {
     async fn bring_up(&mut self, options: &Options) -> Outcome<()> {
         self.parts.of(Part::Etcd).start()?;
         self.restart(Part::Apiserver).await?;
-        for definitions in &options.definitions {
-            self.kubectl.succeed(&["create", "--validate=false", "-f", &definitions.path()?], "").await?;
-        }
-        if !options.definitions.is_empty() {
-            let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-            self.kubectl.succeed(&established, "").await?;
-        }
+        definitions::install(&self.kubectl, &options.definitions, START).await?;
         self.apply(NODE).await?;
         if options.controllers {
             self.restart(Part::Controllers).await?;
@@ -152,7 +146,8 @@ impl Cluster {
         self.parts.of(part).thaw()
     }
 
-    /// Forgets the history of all objects in etcd. The API server remembers some in memory until it is started again.
+    /// Forgets in etcd what all objects were before now: once the API server is started again, a list that was being read
+    /// in pages can't be continued. For watches to be too old, starting it again is enough.
     pub async fn compact(&self) -> Outcome<()> {
         store::compact(self.store).await
     }

@@ -1,5 +1,6 @@
 //! The examples are what a real API server takes.
 
+use crate::harness::cluster::ADMIN;
 use crate::harness::{Outcome, tools};
 use crate::shared;
 
@@ -35,10 +36,10 @@ async fn the_examples_are_accepted() -> Outcome<()> {
         let dry = ["apply", "--dry-run=server", "-f", "-"];
         // The pods of a tutorial that asks for nothing but one machine are on addresses that no cluster takes.
         let local = "127.77.0.";
-        let answer = cluster.try_kubectl("admin", &dry, &text.replace(local, "10.77.0.")).await?;
+        let answer = cluster.try_kubectl(ADMIN, &dry, &text.replace(local, "10.77.0.")).await?;
         assert!(answer.success, "{name}: {}", answer.error);
         if text.contains(local) {
-            let refused = cluster.try_kubectl("admin", &dry, &text).await?;
+            let refused = cluster.try_kubectl(ADMIN, &dry, &text).await?;
             assert!(refused.error.contains("may not be in the loopback range"), "{name}: {refused:?}");
         }
     }

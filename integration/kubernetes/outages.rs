@@ -1,7 +1,12 @@
 //! What tests do to a control plane: each does to it what it says, and no more.
 
-use crate::harness::cluster::{Cluster, Options, Part};
-use crate::harness::{Failure, Outcome};
+use crate::harness::cluster::{ADMIN, Cluster, Options, Part};
+use crate::harness::{Failure, Outcome, deadline};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long something may take.
+const SOON: Duration = Duration::from_secs(30);
 
 const READER: &str = "system:serviceaccount:mesh:reader";
 
@@ -28,7 +33,7 @@ async fn make(cluster: &Cluster, name: &str) -> Outcome<String> {
 /// Whether a question is answered within a second.
 async fn answers(cluster: &Cluster) -> Outcome<bool> {
     let question = ["get", "configmap", "one", "-n", "default", "--request-timeout=1s"];
-    Ok(cluster.try_kubectl("admin", &question, "").await?.success)
+    Ok(cluster.try_kubectl(ADMIN, &question, "").await?.success)
 }
 
 #[tokio::test]
@@ -38,23 +43,21 @@ async fn outages_are_what_they_are_called() -> Outcome<()> {
     make(&cluster, "one").await?;
     who_may_read(&cluster).await?;
     for part in [Part::Apiserver, Part::Etcd] {
-        assert!(answers(&cluster).await?, "before the outage of {}", part.name());
+        it_answers(&cluster).await?;
         cluster.freeze(part)?;
         assert!(!answers(&cluster).await?, "{} is frozen", part.name());
         cluster.thaw(part)?;
-        answers_again(&cluster).await?;
+        it_answers(&cluster).await?;
         cluster.stop(part)?;
         assert!(!answers(&cluster).await?, "{} is gone", part.name());
         cluster.restart(part).await?;
-        answers_again(&cluster).await?;
+        it_answers(&cluster).await?;
     }
     history_is_forgotten(&mut cluster).await
 }
 
-async fn answers_again(cluster: &Cluster) -> Outcome<()> {
-    let limit = std::time::Duration::from_secs(30);
-    crate::harness::deadline::until("it answers again", limit, async || answers(cluster).await.ok()?.then_some(()))
-        .await
+async fn it_answers(cluster: &Cluster) -> Outcome<()> {
+    deadline::until("it answers", SOON, async || answers(cluster).await.ok()?.then_some(())).await
 }
 
 async fn who_may_read(cluster: &Cluster) -> Outcome<()> {
@@ -62,8 +65,7 @@ async fn who_may_read(cluster: &Cluster) -> Outcome<()> {
     let before = cluster.try_kubectl(READER, &question, "").await?;
     assert!(!before.success && before.error.contains("Forbidden"), "{before:?}");
     cluster.apply(ROLE).await?;
-    let limit = std::time::Duration::from_secs(10);
-    crate::harness::deadline::until("the role is in effect", limit, async || {
+    deadline::until("the role is in effect", SOON, async || {
         cluster.try_kubectl(READER, &question, "").await.ok()?.success.then_some(())
     })
     .await?;
@@ -72,16 +74,24 @@ async fn who_may_read(cluster: &Cluster) -> Outcome<()> {
     Ok(())
 }
 
-/// A watch that continues from before a compaction is told so, and one from before it happened is not.
+/// An API server that was started again can't tell what changed before; it can go on with a list that is read in pages,
+/// until that is forgotten, too.
 async fn history_is_forgotten(cluster: &mut Cluster) -> Outcome<()> {
     let old = make(cluster, "two").await?;
+    let page = first_page(cluster).await?;
     make(cluster, "three").await?;
-    assert!(!watch(cluster, &old).await?.contains("too old resource version"), "nothing is forgotten yet");
+    let later = [
+        format!("/api/v1/configmaps?watch=1&timeoutSeconds=1&resourceVersion={old}"),
+        format!("/api/v1/configmaps?limit=1&continue={page}"),
+    ];
+    assert_eq!(expired(cluster, &later).await?, [false, false]);
+    cluster.stop(Part::Apiserver)?;
+    cluster.restart(Part::Apiserver).await?;
+    assert_eq!(expired(cluster, &later).await?, [true, false]);
     cluster.compact().await?;
     cluster.stop(Part::Apiserver)?;
     cluster.restart(Part::Apiserver).await?;
-    let told = watch(cluster, &old).await?;
-    assert!(told.contains("too old resource version"), "{told}");
+    assert_eq!(expired(cluster, &later).await?, [true, true]);
     let metrics = cluster.metrics().await?;
     match metrics.sum("apiserver_request_total", &[("verb", "WATCH")]) > 0.0 {
         true => Ok(()),
@@ -89,9 +99,20 @@ async fn history_is_forgotten(cluster: &mut Cluster) -> Outcome<()> {
     }
 }
 
-/// What a watch of ConfigMaps that continues after a revision is told within a second.
-async fn watch(cluster: &Cluster, revision: &str) -> Outcome<String> {
-    let path = format!("/api/v1/configmaps?watch=1&timeoutSeconds=1&resourceVersion={revision}");
-    let answer = cluster.try_kubectl("admin", &["get", "--raw", &path], "").await?;
+/// Which of two questions come too late.
+async fn expired(cluster: &Cluster, [watch, rest]: &[String; 2]) -> Outcome<[bool; 2]> {
+    Ok([told(cluster, watch).await?.contains("Expired"), told(cluster, rest).await?.contains("Expired")])
+}
+
+/// What asks for the second page of the list of ConfigMaps as it is now.
+async fn first_page(cluster: &Cluster) -> Outcome<String> {
+    let page: Value = serde_json::from_str(&told(cluster, "/api/v1/configmaps?limit=1").await?)?;
+    let token = page.pointer("/metadata/continue").and_then(Value::as_str);
+    token.map(str::to_owned).ok_or_else(|| Failure::new(format!("no second page: {page}")))
+}
+
+/// What the answer to a question is, or the refusal.
+async fn told(cluster: &Cluster, path: &str) -> Outcome<String> {
+    let answer = cluster.try_kubectl(ADMIN, &["get", "--raw", path], "").await?;
     Ok(answer.output + &answer.error)
 }

@@ -1,6 +1,8 @@
 //! Definitions of kinds that are not Kubernetes' own: those of the projects as they publish them, where that can be had.
 
-use crate::harness::{Outcome, tools};
+use super::kubectl::Kubectl;
+use crate::harness::{Outcome, deadline, tools};
+use std::time::Duration;
 
 /// The definitions of one project.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,4 +28,22 @@ impl Definitions {
         };
         Ok(path.to_string_lossy().into_owned())
     }
+}
+
+/// Creates them and waits until objects of every kind can be.
+pub async fn install(kubectl: &Kubectl, all: &[Definitions], limit: Duration) -> Outcome<()> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let paths = all.iter().map(|definitions| definitions.path()).collect::<Outcome<Vec<_>>>()?;
+    let mut create = vec!["create", "--validate=false"];
+    create.extend(paths.iter().flat_map(|path| ["-f", path]));
+    kubectl.succeed(&create, "").await?;
+    // Asked for all at once: `kubectl wait` asks for one after the other and takes its time.
+    let format = "jsonpath={range .items[*]}{.status.conditions[?(@.type=='Established')].status},{end}";
+    deadline::until("every kind is established", limit, async || {
+        let told = kubectl.succeed(&["get", "customresourcedefinitions", "-o", format], "").await.ok()?;
+        told.strip_suffix(',')?.split(',').all(|status| status == "True").then_some(())
+    })
+    .await
 }
