@@ -8,6 +8,8 @@ mod examples;
 mod harness;
 #[path = "kubernetes/outages.rs"]
 mod outages;
+#[path = "kubernetes/policies.rs"]
+mod policies;
 #[path = "kubernetes/shared.rs"]
 mod shared;
 #[path = "kubernetes/verdicts.rs"]
