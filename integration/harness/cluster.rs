@@ -54,9 +54,9 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Every kind, nobody but the admin, and no controllers.
+    /// Istio's kinds, nobody but the admin, and no controllers: what starts soon, and is enough for most tests.
     fn default() -> Self {
-        Self { users: Vec::new(), definitions: Definitions::ALL.into(), controllers: false, flags: Vec::new() }
+        Self { users: Vec::new(), definitions: vec![Definitions::Istio], controllers: false, flags: Vec::new() }
     }
 }
 
@@ -72,7 +72,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one and waits until it is ready and knows every kind.
+    /// Starts one and waits until it is ready and knows the kinds.
     pub async fn start(options: Options) -> Outcome<Self> {
         let subnet = Subnet::take()?;
         let folder = tempfile::Builder::new().prefix("chancery-cluster-").tempdir()?;
@@ -97,6 +97,11 @@ impl Cluster {
             self.restart(Part::Controllers).await?;
         }
         Ok(())
+    }
+
+    /// Makes kinds known that the options left out.
+    pub async fn define(&self, definitions: Definitions) -> Outcome<()> {
+        definitions::install(&self.kubectl, &[definitions], START).await
     }
 
     /// Starts a part again after [`Cluster::stop`], with the data that it had, and waits until it serves.

@@ -1,5 +1,6 @@
 //! The control plane itself: kinds and versions, the real validation, the real controllers.
 
+use crate::harness::cluster::{Cluster, Definitions, Options};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::shared;
 use serde_json::Value;
@@ -74,7 +75,7 @@ spec:
 ";
 
 /// Addresses of the slices of a namespace, each with whether it is ready, and their ports.
-async fn slices(cluster: &crate::harness::cluster::Cluster, namespace: &str) -> Outcome<Vec<(String, bool, u64)>> {
+async fn slices(cluster: &Cluster, namespace: &str) -> Outcome<Vec<(String, bool, u64)>> {
     let answer = cluster.kubectl(&["get", "endpointslices", "-n", namespace, "-o", "json"]).await?;
     let list: Value = serde_json::from_str(&answer)?;
     let items = list["items"].as_array().ok_or_else(|| Failure::new(format!("no list: {answer}")))?;
@@ -108,4 +109,16 @@ async fn a_controller_keeps_endpoint_slices() -> Outcome<()> {
         slices(&cluster, "slices").await.ok()?.is_empty().then_some(())
     })
     .await
+}
+
+/// What is not known yet is refused, and known as soon as it is defined.
+#[tokio::test]
+async fn kinds_can_come_later() -> Outcome<()> {
+    let cluster = Cluster::start(Options { definitions: Vec::new(), ..Options::default() }).await?;
+    let split = "apiVersion: split.smi-spec.io/v1alpha2\nkind: TrafficSplit\nmetadata: {name: echo, namespace: default}\n\
+                 spec: {service: echo, backends: [{service: echo-v1, weight: 1}]}\n";
+    let refusal = cluster.apply(split).await.expect_err("no such kind").0;
+    assert!(refusal.contains("no matches for kind"), "{refusal}");
+    cluster.define(Definitions::Smi).await?;
+    cluster.apply(split).await
 }

@@ -1,7 +1,7 @@
 //! The cluster that tests share: it is there while any of them uses it.
 
 use crate::harness::Outcome;
-use crate::harness::cluster::{Cluster, Options};
+use crate::harness::cluster::{Cluster, Definitions, Options};
 use std::sync::{Arc, Weak};
 use tokio::sync::Mutex;
 
@@ -13,7 +13,8 @@ pub async fn cluster() -> Outcome<Arc<Cluster>> {
     if let Some(cluster) = shared.upgrade() {
         return Ok(cluster);
     }
-    let cluster = Arc::new(Cluster::start(Options { controllers: true, ..Options::default() }).await?);
+    let options = Options { definitions: Definitions::ALL.into(), controllers: true, ..Options::default() };
+    let cluster = Arc::new(Cluster::start(options).await?);
     *shared = Arc::downgrade(&cluster);
     Ok(cluster)
 }
