@@ -2,8 +2,9 @@
 
 use super::spawner;
 use super::{Failure, Outcome};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 /// Which Envoy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,21 +45,23 @@ impl Release {
 
 /// The Envoy to run: the one its variable names, else the pinned one, fetched if need be.
 pub fn envoy(release: Release) -> Outcome<PathBuf> {
-    static FOUND: [OnceLock<Result<PathBuf, String>>; 3] = [const { OnceLock::new() }; 3];
-    let found = &FOUND[release as usize];
-    found.get_or_init(|| find(release.source()).map_err(|failure| failure.0)).clone().map_err(Failure)
+    let (name, variable) = release.source();
+    find(name, variable)
 }
 
 /// The Prometheus to run, likewise.
 pub fn prometheus() -> Outcome<PathBuf> {
-    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let source = ("prometheus", "CHANCERY_PROMETHEUS");
-    FOUND.get_or_init(|| find(source).map_err(|failure| failure.0)).clone().map_err(Failure)
+    find("prometheus", "CHANCERY_PROMETHEUS")
+}
+
+/// A file with definitions of kinds, likewise.
+pub fn definitions(name: &'static str, variable: &str) -> Outcome<PathBuf> {
+    find(name, variable)
 }
 
 /// A program of a Kubernetes control plane: the one in the folder that `KUBEBUILDER_ASSETS` names, as tests of other
 /// projects have it, else, also if that folder lacks it, the pinned one.
-pub fn kubernetes(name: &str) -> Outcome<PathBuf> {
+pub fn kubernetes(name: &'static str) -> Outcome<PathBuf> {
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(|folder| Path::new(&folder).join(name));
     match assets.filter(|path| path.is_file()) {
         Some(path) => Ok(path),
@@ -66,18 +69,20 @@ pub fn kubernetes(name: &str) -> Outcome<PathBuf> {
     }
 }
 
-/// A file with definitions of kinds.
-pub fn definitions(name: &str, variable: &str) -> Outcome<PathBuf> {
-    find((name, variable))
-}
-
-/// A tool by its name in the table, unless the variable names another binary.
-fn find((name, variable): (&str, &str)) -> Outcome<PathBuf> {
+/// What the variable names, else the tool of that name in the table.
+fn find(name: &'static str, variable: &str) -> Outcome<PathBuf> {
     std::env::var_os(variable).map_or_else(|| fetch(name, variable), |path| Ok(path.into()))
 }
 
-/// A tool by its name in the table; the variable is what a failure suggests.
-fn fetch(name: &str, variable: &str) -> Outcome<PathBuf> {
+/// A tool by its name in the table, asked for once in a process; the variable is what a failure suggests.
+fn fetch(name: &'static str, variable: &str) -> Outcome<PathBuf> {
+    static FOUND: Mutex<BTreeMap<&str, Result<PathBuf, String>>> = Mutex::new(BTreeMap::new());
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = found.entry(name).or_insert_with(|| install(name, variable).map_err(|failure| failure.0));
+    found.clone().map_err(Failure)
+}
+
+fn install(name: &str, variable: &str) -> Outcome<PathBuf> {
     let fetch = root().join("integration/tools/fetch");
     let hint = |error: Failure| {
         Failure::new(format!("no {name}: `{} {name}` failed; or set {variable}", fetch.display())).with(&error.0)
