@@ -114,7 +114,7 @@ async fn a_controller_keeps_endpoint_slices() -> Outcome<()> {
 /// What is not known yet is refused, and known as soon as it is defined.
 #[tokio::test]
 async fn kinds_can_come_later() -> Outcome<()> {
-    let cluster = Cluster::start(Options { definitions: Vec::new(), ..Options::default() }).await?;
+    let (cluster, _held) = shared::own(Options { definitions: Vec::new(), ..Options::default() }).await?;
     let split = "apiVersion: split.smi-spec.io/v1alpha2\nkind: TrafficSplit\nmetadata: {name: echo, namespace: default}\n\
                  spec: {service: echo, backends: [{service: echo-v1, weight: 1}]}\n";
     let refusal = cluster.apply(split).await.expect_err("no such kind").0;

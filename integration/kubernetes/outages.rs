@@ -2,6 +2,7 @@
 
 use crate::harness::cluster::{ADMIN, Cluster, Options, Part};
 use crate::harness::{Failure, Outcome, deadline};
+use crate::shared;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ async fn answers(cluster: &Cluster) -> Outcome<bool> {
 #[tokio::test]
 async fn outages_are_what_they_are_called() -> Outcome<()> {
     let options = Options { users: vec![READER], definitions: Vec::new(), ..Options::default() };
-    let mut cluster = Cluster::start(options).await?;
+    let (mut cluster, _held) = shared::own(options).await?;
     make(&cluster, "one").await?;
     who_may_read(&cluster).await?;
     for part in [Part::Apiserver, Part::Etcd] {
