@@ -52,6 +52,11 @@ impl Key {
     fn is_membership(&self) -> bool {
         matches!(self, Key::Names(_) | Key::NamesOnPort(_) | Key::HttpOnPort(_))
     }
+
+    /// Whether the index says what is found under the key: objects are found by their keys, and addresses elsewhere.
+    fn is_indexed(&self) -> bool {
+        !matches!(self, Key::Object(_) | Key::AddressedBy(_))
+    }
 }
 
 /// The keys under which an object is found: the one place that says what a change of it touches.
@@ -135,7 +140,7 @@ impl World {
         for gone in old.iter().flat_map(keys) {
             self.unindex(&gone, &key);
         }
-        for found in value.iter().flat_map(keys).filter(|key| !matches!(key, Key::AddressedBy(_))) {
+        for found in value.iter().flat_map(keys).filter(Key::is_indexed) {
             self.index.entry(found).or_default().insert(&key);
         }
         old.iter().flat_map(addressed).for_each(|gone| _ = self.addresses.remove(&gone));

@@ -36,7 +36,10 @@ impl Checks {
         }
         let tracked = Tracked::new(world);
         let problems = guarded(|| check(&tracked, &key));
-        self.readers.record(&key, &tracked.into_reads());
+        let mut reads = tracked.into_reads();
+        // What has changed is checked again whoever read it. Nearly all objects, such as Pods, need no more.
+        reads.remove(&Key::Object(key.clone()));
+        self.readers.record(&key, &reads);
         // Where that fails, what was found before stays.
         let problems = match problems {
             Ok(problems) => problems,

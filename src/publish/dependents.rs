@@ -1,10 +1,12 @@
 //! Who read what: from look-up keys to the computations that recorded them, and back.
 //!
-//! A mesh has hundreds of thousands of such pairs, so both sides are numbers.
+//! A mesh has hundreds of thousands of such pairs, so both sides are numbers, and a key that has one reader, as nearly all
+//! have, takes no set of its own.
 
 use super::interner::Interner;
 use crate::model::world::Key;
 use std::collections::BTreeSet;
+use std::hash::Hash;
 
 /// Two maps that mirror each other: what each reader read, and the readers of each key.
 pub struct Dependents<Id, K = Key> {
@@ -12,17 +14,17 @@ pub struct Dependents<Id, K = Key> {
     keys: Interner<K>,
     /// By number of the reader: the numbers of keys, ascending.
     reads: Vec<Box<[u32]>>,
-    /// By number of the key: the numbers of readers.
-    readers: Vec<BTreeSet<u32>>,
+    /// Numbers of a key and of a reader of it.
+    readers: BTreeSet<(u32, u32)>,
 }
 
 impl<Id, K> Default for Dependents<Id, K> {
     fn default() -> Self {
-        Self { ids: Interner::default(), keys: Interner::default(), reads: Vec::new(), readers: Vec::new() }
+        Self { ids: Interner::default(), keys: Interner::default(), reads: Vec::new(), readers: BTreeSet::new() }
     }
 }
 
-impl<Id: Ord + Clone, K: Ord + Clone> Dependents<Id, K> {
+impl<Id: Ord + Hash + Clone, K: Ord + Hash + Clone> Dependents<Id, K> {
     /// Replaces what a reader read.
     pub fn record(&mut self, id: &Id, reads: &BTreeSet<K>) {
         if reads.is_empty() && self.ids.get(id).is_none() {
@@ -31,12 +33,11 @@ impl<Id: Ord + Clone, K: Ord + Clone> Dependents<Id, K> {
         let reader = self.ids.number(id);
         let mut numbers: Vec<u32> = reads.iter().map(|key| self.keys.number(key)).collect();
         numbers.sort_unstable();
-        grow(&mut self.reads, reader);
-        let old = std::mem::replace(&mut self.reads[reader as usize], numbers.into());
-        for &key in &self.reads[reader as usize] {
-            grow(&mut self.readers, key);
-            self.readers[key as usize].insert(reader);
+        if self.reads.len() <= reader as usize {
+            self.reads.resize_with(reader as usize + 1, Box::default);
         }
+        let old = std::mem::replace(&mut self.reads[reader as usize], numbers.into());
+        self.readers.extend(self.reads[reader as usize].iter().map(|key| (*key, reader)));
         let gone = old.iter().filter(|key| self.reads[reader as usize].binary_search(key).is_err());
         gone.copied().collect::<Vec<_>>().into_iter().for_each(|key| self.unread(key, reader));
     }
@@ -51,11 +52,15 @@ impl<Id: Ord + Clone, K: Ord + Clone> Dependents<Id, K> {
     }
 
     fn unread(&mut self, key: u32, reader: u32) {
-        let readers = &mut self.readers[key as usize];
-        readers.remove(&reader);
-        if readers.is_empty() {
+        self.readers.remove(&(key, reader));
+        if self.numbers_of(key).next().is_none() {
             self.keys.remove(key);
         }
+    }
+
+    /// The numbers of a key's readers.
+    fn numbers_of(&self, key: u32) -> impl Iterator<Item = u32> {
+        self.readers.range((key, 0)..=(key, u32::MAX)).map(|(_, reader)| *reader)
     }
 
     /// The readers of any of the keys.
@@ -65,8 +70,8 @@ impl<Id: Ord + Clone, K: Ord + Clone> Dependents<Id, K> {
 
     /// The readers of a key.
     pub fn readers_of(&self, key: &K) -> impl Iterator<Item = &Id> {
-        let readers = self.keys.get(key).map(|key| &self.readers[key as usize]);
-        readers.into_iter().flatten().map(|reader| self.ids.value(*reader))
+        let readers = self.keys.get(key).into_iter().flat_map(|key| self.numbers_of(key));
+        readers.map(|reader| self.ids.value(reader))
     }
 
     /// Whether a reader read a key.
@@ -84,11 +89,5 @@ impl<Id: Ord + Clone, K: Ord + Clone> Dependents<Id, K> {
     /// Every reader, sorted.
     pub fn ids(&self) -> impl Iterator<Item = &Id> {
         self.ids.values()
-    }
-}
-
-fn grow<T: Default>(slots: &mut Vec<T>, number: u32) {
-    if slots.len() <= number as usize {
-        slots.resize_with(number as usize + 1, T::default);
     }
 }

@@ -45,7 +45,7 @@ pub struct Half {
     pub(super) layer: Layer,
     pub(super) posted: Posted,
     /// The layer as it was posted last.
-    out: Arc<Layer>,
+    out: Option<Arc<Layer>>,
     fresh: bool,
     /// For a half that follows another: what each of its units hides there.
     pub(super) hides: BTreeMap<Unit, Vec<(Kind, Arc<str>)>>,
@@ -106,9 +106,9 @@ impl Half {
         self.posted == Posted::Never
     }
 
-    /// The layer as it was posted last.
+    /// The layer as it was posted last; an empty one, if none was.
     pub fn out(&self) -> Arc<Layer> {
-        self.out.clone()
+        self.out.clone().unwrap_or_default()
     }
 
     /// Whether it was posted since the last call.
@@ -272,7 +272,9 @@ impl Half {
         step.outcome.violations.extend(violations);
         self.posted = if good { Posted::Same } else { Posted::Withheld };
         if good {
-            self.out = self.layer.posted_after(&self.out);
+            // Nobody goes from nothing to the first: how it differs would be every name, in each audience.
+            let first = || Arc::new(self.layer.clone());
+            self.out = Some(self.out.as_ref().map_or_else(first, |before| self.layer.posted_after(before)));
             self.fresh = true;
         }
         good

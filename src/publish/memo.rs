@@ -34,7 +34,8 @@ impl Memo {
         }
         let entry = Arc::new(Entry { built: build(&inputs), inputs });
         self.built += 1;
-        self.entries.entry(hash).or_default().push(entry.clone());
+        // Nearly always the only one: room for no more.
+        self.entries.entry(hash).or_insert_with(|| Vec::with_capacity(1)).push(entry.clone());
         entry
     }
 

@@ -59,6 +59,8 @@ impl Stack {
         let others: BTreeSet<SocketAddr> = found.values().filter_map(|endpoint| endpoint.other).collect();
         let mut endpoints: Vec<_> = found.into_values().filter(|found| !others.contains(&found.address)).collect();
         endpoints.sort();
+        // They stay as long as what is built of them.
+        endpoints.shrink_to_fit();
         endpoints
     }
 }
