@@ -125,6 +125,8 @@ pub(super) struct Quarantine {
     wards: [Ward; Kind::ALL.len()],
     /// Whether what is barred may have changed.
     stirred: bool,
+    /// Whether any ward is [troubled](Ward::is_troubled). Hardly any stream's is, and then there is nothing to look at.
+    troubled: bool,
 }
 
 /// One kind's part of it.
@@ -144,7 +146,7 @@ struct Ward {
 
 impl Quarantine {
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, wards: Default::default(), stirred: false }
+        Self { wire, wards: Default::default(), stirred: false, troubled: false }
     }
 
     /// A response was sent.
@@ -166,6 +168,9 @@ impl Quarantine {
         let ward = &mut self.wards[kind as usize];
         let Some(flight) = ward.flights.take(nonce, self.wire) else { return Vec::new() };
         (ward.strikes, ward.accepted) = (0, true);
+        if !ward.is_troubled() && ward.flights.settle() {
+            return flight.surprises();
+        }
         ward.flights.accept(&flight);
         ward.rejected.retain(|name, _| flight.carried(name).is_none());
         for (name, held) in &mut ward.held {
@@ -206,6 +211,7 @@ impl Quarantine {
             // What is removed of clusters and listeners is removed all the same.
             flight.absent.iter().for_each(|name| ward.flights.found(name, Before::Nothing));
         }
+        self.troubled = true;
         if flight.changed.is_empty() {
             ward.prune();
             return Consequence::default();
@@ -240,12 +246,16 @@ impl Quarantine {
 
     /// The kinds in which a culprit is looked for.
     pub(super) fn searched(&self) -> impl Iterator<Item = Kind> {
-        Kind::ALL.into_iter().filter(|kind| self.wards[*kind as usize].search.is_some())
+        let kinds = Kind::ALL.into_iter().filter(|_| self.troubled);
+        kinds.filter(|kind| self.wards[*kind as usize].search.is_some())
     }
 
     /// What is barred now, and the names that were barred and are no more, of which the client may hold either form.
     pub(super) fn barriers(&mut self, newest: &Snapshot, now: Instant) -> (Option<Arc<Barriers>>, Released) {
         self.stirred = false;
+        if !self.troubled {
+            return (None, Released::new());
+        }
         let (mut barriers, mut released) = (Barriers::default(), Vec::new());
         for (kind, ward) in Kind::ALL.into_iter().zip(&mut self.wards) {
             ward.search.take_if(|search| search.until <= now);
@@ -272,6 +282,7 @@ impl Quarantine {
             ward.prune();
             still.into_iter().for_each(|still| barriers.stand_still(kind, still));
         }
+        self.troubled = self.wards.iter().any(Ward::is_troubled);
         ((!barriers.is_empty()).then(|| Arc::new(barriers)), released)
     }
 
@@ -282,7 +293,8 @@ impl Quarantine {
 
     /// When a search is given up.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.wards.iter().filter_map(|ward| Some(ward.search.as_ref()?.until)).min()
+        let wards = self.wards.iter().filter(|_| self.troubled);
+        wards.filter_map(|ward| Some(ward.search.as_ref()?.until)).min()
     }
 
     /// What of a kind is held back.
@@ -300,6 +312,11 @@ enum Fate {
 }
 
 impl Ward {
+    /// Whether anything is held back, looked for or remembered as rejected.
+    fn is_troubled(&self) -> bool {
+        self.search.is_some() || !self.held.is_empty() || !self.rejected.is_empty()
+    }
+
     fn isolate(&mut self, rejected: Rejected<'_>) -> Consequence {
         let Accused { suspects, found, named, apart } = rejected.accused(&self.rejected);
         let at_fault = |sent: &Arc<Resource>| found.iter().any(|unit| unit.name == *sent.name());

@@ -195,6 +195,10 @@ impl Session {
     }
 
     fn subscribe(&mut self, kind: Kind, names: &Names, first: bool, warming: bool) -> Result<(), Refusal> {
+        if !first && matches!(names, Names::Change { .. }) && names.is_empty() {
+            // It only answers.
+            return Ok(());
+        }
         let track = &mut self.tracks[kind as usize];
         let less = track.subscribe(names, first, warming, &self.view)?;
         let again = self.quarantine.keep(kind, less, |name| track.subscription.covers(name));
@@ -348,7 +352,9 @@ impl Session {
         if let Some(owners) = batch.roll.as_deref().filter(|_| batch.is_first) {
             AWAITED.into_iter().for_each(|kind| self.tracks[kind as usize].renew_named_by(owners, &self.view));
         }
-        for child in batch.changed.iter().flat_map(|resource| resource.refs()) {
+        // Route configurations have thousands of references, all of them to clusters.
+        let owners = batch.changed.iter().filter(|resource| resource.kind() != Kind::Route);
+        for child in owners.flat_map(|resource| resource.refs()) {
             if AWAITED.contains(&child.kind) {
                 self.tracks[child.kind as usize].renew(&child.name, &self.view);
             }

@@ -124,6 +124,10 @@ impl Flights {
     /// A response was sent. Returns whether all that are unanswered are remembered.
     pub(super) fn push(&mut self, mut flight: Flight) -> bool {
         let mut before = std::mem::take(&mut flight.before);
+        if self.unanswered.is_empty() && self.ground.is_empty() {
+            // As it is on nearly every stream: what was known when it was sent is all there is to know.
+            std::mem::swap(&mut self.ground, &mut before);
+        }
         for name in flight.changed.iter().map(|sent| sent.name()).chain(&flight.absent) {
             // Of what was sent and not answered yet the backlog knows less.
             let on_roll = || self.unanswered.iter().any(|flight| flight.carried(name).is_some());
@@ -148,13 +152,13 @@ impl Flights {
 
     /// What an answer to that nonce is about: in SotW it answers for everything before as well.
     pub(super) fn take(&mut self, nonce: u64, wire: Wire) -> Option<Flight> {
-        self.answered(nonce, wire)?.into_iter().reduce(Flight::then)
+        self.answered(nonce, wire)?.reduce(Flight::then)
     }
 
     /// The same for a rejection. What came before it on SotW without an answer of its own was applied as far as anybody
     /// knows: Envoy puts all answers that it withheld into one.
     pub(super) fn take_rejected(&mut self, nonce: u64, wire: Wire) -> Option<Flight> {
-        let flights = self.answered(nonce, wire)?;
+        let flights: Vec<_> = self.answered(nonce, wire)?.collect();
         let (last, earlier) = flights.split_last()?;
         for (flight, sent) in earlier.iter().flat_map(|flight| last.changed.iter().map(move |sent| (flight, sent))) {
             if let Some(held) = flight.leaves(sent.name()) {
@@ -164,12 +168,19 @@ impl Flights {
         flights.into_iter().reduce(Flight::then)
     }
 
-    fn answered(&mut self, nonce: u64, wire: Wire) -> Option<Vec<Flight>> {
+    fn answered(&mut self, nonce: u64, wire: Wire) -> Option<impl Iterator<Item = Flight>> {
         self.unanswered.iter().find(|flight| flight.nonce == nonce)?;
-        let answered = |flight: &Flight| flight.nonce == nonce || (wire == Wire::Sotw && flight.nonce < nonce);
-        let (taken, left) = std::mem::take(&mut self.unanswered).into_iter().partition(answered);
-        self.unanswered = left;
-        Some(taken)
+        let answered = move |flight: &Flight| flight.nonce == nonce || (wire == Wire::Sotw && flight.nonce < nonce);
+        Some(self.unanswered.extract_if(.., move |flight| answered(flight)))
+    }
+
+    /// If everything is answered and nothing was rejected, nobody will ask what the client held: it is forgotten. Whether
+    /// that is so.
+    pub(super) fn settle(&mut self) -> bool {
+        if self.unanswered.is_empty() {
+            self.ground.clear();
+        }
+        self.unanswered.is_empty()
     }
 
     /// A response was accepted.
@@ -212,7 +223,7 @@ impl Flights {
     /// about to read, unless it has read it before.
     pub(super) fn regain(&mut self, is_wanted: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
         let mut carried = Vec::new();
-        for flight in &mut self.unanswered {
+        for flight in self.unanswered.iter_mut().filter(|flight| !flight.dropped.is_empty()) {
             let again: Vec<_> = flight.dropped.extract_if(.., |name| is_wanted(name)).collect();
             again.iter().for_each(|name| _ = self.ground.entry(name.clone()).or_insert(Before::Nothing));
             carried.extend(again.into_iter().filter(|name| flight.carried(name).is_some()));
