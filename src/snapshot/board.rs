@@ -86,8 +86,8 @@ impl Board {
         let (placed, first) = self.places().join(&facts);
         self.seated.fetch_add(usize::from(first), Ordering::Relaxed);
         self.joined.notify_one();
-        let (interest, seen) = (Interest::default(), [None, None]);
-        Seat { board: self.clone(), facts, placed, interest, halves: None, seen }
+        let (interest, seen, posted) = (Interest::default(), [None, None], Arc::default());
+        Seat { board: self.clone(), facts, placed, posted, interest, halves: None, seen }
     }
 
     /// Waits until a proxy has joined or left since the last call.
@@ -196,6 +196,8 @@ pub struct Seat {
     facts: ProxyFacts,
     /// Rings when the proxy is placed elsewhere.
     placed: Arc<Bell>,
+    /// Rings when something new is posted of either half: one for both, for it is listened to again and again.
+    posted: Arc<Bell>,
     interest: Interest,
     /// The posts that are followed.
     halves: Option<[Followed; 2]>,
@@ -218,10 +220,7 @@ impl Seat {
             if self.halves.is_none() {
                 self.follow();
             }
-            let Some(halves) = &self.halves else { return Poll::Pending };
-            // Both are listened to.
-            let rung = halves.each_ref().map(|half| half.bell().poll_heard(context).is_ready());
-            if rung == [false, false] {
+            if self.halves.is_none() || self.posted.poll_heard(context).is_pending() {
                 return Poll::Pending;
             }
             if let Some(snapshot) = self.newest() {
@@ -256,7 +255,7 @@ impl Seat {
     fn follow(&mut self) {
         self.halves = self.board.placement(&self.facts).map(|placement| {
             let half = |subject, interest: &Interest, seen: &Option<Arc<Layer>>| {
-                self.board.post_of(subject).follow(interest, seen.as_ref())
+                self.board.post_of(subject).follow(interest, seen.as_ref(), self.posted.clone())
             };
             let [outbound, inbound] = &self.seen;
             // There is little inbound, and all of it is asked for.
@@ -270,7 +269,7 @@ impl Seat {
     /// What is posted now, if it is another than was returned last.
     fn newest(&mut self) -> Option<Snapshot> {
         let halves = self.halves.as_ref()?;
-        halves.iter().for_each(|half| half.bell().silence());
+        self.posted.silence();
         let [outbound, inbound] = [halves[0].newest()?, halves[1].newest()?];
         let news = [outbound.is_new_to(self.seen[0].as_ref()), inbound.is_new_to(self.seen[1].as_ref())];
         if news == [false, false] {

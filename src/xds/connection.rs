@@ -23,7 +23,6 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use tracing::Instrument;
 
 /// The SotW method of `envoy.service.discovery.v3.AggregatedDiscoveryService`.
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
@@ -128,9 +127,8 @@ impl AdsService {
         }
         let (sender, body) = ResponseBody::channel();
         let incoming = Incoming::new(wire, request.into_body(), self.context.options.max_request);
-        let span = tracing::info_span!("stream", wire = wire.short(), peer = self.peer.map(tracing::field::display));
         let stream = Stream::new(self.context.clone(), wire, self.peer);
-        tokio::spawn(stream.run(incoming, sender, self.ends.clone()).instrument(span));
+        tokio::spawn(stream.run(incoming, sender, self.ends.clone()));
         let mut response = Response::new(body);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response

@@ -25,12 +25,13 @@ use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tracing::{debug, info, warn};
+use tracing::{Span, debug, info, info_span, warn};
 
 /// How long the end of a stream may take to be handed to the connection.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -68,13 +69,28 @@ pub struct Ends {
 }
 
 /// Something that happens once in a stream's life, if at all.
-type Once<'a> = Rarely<Pin<&'a mut (dyn Future<Output = ()> + Send + 'a)>>;
+type Once<'a> = Pin<&'a mut (dyn Future<Output = ()> + Send + 'a)>;
 
-/// What may end a stream from outside.
+/// What may end a stream from outside. Asked again after the connection turned out too old, which is said once.
 struct Endings<'a> {
     shutdown: Once<'a>,
-    aged: Once<'a>,
     gone: Once<'a>,
+    aged: Option<Once<'a>>,
+}
+
+impl Future for Endings<'_> {
+    type Output = Event<'static>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Event<'static>> {
+        if self.shutdown.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Event::Shutdown);
+        }
+        if self.gone.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Event::Gone);
+        }
+        let aged = self.aged.as_mut().is_some_and(|aged| aged.as_mut().poll(context).is_ready());
+        self.aged.take_if(|_| aged).map_or(Poll::Pending, |_| Poll::Ready(Event::Aged))
+    }
 }
 
 /// Everything a stream waits for.
@@ -135,6 +151,9 @@ struct Member {
 /// One stream.
 pub struct Stream {
     context: Arc<XdsContext>,
+    /// What is logged is logged in it. The stream's loop is not run in it: entering it at every turn would cost more than
+    /// all that is hardly ever logged.
+    span: Span,
     wire: Wire,
     peer: Option<SocketAddr>,
     session: SharedSession,
@@ -154,10 +173,12 @@ pub struct Stream {
 impl Stream {
     /// A stream that has just opened.
     pub fn new(context: Arc<XdsContext>, wire: Wire, peer: Option<SocketAddr>) -> Self {
+        let span = info_span!("stream", wire = wire.short(), peer = peer.map(tracing::field::display));
         let session = SharedSession::new(Session::with(wire, context.options.gate));
         let patience = Some(Instant::now() + FIRST_REQUEST);
         let (wants_to_write, large) = (false, false);
-        Self { context, wire, peer, session, member: None, patience, wants_to_write, turn: None, leaves: None, large }
+        let (member, turn, leaves) = (None, None, None);
+        Self { context, span, wire, peer, session, member, patience, wants_to_write, turn, leaves, large }
     }
 
     /// Runs until either side ends it.
@@ -173,11 +194,11 @@ impl Stream {
         self.context.metrics.xds.stream_ended(end.reason());
         let node = self.member.take().map(|member| member.listed.proxy().node_id.clone());
         let status = match &end {
-            End::Gone => return debug!("the connection is gone"),
+            End::Gone => return debug!(parent: &self.span, "the connection is gone"),
             End::Finished | End::Aged => Status::ok(""),
             End::Refused(refusal) => {
                 self.context.metrics.xds.refused(refusal.reason());
-                info!(reason = refusal.reason(), node, "ended the stream: {refusal}");
+                info!(parent: &self.span, reason = refusal.reason(), node, "ended the stream: {refusal}");
                 Status::new(refusal.code(), refusal.to_string())
             }
         };
@@ -207,7 +228,7 @@ impl Stream {
     async fn converse(&mut self, incoming: &mut Incoming, outgoing: &mpsc::Sender<Outgoing>, ends: &Ends) -> End {
         let (shutdown, aged) = (pin!(ends.shutdown.cancelled()), pin!(ends.aged.cancelled()));
         let gone = pin!(outgoing.closed());
-        let mut endings = Endings { shutdown: Once::new(shutdown), aged: Once::new(aged), gone: Once::new(gone) };
+        let mut endings = Rarely::new(Endings { shutdown, gone, aged: Some(aged) });
         loop {
             let event = self.next_event(incoming, outgoing, &mut endings).await;
             if let Err(end) = self.handle(event).and_then(|()| self.write_what_fits(outgoing)) {
@@ -223,14 +244,12 @@ impl Stream {
         &mut self,
         incoming: &mut Incoming,
         outgoing: &'a mpsc::Sender<Outgoing>,
-        endings: &mut Endings<'_>,
+        endings: &mut Rarely<Endings<'_>>,
     ) -> Event<'a> {
         let turn = self.turn.as_ref().map(Turn::ends);
         let deadline = [self.session_deadline(), self.patience, turn, self.leaves].into_iter().flatten().min();
         tokio::select! {
-            () = &mut endings.shutdown => Event::Shutdown,
-            () = &mut endings.aged, if self.leaves.is_none() => Event::Aged,
-            () = &mut endings.gone => Event::Gone,
+            event = endings => event,
             heard = incoming.next() => Event::Heard(heard),
             snapshot = next_snapshot(self.member.as_mut()) => Event::Snapshot(snapshot),
             () = sleep_until(deadline) => Event::Timer,
@@ -308,8 +327,8 @@ impl Stream {
         let session = self.session.lock();
         let message = session.rejection(kind).map_or("", |rejection| rejection.message.as_str());
         match self.context.registry.complaints().hear(&format!("{kind} {message}"), now) {
-            Some(others) => warn!(%kind, message, others, "the client rejected a response"),
-            None => debug!(%kind, message, "the client rejected a response"),
+            Some(others) => warn!(parent: &self.span, %kind, message, others, "the client rejected a response"),
+            None => debug!(parent: &self.span, %kind, message, "the client rejected a response"),
         }
     }
 
@@ -351,7 +370,8 @@ impl Stream {
         let mut proxy = Proxy::new(node.id.clone(), facts.clone(), self.wire, self.session.clone());
         proxy.peer = self.peer;
         proxy.user_agent = user_agent(node);
-        info!(node = node.id, wire = self.wire.short(), user_agent = proxy.user_agent, "a proxy has connected");
+        let (wire, user_agent) = (self.wire.short(), &proxy.user_agent);
+        info!(parent: &self.span, node = node.id, wire, user_agent, "a proxy has connected");
         let listed = self.context.registry.enter(proxy);
         let seat = self.context.board.join(facts.clone());
         self.patience = Some(Instant::now() + self.context.options.pod_wait);
@@ -374,7 +394,7 @@ impl Stream {
         self.context.metrics.xds.message_was_large(what);
         if !std::mem::replace(&mut self.large, true) {
             let node = self.member.as_ref().map(|member| member.listed.proxy().node_id.as_str());
-            warn!(node, size, limit, "a {what} is larger than half its limit");
+            warn!(parent: &self.span, node, size, limit, "a {what} is larger than half its limit");
         }
     }
 
@@ -408,7 +428,10 @@ impl Stream {
             turn.sends(size);
         }
         let Response { kind, nonce, removed, .. } = &response;
-        debug!(%kind, nonce, resources = response.all().count(), removed = removed.len(), bytes = size, "sent");
+        debug!(
+            parent: &self.span,
+            %kind, nonce, resources = response.all().count(), removed = removed.len(), bytes = size, "sent"
+        );
         permit.send(Outgoing::Message(frames));
         Ok(self.session.lock().has_more())
     }
@@ -420,7 +443,8 @@ impl Stream {
         self.context.metrics.xds.updates_waited(session.counters().paced - waited);
         if session.is_stranded() && !before {
             self.context.metrics.xds.found_left_warming();
-            warn!("the client was left warming by an earlier stream; endpoints and secrets are sent again");
+            let again = "the client was left warming by an earlier stream; endpoints and secrets are sent again";
+            warn!(parent: &self.span, "{again}");
         }
         response
     }

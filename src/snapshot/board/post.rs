@@ -62,9 +62,15 @@ impl Post {
         self.state().newest.clone()
     }
 
-    /// Joins those who want the same. The bell has rung if something else is posted than was `seen`.
-    pub(super) fn follow(self: &Arc<Self>, interest: &Interest, seen: Option<&Arc<Layer>>) -> Followed {
-        let (bell, key) = (Arc::new(Bell::default()), interest.key());
+    /// Joins those who want the same. The bell rings when there is something new for them, and at once if something else is
+    /// posted than was `seen`.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        interest: &Interest,
+        seen: Option<&Arc<Layer>>,
+        bell: Arc<Bell>,
+    ) -> Followed {
+        let key = interest.key();
         let mut state = self.state();
         let empty = || Group { interest: interest.clone(), bells: BTreeMap::new() };
         state.groups.entry(key).or_insert_with(empty).bells.insert(address(&bell), bell.clone());
@@ -81,11 +87,6 @@ fn address(bell: &Arc<Bell>) -> usize {
 }
 
 impl Followed {
-    /// Rings when there is something new.
-    pub(super) fn bell(&self) -> &Bell {
-        &self.bell
-    }
-
     /// What is posted, if anything.
     pub(super) fn newest(&self) -> Option<Posted> {
         self.post.newest()
@@ -93,7 +94,7 @@ impl Followed {
 
     /// The same post for who wants something else.
     pub(super) fn anew(&self, interest: &Interest, seen: Option<&Arc<Layer>>) -> Followed {
-        self.post.follow(interest, seen)
+        self.post.follow(interest, seen, self.bell.clone())
     }
 }
 
