@@ -18,6 +18,10 @@ const TIMES: u32 = 5;
 /// After how long a change of something large is a lone one again: the longest that the pace lets it wait.
 const LONE: Duration = Duration::from_secs(2);
 
+/// After how long the allocator has given back what answers took on their way, which may be as much as the door lets in
+/// at once.
+const SETTLED: Duration = Duration::from_secs(15);
+
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub struct Extent {
@@ -245,12 +249,15 @@ pub fn large(services: u32, spread: u32) -> Vec<Row> {
     let group = rig.group(Side::Ours, Form::Delta, spread as usize);
     let taken = rig.connect(group, spread as usize);
     rig.quiet(group);
+    let at_once = rig.costs().rss_kb as f64 / 1e3;
+    std::thread::sleep(SETTLED);
     let costs = rig.costs();
     let spread_out = costs.rss_kb as f64 / 1e3;
     let row = Row::new("large world", format!("S={services} x 5"))
         .sides(Figures::of(&taken, spread as usize), None)
         .also("RSS before any proxy", nobody, "MB")
-        .also(format!("with one in each of {spread} namespaces"), spread_out, "MB")
+        .also(format!("with one in each of {spread} namespaces, at once"), at_once, "MB")
+        .also(format!("{} s later", SETTLED.as_secs()), spread_out, "MB")
         .also("at most", costs.peak_kb as f64 / 1e3, "MB")
         .also("engine", costs.engine as f64 / 1e6, "ms")
         .verdict(Verdict::at_most("RSS before any proxy", nobody, 120.0, "MB"))
