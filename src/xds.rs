@@ -19,6 +19,7 @@ pub mod limits;
 pub mod pace;
 pub mod quarantine;
 pub mod rarely;
+pub mod refrain;
 pub mod refusal;
 pub mod registry;
 pub mod request;

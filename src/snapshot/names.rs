@@ -19,6 +19,11 @@ pub struct NameSum {
 }
 
 impl NameSum {
+    /// How many names there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     fn add(&mut self, name: &str) {
         self.count += 1;
         self.sum = self.sum.wrapping_add(xxh3_128(name.as_bytes()));

@@ -3,6 +3,7 @@
 //! Between two requests nothing is kept of the first: a stream that is idle has no buffer.
 
 use super::frames::Frames;
+use super::refrain::Refrain;
 use super::refusal::{Large, Refusal};
 use super::request::{Request, Wire};
 use super::{delta, sotw};
@@ -32,6 +33,7 @@ pub struct Incoming<B = hyper::body::Incoming> {
     limit: usize,
     body: B,
     pending: BytesMut,
+    refrain: Refrain,
 }
 
 /// What a client says next.
@@ -49,7 +51,7 @@ pub enum Heard {
 impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
     /// Decodes the body of an HTTP/2 request, whose messages have at most `limit` bytes.
     pub fn new(wire: Wire, body: B, limit: usize) -> Self {
-        Self { wire, limit, body, pending: BytesMut::new() }
+        Self { wire, limit, body, pending: BytesMut::new(), refrain: Refrain::default() }
     }
 
     /// Waits until the client has said anything, or gone. Cancel safe.
@@ -120,7 +122,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
         };
         let message = message.slice(PREFIX..);
         let request = match self.wire {
-            Wire::Sotw => sotw::read(&message),
+            Wire::Sotw => sotw::read_next(&message, &mut self.refrain),
             Wire::Delta => delta::read(&message),
         };
         let request = request.map_err(|error| Refusal::Garbage(error.to_string()))?;

@@ -1,7 +1,8 @@
 //! The SotW wire form: `DiscoveryRequest` in, framed `DiscoveryResponse` out.
 
-use super::decode::{BadRequest, Lists, Parts, take_apart};
+use super::decode::{BadRequest, Lists};
 use super::fields::Fields;
+use super::refrain::Refrain;
 use super::request::{Names, Request};
 use crate::snapshot::resource::Resource;
 use crate::snapshot::roll::Roll;
@@ -17,8 +18,12 @@ const LISTS: Lists = Lists { names: &[3], versions: None };
 
 /// Reads an encoded `DiscoveryRequest`.
 pub fn read(message: &Bytes) -> Result<Request, BadRequest> {
-    let Parts { names, rest, .. } = take_apart::<DiscoveryRequest>(message, LISTS)?;
-    let [names] = <[_; 1]>::try_from(names).expect("as many lists as are asked for");
+    read_next(message, &mut Refrain::default())
+}
+
+/// Reads the next one of a stream, which mostly repeats the names of the one before.
+pub fn read_next(message: &Bytes, refrain: &mut Refrain) -> Result<Request, BadRequest> {
+    let (names, rest) = refrain.take_apart::<DiscoveryRequest>(message, LISTS)?;
     Ok(Request {
         type_url: rest.type_url,
         node: rest.node,

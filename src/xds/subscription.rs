@@ -6,7 +6,7 @@
 use super::request::Names;
 use super::texts::Texts;
 use crate::snapshot::kind::Kind;
-use crate::snapshot::names::{NameSet, NameSum};
+use crate::snapshot::names::NameSet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -101,7 +101,7 @@ impl Subscription {
     fn replace(&mut self, kind: Kind, names: &Texts, intern: impl Fn(&str) -> Arc<str>) -> Change {
         let before = self.wildcard;
         // Most requests only repeat what is wanted, to answer a response.
-        if !before && !names.is_empty() && self.names.sum() == names.iter().collect::<NameSum>() {
+        if !before && !names.is_empty() && self.names.sum() == names.sum() {
             return Change::default();
         }
         // Without names, clusters and listeners are wanted all, but only until the client has named one on this stream:

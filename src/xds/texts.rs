@@ -1,7 +1,9 @@
 //! A list of short texts in one buffer: the names of a request as they came, without an allocation for each.
 
 use crate::snapshot::digest::Digest;
+use crate::snapshot::names::NameSum;
 use crate::snapshot::resource::Version;
+use crate::snapshot::wire::fields;
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
@@ -10,41 +12,92 @@ use std::ops::Range;
 #[derive(Clone, Default)]
 pub struct Texts {
     buffer: Bytes,
-    places: Vec<Range<u32>>,
+    places: Places,
+}
+
+/// Where they lie in the buffer.
+#[derive(Clone)]
+enum Places {
+    /// Each of them.
+    Each(Vec<Range<u32>>),
+    /// Fields of a message, of which it is known what they say.
+    Fields(Box<(Range<usize>, Summary)>),
+}
+
+/// What is mostly asked of a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Summary {
+    sum: NameSum,
+    longest: usize,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Places::Each(Vec::new())
+    }
 }
 
 impl Texts {
     /// No texts yet, of those that lie in `buffer`.
     pub(super) fn of(buffer: Bytes) -> Self {
-        Self { buffer, places: Vec::new() }
+        Self { buffer, places: Places::default() }
+    }
+
+    /// The contents of the fields that lie there in a message, of which this is known.
+    pub(super) fn again(message: Bytes, fields: Range<usize>, summary: Summary) -> Self {
+        Self { buffer: message, places: Places::Fields(Box::new((fields, summary))) }
     }
 
     /// Adds what lies there in the buffer, and returns it; none if that is not UTF-8.
     pub(super) fn push(&mut self, place: Range<usize>) -> Option<&str> {
         let text = std::str::from_utf8(self.buffer.get(place.clone())?).ok()?;
-        self.places.push(u32::try_from(place.start).ok()?..u32::try_from(place.end).ok()?);
+        let Places::Each(places) = &mut self.places else { return None };
+        places.push(u32::try_from(place.start).ok()?..u32::try_from(place.end).ok()?);
         Some(text)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.places.len()
+        match &self.places {
+            Places::Each(places) => places.len(),
+            Places::Fields(known) => known.1.sum.count(),
+        }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.len() == 0
     }
 
     /// How long the longest is, in bytes.
     pub fn longest(&self) -> usize {
-        self.places.iter().map(|place| place.len()).max().unwrap_or_default()
+        match &self.places {
+            Places::Each(places) => places.iter().map(|place| place.len()).max().unwrap_or_default(),
+            Places::Fields(known) => known.1.longest,
+        }
+    }
+
+    /// What tells lists of names apart, whatever their order.
+    pub fn sum(&self) -> NameSum {
+        match &self.places {
+            Places::Each(_) => self.iter().collect(),
+            Places::Fields(known) => known.1.sum,
+        }
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        Summary { sum: self.sum(), longest: self.longest() }
     }
 
     /// The texts, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let text = |place: &Range<u32>| &self.buffer[place.start as usize..place.end as usize];
-        self.places.iter().map(move |place| std::str::from_utf8(text(place)).expect("it was when it was added"))
+        let (each, message) = match &self.places {
+            Places::Each(places) => (places.as_slice(), &[][..]),
+            Places::Fields(known) => (&[][..], &self.buffer[known.0.clone()]),
+        };
+        let each = each.iter().map(|place| &self.buffer[place.start as usize..place.end as usize]);
+        let contents = fields(message).map_while(|field| field).map(|field| &message[field.content]);
+        each.chain(contents).map(|text| std::str::from_utf8(text).expect("it was when it was added"))
     }
 }
 
@@ -58,7 +111,7 @@ impl<S: AsRef<str>> FromIterator<S> for Texts {
             buffer.extend_from_slice(text.as_ref().as_bytes());
             places.push(start..end(&buffer));
         }
-        Self { buffer: buffer.into(), places }
+        Self { buffer: buffer.into(), places: Places::Each(places) }
     }
 }
 
@@ -142,7 +195,8 @@ impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Versions {
         let texts = names.iter().map(AsRef::as_ref).chain(versions.iter().map(AsRef::as_ref));
         let texts: Texts = texts.collect();
         let mut all = Self::of(texts.buffer.clone());
-        let place = |at: usize| texts.places[at].start as usize..texts.places[at].end as usize;
+        let Places::Each(places) = texts.places else { return all };
+        let place = |at: usize| places[at].start as usize..places[at].end as usize;
         (0..names.len()).for_each(|at| all.push(place(at), place(names.len() + at)).expect("texts are UTF-8"));
         all
     }

@@ -6,7 +6,6 @@
 use super::view::View;
 use crate::snapshot::digest::Digest;
 use crate::snapshot::kind::Kind;
-use crate::snapshot::names::NameSum;
 use crate::snapshot::set::Layer;
 use crate::xds::request::Names;
 use crate::xds::subscription::{Subscription, WILDCARD};
@@ -35,8 +34,8 @@ pub(super) fn recognise<'a>(kind: Kind, names: &Names, view: &'a View) -> Option
     let subscription = if wildcard {
         Subscription::everything()
     } else {
-        let (sum, all): (NameSum, _) = (asked.iter().collect(), layer.names(kind));
-        (sum == all.sum()).then(|| Subscription::to(all))?
+        let all = layer.names(kind);
+        (asked.sum() == all.sum()).then(|| Subscription::to(all))?
     };
     let Some(initial) = initial.filter(|initial| !initial.is_empty()) else {
         return Some(First { subscription, layer, held: None });
