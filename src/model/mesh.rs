@@ -2,8 +2,8 @@
 
 use super::access_log::AccessLog;
 use super::exports::Exports;
-use super::name::{Name, Namespace};
-use super::provenance::{ObjectKey, ObjectKind};
+use super::name::Namespace;
+use super::provenance::ObjectKey;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,6 @@ impl Default for Mesh {
 impl Mesh {
     /// The key of the one object that holds the settings.
     pub fn key() -> ObjectKey {
-        ObjectKey { kind: ObjectKind::MeshConfig, namespace: Namespace::from(""), name: Name::from("mesh") }
+        ObjectKey::mesh()
     }
 }

@@ -79,6 +79,13 @@ pub struct ObjectKey {
     pub name: Name,
 }
 
+impl ObjectKey {
+    /// The key of the one object that holds the settings of the mesh.
+    pub fn mesh() -> Self {
+        Self { kind: ObjectKind::MeshConfig, namespace: Namespace::from(""), name: Name::from("mesh") }
+    }
+}
+
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.namespace.as_str().is_empty() {

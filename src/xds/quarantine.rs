@@ -197,6 +197,8 @@ impl Quarantine {
         if less {
             self.stirred |= !ward.held.is_empty();
             ward.flights.keep(&is_wanted);
+            let still = ward.search.as_ref().map(|search| search.still.clone());
+            still.iter().for_each(|still| ward.start_over(still, |unit| is_wanted(&unit.name)));
         }
         ward.flights.regain(is_wanted)
     }
@@ -238,7 +240,8 @@ impl Quarantine {
     /// A search that has nothing to send goes on.
     pub(super) fn skip(&mut self, kind: Kind) {
         let ward = &mut self.wards[kind as usize];
-        if ward.search.as_mut().is_some_and(|search| search.clear(|_| true)) {
+        if let Some(search) = &mut ward.search {
+            search.give_up_on_tried();
             ward.go_on();
             self.stirred = true;
         }
@@ -259,7 +262,7 @@ impl Quarantine {
         let (mut barriers, mut released) = (Barriers::default(), Vec::new());
         for (kind, ward) in Kind::ALL.into_iter().zip(&mut self.wards) {
             ward.search.take_if(|search| search.until <= now);
-            ward.start_over(kind, newest);
+            ward.start_over(newest, |unit| unit.is_in(newest.get(kind, &unit.name)));
             let still = ward.search.as_ref().map(|search| search.still.clone());
             let source = still.as_ref().unwrap_or(newest);
             ward.rejected.retain(|name, _| source.get(kind, name).is_some());
@@ -362,14 +365,13 @@ impl Ward {
         Consequence { returned, unsaid: lost.cloned().collect(), apart: None }
     }
 
-    /// A search among things of which one has another version now may look for what isn't there any more: what is left of
-    /// them is tried all together.
-    fn start_over(&mut self, kind: Kind, newest: &Snapshot) {
-        let current = |unit: &Unit| unit.is_in(newest.get(kind, &unit.name));
-        if let Some(search) = self.search.take_if(|search| !search.units().all(current)) {
+    /// A search among things of which one is not there any more, or not wanted, may look for just that: those that stay are
+    /// tried all together.
+    fn start_over(&mut self, still: &Snapshot, stays: impl Fn(&Unit) -> bool) {
+        if let Some(search) = self.search.take_if(|search| !search.units().all(&stays)) {
             let until = search.until;
-            let open = search.into_units().filter(current).collect();
-            self.search = Search::of(Vec::new(), open, newest, until).map(Box::new);
+            let open = search.into_units().filter(stays).collect();
+            self.search = Search::of(Vec::new(), open, still, until).map(Box::new);
             self.go_on();
         }
     }

@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 const APART: &str = "Error adding/updating ";
 /// What comes before the reason, after a printed resource.
 const CONSTRAINT: &str = "Proto constraint validation failed";
+/// What Envoy puts before a printed resource; the rest of the word differs from process to process.
+const PRINTED: &str = "goo.gle/debug";
 /// What Envoy puts at the end of a message that it cut off.
 const CUT: &str = "...(truncated)";
 /// What comes before the number of a virtual host.
@@ -47,7 +49,9 @@ pub(super) fn read(kind: Kind, message: &str, known: impl Fn(&str) -> bool) -> A
 pub(in crate::xds) fn reason(message: &str) -> &str {
     match message.rfind(CONSTRAINT) {
         Some(at) => &message[at..],
-        None if message.ends_with(CUT) && printed(message).is_some() => "a printed resource that was cut off",
+        None if message.starts_with(PRINTED) || (message.ends_with(CUT) && printed(message).is_some()) => {
+            "a printed resource that was cut off"
+        }
         None => message,
     }
 }
@@ -126,6 +130,8 @@ mod tests {
     fn a_printed_resource_is_not_kept() {
         let said = "goo.gle/debugonly\nname: \"x\"\nkey: \"secret\"\n: Proto constraint validation failed (Why)";
         assert_eq!(reason(said), "Proto constraint validation failed (Why)");
+        let cut = "goo.gle/debugproto \nlisteners {\n  key: \"secret\"";
+        assert!(!reason(cut).contains("secret"), "whatever it begins with, and however it was cut");
         assert_eq!(reason("anything else"), "anything else");
     }
 }

@@ -71,7 +71,14 @@ impl Search {
         self.tried.into_iter().chain(self.suspects).chain(self.open)
     }
 
-    /// These were accepted, or have nothing to be sent of them; whether the search has to go on now.
+    /// There is nothing to be sent of what would be tried, so nothing can be concluded: what was suspected beside it may be
+    /// as good.
+    pub(super) fn give_up_on_tried(&mut self) {
+        self.tried.clear();
+        self.open.append(&mut self.suspects);
+    }
+
+    /// These were accepted; whether the search has to go on now.
     pub(super) fn clear(&mut self, accepted: impl Fn(&Unit) -> bool) -> bool {
         self.tried.retain(|unit| !accepted(unit));
         self.tried.is_empty()
@@ -127,6 +134,17 @@ mod tests {
             }
         }
         (responses, found)
+    }
+
+    #[test]
+    fn nobody_is_convicted_because_others_could_not_be_tried() {
+        let mut search = Search::of(units(2), Vec::new(), &Snapshot::default(), Instant::now()).expect("there are two");
+        assert_eq!(search.step(), Some(Step::Try));
+        search.give_up_on_tried();
+        assert_eq!(search.step(), Some(Step::Try), "the other is tried");
+        assert_eq!(search.tried(), &units(2)[1..]);
+        search.clear(|_| true);
+        assert_eq!((search.step(), search.is_over()), (None, true));
     }
 
     #[test]

@@ -56,11 +56,12 @@ impl Culprit {
     fn problems(&self, kind: Kind) -> Vec<Problem> {
         let severity = if self.charge.found { Severity::Error } else { Severity::Warning };
         let text = self.text(kind);
-        let objects: BTreeSet<&ObjectKey> = self.charge.sources.refs().iter().map(|source| &source.key).collect();
-        let problem = |object: &ObjectKey| {
-            let (object, field, text) = (object.clone(), String::new(), text.clone());
-            Problem { object, field, severity, text }
-        };
+        let mut objects: BTreeSet<_> = self.charge.sources.refs().iter().map(|source| source.key.clone()).collect();
+        if objects.is_empty() {
+            // What every proxy has, whatever objects there are, follows from the settings.
+            objects.insert(ObjectKey::mesh());
+        }
+        let problem = |object| Problem { object, field: String::new(), severity, text: text.clone() };
         objects.into_iter().map(problem).collect()
     }
 
