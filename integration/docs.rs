@@ -8,6 +8,8 @@ mod commands;
 mod fields;
 #[path = "docs/flags.rs"]
 mod flags;
+#[path = "docs/kinds.rs"]
+mod kinds;
 #[path = "docs/pages.rs"]
 mod pages;
 #[path = "docs/totals.rs"]

@@ -6,11 +6,19 @@ mod control_plane;
 #[path = "kubernetes/examples.rs"]
 mod examples;
 mod harness;
+#[path = "kubernetes/kinds.rs"]
+mod kinds;
+#[path = "kubernetes/losses.rs"]
+mod losses;
 #[path = "kubernetes/outages.rs"]
 mod outages;
 #[path = "kubernetes/policies.rs"]
 mod policies;
+#[path = "kubernetes/serving.rs"]
+mod serving;
 #[path = "kubernetes/shared.rs"]
 mod shared;
+#[path = "kubernetes/stage.rs"]
+mod stage;
 #[path = "kubernetes/verdicts.rs"]
 mod verdicts;

@@ -2,6 +2,7 @@
 //!
 //! Reads handles that others keep; changes nothing. Loopback by default: it has no authentication yet.
 
+mod kinds;
 mod problems;
 mod proxies;
 
@@ -9,7 +10,8 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKind;
 use crate::model::world::State as WorldState;
 use crate::snapshot::kind::Kind;
-use crate::source::directory::report::Report;
+use crate::source::kubernetes::news::KindStatus;
+use crate::source::report::Report;
 use crate::telemetry::Metrics;
 use crate::telemetry::readiness::Readiness;
 use crate::xds::registry::Registry;
@@ -42,6 +44,8 @@ pub struct AdminContext {
     pub reports: watch::Receiver<Arc<Report>>,
     /// What translation says of objects.
     pub problems: watch::Receiver<Arc<BTreeSet<Problem>>>,
+    /// How it stands with each kind that is watched in a cluster; none of a folder.
+    pub kinds: watch::Receiver<Arc<[KindStatus]>>,
     /// The World.
     pub states: watch::Receiver<Option<WorldState>>,
 }
@@ -63,6 +67,7 @@ fn router(context: AdminContext) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/proxies", get(proxies))
         .route("/api/v1/problems", get(problems))
+        .route("/api/v1/kinds", get(kinds))
         .with_state(context)
 }
 
@@ -72,7 +77,8 @@ async fn index() -> &'static str {
      /readyz            has everything been read once\n\
      /metrics           Prometheus metrics\n\
      /api/v1/proxies    who is connected, and how far each has come\n\
-     /api/v1/problems   what is wrong in the configuration\n"
+     /api/v1/problems   what is wrong in the configuration\n\
+     /api/v1/kinds      what is watched in the cluster, and how that goes\n"
 }
 
 async fn readyz(State(context): State<AdminContext>) -> Response {
@@ -107,6 +113,10 @@ async fn proxies(State(context): State<AdminContext>) -> Json<Value> {
 
 async fn problems(State(context): State<AdminContext>) -> Json<Value> {
     list(problems::collect(&context).iter().map(problems::describe).collect())
+}
+
+async fn kinds(State(context): State<AdminContext>) -> Json<Value> {
+    list(context.kinds.borrow().iter().map(kinds::describe).collect())
 }
 
 fn list(items: Vec<Value>) -> Json<Value> {

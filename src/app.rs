@@ -3,6 +3,7 @@
 //! Only the command line uses it. When a task ends before it should, the process ends with its reason.
 
 mod problem_log;
+mod sources;
 
 use crate::admin::{self, AdminContext};
 use crate::keeper;
@@ -10,7 +11,8 @@ use crate::model::world::State;
 use crate::publish::run::{self as publisher, Observer, Sinks};
 use crate::publish::{Engine, Outcome};
 use crate::snapshot::board::Board;
-use crate::source::directory::{self, Directory, DirectoryError};
+use crate::source::directory::DirectoryError;
+use crate::source::kubernetes::{self, KubernetesError};
 use crate::telemetry::Metrics;
 use crate::telemetry::publish::{PublishMetrics, Step};
 use crate::telemetry::readiness::{Readiness, Token};
@@ -19,6 +21,7 @@ use crate::xds::limits;
 use crate::xds::registry::Registry;
 use crate::xds::server::{self, ServeError};
 use crate::xds::stream::XdsContext;
+use sources::{Source, kinds_awaited};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,16 +44,28 @@ const GRACE: Duration = Duration::from_secs(12);
 /// What `serve` needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The folder of manifests.
-    pub config: PathBuf,
-    /// Settings of the mesh, if they are not in the folder.
-    pub mesh_config: Option<PathBuf>,
+    /// Where objects come from.
+    pub source: SourceOptions,
     /// Where proxies connect.
     pub xds_address: SocketAddr,
     /// Where operators and Prometheus ask.
     pub admin_address: SocketAddr,
     /// The limits of the xDS server.
     pub xds: limits::Options,
+}
+
+/// Where objects come from.
+#[derive(Clone, Debug)]
+pub enum SourceOptions {
+    /// A folder of manifests.
+    Folder {
+        /// The folder.
+        config: PathBuf,
+        /// Settings of the mesh, if they are not in the folder.
+        mesh_config: Option<PathBuf>,
+    },
+    /// An API server.
+    Kubernetes(kubernetes::Options),
 }
 
 /// Why `serve` ended.
@@ -69,6 +84,9 @@ pub enum AppError {
     /// The folder can't be read.
     #[error(transparent)]
     Source(#[from] DirectoryError),
+    /// It can't be told which cluster, or how to reach it.
+    #[error(transparent)]
+    Cluster(#[from] KubernetesError),
     /// The xDS server failed.
     #[error(transparent)]
     Xds(#[from] ServeError),
@@ -85,8 +103,8 @@ pub async fn run(options: Options) -> Result<(), AppError> {
     let xds = bind("xDS", options.xds_address).await?;
     let admin = bind("the admin port", options.admin_address).await?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let directory = Directory::new(options.config).with_settings(options.mesh_config.as_deref());
-    let mut house = House::build(directory, options.xds, xds, admin);
+    let source = Source::of(options.source).await?;
+    let mut house = House::build(source, options.xds, xds, admin);
     let result = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -127,7 +145,7 @@ struct House {
 }
 
 impl House {
-    fn build(directory: Directory, options: limits::Options, xds: TcpListener, admin: TcpListener) -> Self {
+    fn build(source: Source, options: limits::Options, xds: TcpListener, admin: TcpListener) -> Self {
         let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
         let (metrics, readiness, registry) = (Metrics::new(), Readiness::default(), Registry::default());
         let board = Arc::new(Board::default());
@@ -135,11 +153,15 @@ impl House {
         let (reports, report) = watch::channel(Arc::default());
         let (states, state) = watch::channel(None);
         let (problems, problem) = watch::channel(Arc::default());
-        let loading = readiness.block("the first load of the folder");
+        let loading = readiness.block(source.awaited());
+        let (kinds, kind) = watch::channel(source.kinds());
         let observer = Arc::new(Watcher(metrics.publish.clone()));
         let sinks = Sinks { board: board.clone(), problems, observer };
         let watched = state.clone();
-        house.task("folder source", async { Ok(directory::watch::run(directory, batches, reports).await?) });
+        let waiting = kinds_awaited(kind.clone(), readiness.clone());
+        let sinks_of_source = kubernetes::Sinks { batches, reports, kinds, metrics: metrics.kubernetes.clone() };
+        house.task("source", source.run(sinks_of_source));
+        house.task("readiness of kinds", ending(waiting));
         house.task("keeper", ending(keeper::run(received, states)));
         house.task("publisher", ending(publisher::run(Engine::default(), watched, sinks)));
         house.task("readiness watch", loaded(state.clone(), loading));
@@ -154,7 +176,15 @@ impl House {
         };
         let shutdown = house.shutdown.clone();
         house.server("xDS server", async { Ok(server::serve(xds, Arc::new(context), shutdown).await?) });
-        let context = AdminContext { readiness, metrics, registry, reports: report, problems: problem, states: state };
+        let context = AdminContext {
+            readiness,
+            metrics,
+            registry,
+            reports: report,
+            problems: problem,
+            kinds: kind,
+            states: state,
+        };
         let shutdown = house.shutdown.clone();
         house.server("admin server", async { Ok(admin::serve(admin, context, shutdown).await?) });
         house
@@ -182,7 +212,7 @@ async fn loaded(mut states: watch::Receiver<Option<State>>, token: Token) -> Res
     if let Ok(objects) = objects {
         drop(token);
         match objects {
-            0 => tracing::warn!("ready, but there is no object in the folder"),
+            0 => tracing::warn!("ready, but there is no object"),
             _ => tracing::info!(objects, "ready"),
         }
         std::future::pending::<()>().await;

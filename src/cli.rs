@@ -33,7 +33,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Serve proxies from a folder of manifests, which is watched
+    /// Serve proxies from a cluster, or from a folder of manifests, which is watched
     Serve(serve::ServeArgs),
     /// Print what a proxy would be given, without a server
     Translate(translate::TranslateArgs),

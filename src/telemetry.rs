@@ -4,6 +4,7 @@
 //! of the product belongs here.
 
 pub mod admission;
+pub mod kubernetes;
 pub mod logging;
 pub mod publish;
 pub mod readiness;
@@ -11,6 +12,7 @@ pub mod world;
 pub mod xds;
 
 use admission::AdmissionMetrics;
+use kubernetes::KubernetesMetrics;
 use prometheus::{Registry, TextEncoder};
 use publish::PublishMetrics;
 use world::WorldMetrics;
@@ -22,6 +24,8 @@ pub struct Metrics {
     registry: Registry,
     /// Metrics of streams' first configuration.
     pub admission: AdmissionMetrics,
+    /// Metrics of what is watched in a cluster.
+    pub kubernetes: KubernetesMetrics,
     /// The publisher's metrics.
     pub publish: PublishMetrics,
     /// Metrics of objects and problems.
@@ -35,10 +39,11 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let admission = AdmissionMetrics::register(&registry);
+        let kubernetes = KubernetesMetrics::register(&registry);
         let publish = PublishMetrics::register(&registry);
         let world = WorldMetrics::register(&registry);
         let xds = XdsMetrics::register(&registry);
-        Self { registry, admission, publish, world, xds }
+        Self { registry, admission, kubernetes, publish, world, xds }
     }
 
     /// Every metric in the Prometheus text format.

@@ -79,6 +79,20 @@ pub struct Problem {
     pub effect: Option<String>,
 }
 
+/// One entry of `/api/v1/kinds`.
+#[derive(Deserialize, Clone, Debug)]
+pub struct Kind {
+    /// The resource's name with its group.
+    pub resource: String,
+    /// How it stands with its watch.
+    pub state: String,
+    /// Why it isn't better.
+    #[serde(default)]
+    pub reason: String,
+    /// How many objects there are.
+    pub objects: u64,
+}
+
 impl Proxy {
     /// Whether everything sent of a type is accepted and nothing newer is meant.
     pub fn settled(&self, kind: &str) -> bool {
@@ -115,6 +129,19 @@ impl Api {
     /// What is wrong.
     pub async fn problems(&self) -> Outcome<Vec<Problem>> {
         Ok(self.client.json::<List<Problem>>(self.address, "/api/v1/problems").await?.items)
+    }
+
+    /// How it stands with a kind that is watched in a cluster.
+    pub async fn kind(&self, resource: &str) -> Outcome<Kind> {
+        let kinds = self.client.json::<List<Kind>>(self.address, "/api/v1/kinds").await?.items;
+        let found = kinds.into_iter().find(|kind| kind.resource == resource);
+        found.ok_or_else(|| Failure::new(format!("{resource} is not watched")))
+    }
+
+    /// What `/readyz` says.
+    pub async fn readiness(&self) -> Outcome<String> {
+        let answer = self.client.get(self.address, "/readyz", &[]).await?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
     }
 
     /// A scrape.

@@ -5,6 +5,7 @@ use super::api::Api;
 use super::deadline;
 use super::spawner::{self, Place, Process};
 use super::{Failure, Outcome, tools};
+use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -21,7 +22,8 @@ pub struct Chancery {
     pub admin: SocketAddr,
     /// Further flags, from the next start on.
     pub flags: Vec<String>,
-    config: PathBuf,
+    /// The flags that say where objects come from.
+    source: [String; 2],
     log: PathBuf,
     place: Place,
     process: Option<Process>,
@@ -42,29 +44,59 @@ impl Chancery {
         config: &Path,
         log: PathBuf,
     ) -> Outcome<Self> {
-        let mut chancery = Self { xds, admin, flags: Vec::new(), config: config.into(), log, place, process: None };
+        let source = ["--config".to_owned(), config.to_string_lossy().into_owned()];
+        let mut chancery = Self { xds, admin, flags: Vec::new(), source, log, place, process: None };
         chancery.restart().await?;
         Ok(chancery)
     }
 
+    /// One that follows a cluster, as the user of a kubeconfig, on the subnet's address that ends with `host`. Starts nothing.
+    pub fn of_cluster(subnet: &Subnet, host: u8, kubeconfig: &Path, log: PathBuf) -> Outcome<Self> {
+        let ip = subnet.ip(host);
+        let [xds, admin] = addresses::ports(ip)?.map(|port| SocketAddr::new(ip, port));
+        let source = ["--kubeconfig".to_owned(), kubeconfig.to_string_lossy().into_owned()];
+        Ok(Self { xds, admin, flags: Vec::new(), source, log, place: Place::default(), process: None })
+    }
+
     /// Starts it again, after [`Chancery::kill`] or [`Chancery::terminate`], and waits until it is ready.
     pub async fn restart(&mut self) -> Outcome<()> {
+        self.launch()?;
+        self.ready(START).await
+    }
+
+    /// Starts it again and doesn't wait.
+    pub fn launch(&mut self) -> Outcome<()> {
         let (xds, admin) = (self.xds.to_string(), self.admin.to_string());
-        let config = self.config.to_string_lossy();
-        let mut arguments = vec!["serve", "--config", &config, "--xds-address", &xds, "--admin-address", &admin];
+        let [flag, source] = &self.source;
+        let mut arguments = vec!["serve", flag, source, "--xds-address", &xds, "--admin-address", &admin];
         arguments.extend(self.flags.iter().map(String::as_str));
-        let mut process = spawner::start_in(&self.place, "chancery", &tools::chancery()?, &arguments, &self.log)?;
+        let process = spawner::start_in(&self.place, "chancery", &tools::chancery()?, &arguments, &self.log)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&mut self, limit: Duration) -> Outcome<()> {
         let api = self.api();
-        let ready = deadline::until("chancery is ready", START, async || {
+        let process = self.running()?;
+        let ready = deadline::until("chancery is ready", limit, async || {
             if let Some(status) = process.status() {
                 return Some(Err(Failure::new(format!("chancery ended: {status}"))));
             }
             api.is_ready().await.then_some(Ok(()))
         });
         let ready = ready.await.and_then(|ready| ready);
-        ready.map_err(|failure| failure.with(&process.tail()))?;
-        self.process = Some(process);
-        Ok(())
+        ready.map_err(|failure| failure.with(&self.tail()))
+    }
+
+    /// Stops it from running on; its connections stay open.
+    pub fn freeze(&mut self) -> Outcome<()> {
+        self.running()?.signal(Signal::STOP)
+    }
+
+    /// Lets it run on after [`Chancery::freeze`].
+    pub fn thaw(&mut self) -> Outcome<()> {
+        self.running()?.signal(Signal::CONT)
     }
 
     /// Its account of itself.

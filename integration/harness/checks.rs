@@ -3,7 +3,7 @@
 mod relay;
 
 use super::addresses::{self, Subnet};
-use super::api::{List, Problem, Proxy};
+use super::api::{Kind, List, Problem, Proxy};
 use super::load::Tally;
 use super::manifests::{Folder, reweighted};
 use super::metrics::Metrics;
@@ -82,7 +82,7 @@ fn examples(page: &str) -> Vec<&str> {
 #[test]
 fn the_reference_shows_what_the_harness_reads() -> Outcome<()> {
     let page = std::fs::read_to_string(tools::root().join("docs/reference/admin-api.md"))?;
-    let [proxies, problems] = examples(&page)[..] else { panic!("two examples expected") };
+    let [proxies, problems, kinds] = examples(&page)[..] else { panic!("three examples expected") };
     let proxies = serde_json::from_str::<List<Proxy>>(proxies)?.items;
     assert!(proxies[0].settled("rds") && !proxies[0].settled("cds"), "{proxies:?}");
     let behind = page.replacen("e063d50e", "77ab41c0", 1);
@@ -90,6 +90,8 @@ fn the_reference_shows_what_the_harness_reads() -> Outcome<()> {
     assert!(!proxies[0].settled("rds"), "what is desired isn't what was accepted");
     let problems = serde_json::from_str::<List<Problem>>(problems)?.items;
     assert!(problems[0].file.as_ref().is_some_and(|file| file.ends_with("traffic.yaml")));
+    let kinds = serde_json::from_str::<List<Kind>>(kinds)?.items;
+    assert!(kinds[0].state == "denied" && kinds[0].reason.contains("is forbidden"), "{kinds:?}");
     Ok(())
 }
 

@@ -192,11 +192,22 @@ impl Envoy {
 
     /// The addresses of a cluster's endpoints.
     pub async fn endpoints(&self, cluster: &str) -> Outcome<Vec<SocketAddr>> {
+        Ok(self.hosts(cluster).await?.iter().filter_map(address).collect())
+    }
+
+    /// The same of those that it was told are healthy.
+    pub async fn healthy_endpoints(&self, cluster: &str) -> Outcome<Vec<SocketAddr>> {
+        let hosts = self.hosts(cluster).await?;
+        let healthy = |host: &&Value| host.pointer("/health_status/eds_health_status").is_none_or(|it| it == "HEALTHY");
+        Ok(hosts.iter().filter(healthy).filter_map(address).collect())
+    }
+
+    async fn hosts(&self, cluster: &str) -> Outcome<Vec<Value>> {
         let answer: Value = self.client.json(self.admin, "/clusters?format=json").await?;
         let statuses = answer.get("cluster_statuses").and_then(Value::as_array).cloned().unwrap_or_default();
         let found = statuses.iter().find(|status| status.get("name").and_then(Value::as_str) == Some(cluster));
         let hosts = found.and_then(|status| status.get("host_statuses")?.as_array()).cloned().unwrap_or_default();
-        Ok(hosts.iter().filter_map(|host| socket(host.pointer("/address/socket_address")?)).collect())
+        Ok(hosts)
     }
 
     /// Its process id.
@@ -298,6 +309,10 @@ fn admin(config: &Value) -> Outcome<SocketAddr> {
     let address = ["/admin/address/socket_address", "/admin/address/socketAddress"];
     let found = address.iter().find_map(|pointer| config.pointer(pointer)).and_then(socket);
     found.ok_or_else(|| Failure::new("the bootstrap has no admin address"))
+}
+
+fn address(host: &Value) -> Option<SocketAddr> {
+    socket(host.pointer("/address/socket_address")?)
 }
 
 fn socket(value: &Value) -> Option<SocketAddr> {

@@ -1,8 +1,8 @@
 //! Problems in the log: each once when it appears, and once when it is gone.
 
 use crate::model::problem::{Problem, Severity};
-use crate::source::directory::report::Report;
 use crate::source::finding::Finding;
+use crate::source::report::Report;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::watch;

@@ -1,8 +1,9 @@
 //! `chancery serve`: flags, logging, and the runtime around [`crate::app`].
 
+mod cluster;
 mod limits;
 
-use crate::app::{self, Options};
+use crate::app::{self, Options, SourceOptions};
 use crate::telemetry::logging::{self, Format};
 use clap::Args;
 use std::error::Error;
@@ -12,12 +13,14 @@ use std::path::PathBuf;
 /// `chancery serve`.
 #[derive(Args, Debug)]
 pub struct ServeArgs {
-    /// Folder of manifests (*.yaml, *.yml, *.json); read again when a file changes
+    /// Folder of manifests (*.yaml, *.yml, *.json) to serve from instead of a cluster; read again when a file changes
     #[arg(long, value_name = "DIR", env = "CHANCERY_CONFIG")]
-    config: PathBuf,
+    config: Option<PathBuf>,
     /// Settings of the mesh (Istio's MeshConfig), if not in DIR/mesh.yaml; read again when the file changes
-    #[arg(long, value_name = "FILE", env = "CHANCERY_MESH_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "CHANCERY_MESH_CONFIG", requires = "config")]
     mesh_config: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: cluster::ClusterArgs,
     /// Where proxies connect, in plain text: keep it on loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15010", env = "CHANCERY_XDS_ADDRESS")]
     xds_address: SocketAddr,
@@ -37,15 +40,13 @@ pub struct ServeArgs {
 impl ServeArgs {
     /// Serves until a signal or a failure.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
-        let Self { config, mesh_config, xds_address, admin_address, log_level, log_format, limits } = self;
+        let Self { config, mesh_config, cluster, xds_address, admin_address, log_level, log_format, limits } = self;
         logging::init(log_format, &log_level)?;
+        let source = match config {
+            Some(config) => SourceOptions::Folder { config, mesh_config },
+            None => SourceOptions::Kubernetes(cluster.into()),
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        Ok(runtime.block_on(app::run(Options {
-            config,
-            mesh_config,
-            xds_address,
-            admin_address,
-            xds: limits.into(),
-        }))?)
+        Ok(runtime.block_on(app::run(Options { source, xds_address, admin_address, xds: limits.into() }))?)
     }
 }

@@ -7,12 +7,11 @@ pub mod catalog;
 mod exchange;
 mod file;
 mod notices;
-pub mod report;
 pub mod watch;
 
+use super::report::Report;
 use crate::model::world::Change;
 use catalog::{Catalog, Update};
-use report::Report;
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

@@ -88,6 +88,18 @@ pub fn object(value: &Value) -> Parsed {
     }
 }
 
+/// The same of an object that an API server keeps. Fields of core kinds that are not known here are those of a newer
+/// Kubernetes, and nobody's mistake.
+pub fn stored_object(value: &Value) -> Parsed {
+    let mut parsed = object(value);
+    if let Parsed::Known { key, problems, .. } = &mut parsed
+        && !identity::is_policy(key.kind)
+    {
+        problems.retain(|problem| problem.text != core::UNKNOWN_FIELD);
+    }
+    parsed
+}
+
 /// Parses settings of the mesh: Istio's MeshConfig, which has neither kind nor name.
 pub fn settings(value: &Value) -> Parsed {
     let mut notes = Notes::default();

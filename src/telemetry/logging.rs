@@ -40,11 +40,15 @@ pub enum LoggingError {
     Twice(#[from] TryInitError),
 }
 
+/// The library that asks the API server. Whatever fails there is said by those who asked, with what it means.
+const CLIENT: &str = "kube_client";
+
 /// Sends log events of at least `level` (`info`, or a list such as `info,chancery::xds=debug`) to standard error.
 pub fn init(format: Format, level: &str) -> Result<(), LoggingError> {
     use tracing_subscriber::util::SubscriberInitExt;
+    let silent = if level.contains(CLIENT) { String::new() } else { format!(",{CLIENT}=off") };
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(level)?)
+        .with_env_filter(EnvFilter::try_new(format!("{level}{silent}"))?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     match format {

@@ -4,7 +4,6 @@
 //! file system, so that `analyze` can use it with files from anywhere.
 
 use super::file::{self, Entry, Holds, Loaded, Outcome};
-use super::report::{Instead, Report};
 use super::{exchange, notices};
 use crate::model::mesh::Mesh;
 use crate::model::object::Object;
@@ -12,6 +11,7 @@ use crate::model::problem::Severity;
 use crate::model::provenance::ObjectKey;
 use crate::model::world::Change;
 use crate::source::finding::{Finding, Note, Position, Subject};
+use crate::source::report::{Instead, Report};
 use crate::source::yaml::marks::Marks;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -169,7 +169,7 @@ impl Catalog {
             }
             Update::Unreadable(reason) => {
                 let (after, findings) = unreadable(&path, &reason, &before);
-                if self.report.files.get(&path).is_some_and(|said| **said == *findings) {
+                if self.report.origins.get(&path).is_some_and(|said| **said == *findings) {
                     self.files.insert(path, before);
                     return;
                 }
@@ -177,7 +177,7 @@ impl Catalog {
             }
             Update::Gone => {
                 self.revision += 1;
-                self.report.files.remove(&path);
+                self.report.origins.remove(&path);
                 self.claim(&path, &before, None);
                 dropped.extend(before.held.into_iter().filter_map(|(key, held)| Some((key, held.object?))));
                 return;
@@ -189,9 +189,9 @@ impl Catalog {
         let gone = before.held.into_iter().filter(|(key, _)| !after.held.contains_key(key));
         dropped.extend(gone.filter_map(|(key, held)| Some((key, held.object?))));
         if findings.is_empty() {
-            self.report.files.remove(&path);
+            self.report.origins.remove(&path);
         } else {
-            self.report.files.insert(path.clone(), findings.into());
+            self.report.origins.insert(path.clone(), findings.into());
         }
         self.files.insert(path, after);
     }

@@ -8,7 +8,7 @@ mod signals;
 
 use super::{Directory, DirectoryError};
 use crate::model::world::{Batch, Change};
-use crate::source::directory::report::Report;
+use crate::source::report::Report;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use signals::{Pending, Signals};
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,12 +10,15 @@ use crate::source::yaml::marks;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// What is said of a field that a type doesn't know.
+pub const UNKNOWN_FIELD: &str = "unknown field";
+
 /// Reads `value`, which stands at `path`, as a `T`. Fields `T` doesn't know are noted with severity `unknown`.
 pub fn typed<T: DeserializeOwned>(value: &Value, path: &str, unknown: Severity, notes: &mut Notes) -> Option<T> {
     let mut ignored = |at: serde_ignored::Path<'_>| {
         let mut field = path.to_owned();
         push_ignored(&mut field, &at);
-        notes.push(field, unknown, "unknown field".to_owned());
+        notes.push(field, unknown, UNKNOWN_FIELD.to_owned());
     };
     let result = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(value, &mut ignored));
     result

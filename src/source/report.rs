@@ -1,4 +1,4 @@
-//! What is wrong with the files of a source, and where each object stands. A shared, immutable value.
+//! What is wrong with what a source reads, and where each object stands. A shared, immutable value.
 
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKey;
@@ -9,18 +9,19 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The report. Cloning is cheap, and a change of one file changes only that file's part.
+/// The report. Cloning is cheap, and a change of one file or object changes only that one's part.
 #[derive(Clone, Default, Debug)]
 pub struct Report {
     pub(super) missing: Option<Finding>,
-    pub(super) files: OrdMap<Arc<Path>, Arc<[Finding]>>,
+    /// What was said of each file, or of each object where there are no files, by where it was read.
+    pub(super) origins: OrdMap<Arc<Path>, Arc<[Finding]>>,
     pub(super) notices: OrdMap<(ObjectKey, Arc<Path>), Finding>,
-    /// Objects that a file holds broken, and what of them is in effect.
+    /// Objects that are there broken, with the file where there are files, and what of them is in effect.
     pub(super) instead: OrdMap<(ObjectKey, Arc<Path>), Instead>,
     pub(super) places: OrdMap<ObjectKey, (Arc<Path>, Option<Arc<Marks>>)>,
 }
 
-/// What is in effect of an object that a file holds broken.
+/// What is in effect of an object that is broken where it was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Instead {
     /// A version read before.
@@ -41,8 +42,8 @@ impl Instead {
 impl Report {
     /// Everything that is wrong, sorted by file and line. Walks the whole report.
     pub fn findings(&self) -> Vec<Finding> {
-        let files = self.files.values().flat_map(|findings| findings.iter());
-        let mut findings: Vec<_> = self.missing.iter().chain(files).chain(self.notices.values()).cloned().collect();
+        let origins = self.origins.values().flat_map(|findings| findings.iter());
+        let mut findings: Vec<_> = self.missing.iter().chain(origins).chain(self.notices.values()).cloned().collect();
         for finding in &mut findings {
             if let Some(instead) = self.instead_of(finding) {
                 finding.effect = instead.words().into();

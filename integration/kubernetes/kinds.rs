@@ -1,0 +1,82 @@
+//! Kinds that are not there, that may not be seen, or that mean nothing yet.
+
+use crate::harness::cluster::{ADMIN, Definitions, Options};
+use crate::harness::{Outcome, deadline};
+use crate::shared;
+use crate::stage::{SOON, Stage};
+
+const VIRTUAL_SERVICES: &str = "virtualservices.networking.istio.io";
+
+/// A route that only exists once its kind does.
+const ROUTE: &str = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: inside, namespace: late}
+spec: {hosts: [inside], http: [{route: [{destination: {host: inside}}], timeout: 7s}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: locked, namespace: late}
+spec: {}
+";
+
+/// Kinds that are installed later are picked up, and objects without effect are named.
+#[tokio::test]
+async fn missing_kinds_are_reported_and_picked_up() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options { definitions: Vec::new(), ..Options::default() }).await?;
+    let stage = Stage::open(&cluster, ADMIN, "late").await?;
+    stage.is(VIRTUAL_SERVICES, "missing").await?;
+    stage.is("services", "watching").await?;
+    for definitions in Definitions::ALL {
+        cluster.define(definitions).await?;
+    }
+    stage.is(VIRTUAL_SERVICES, "watching").await?;
+    assert!(stage.chancery.api().is_ready().await, "it was ready before");
+    cluster.apply(ROUTE).await?;
+    deadline::until("the route is in effect", SOON, async || {
+        let routes = stage.envoy().dump("dynamic_route_configs").await.ok()?;
+        serde_json::to_string(&routes).ok()?.contains("\"7s\"").then_some(())
+    })
+    .await?;
+    deadline::until("what has no effect is named", SOON, async || {
+        let problems = stage.chancery.api().problems().await.ok()?;
+        let named = |problem: &&crate::harness::api::Problem| {
+            problem.object.as_deref() == Some("AuthorizationPolicy late/locked") && problem.severity == "error"
+        };
+        problems.iter().find(named).map(drop)
+    })
+    .await
+}
+
+const USER: &str = "restricted";
+
+fn role(rules: &str) -> String {
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: {USER}}}\nrules: [{rules}]\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {USER}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {USER}}}\n\
+         subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {USER}}}]\n"
+    )
+}
+
+const REQUIRED: &str = "{apiGroups: ['', discovery.k8s.io], verbs: [list, watch], \
+                        resources: [namespaces, services, endpointslices, pods]}";
+const POLICIES: &str = "{apiGroups: ['*'], verbs: [list, watch], resources: ['*']}";
+
+/// Without a right to what is required nothing is served, and the reason is told; other kinds only are not in effect.
+#[tokio::test]
+async fn what_may_not_be_seen_is_told() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options { users: vec![USER], ..Options::default() }).await?;
+    let mut stage = Stage::set(&cluster, USER, "rights").await?;
+    stage.chancery.launch()?;
+    stage.is("pods", "denied").await?;
+    let told = stage.chancery.api().readiness().await?;
+    let reason = "pods is forbidden: User \"restricted\" cannot list resource \"pods\"";
+    assert!(told.contains("waiting for") && told.contains(reason), "{told}");
+    cluster.apply(&role(REQUIRED)).await?;
+    stage.chancery.ready(SOON).await?;
+    stage.is(VIRTUAL_SERVICES, "denied").await?;
+    stage.connect().await?;
+    cluster.apply(&role(&format!("{REQUIRED}, {POLICIES}"))).await?;
+    stage.is(VIRTUAL_SERVICES, "watching").await
+}

@@ -1,0 +1,83 @@
+//! The API server goes away, says nothing, or has forgotten; proxies go on with what they have, and nothing is ever taken
+//! for deleted that is not.
+
+use crate::harness::cluster::{ADMIN, Options, Part};
+use crate::harness::{Outcome, deadline};
+use crate::shared;
+use crate::stage::{SOON, Stage, service, slice};
+use std::time::Duration;
+
+/// How long the API server is away.
+const AWAY: Duration = Duration::from_secs(4);
+
+/// Tells why a kind had to be listed again, and how often.
+async fn relists(stage: &Stage, reason: &str) -> Outcome<f64> {
+    let metrics = stage.chancery.api().metrics().await?;
+    Ok(metrics.sum("chancery_kubernetes_relists_total", &[("reason", reason)]))
+}
+
+/// The API server ends: requests go on and nothing is removed; chancery starts again meanwhile, serves nothing, and knows
+/// everything once the API server is back. Then what changed is seen.
+#[tokio::test]
+async fn an_outage_takes_nothing_away() -> Outcome<()> {
+    let (mut cluster, _held) = shared::own(Options::default()).await?;
+    let mut stage = Stage::open(&cluster, ADMIN, "outage").await?;
+    stage.has_endpoints("inside", &["10.9.0.20", "10.9.0.21"]).await?;
+    let load = stage.traffic(Duration::from_secs(60)).start();
+    cluster.stop(Part::Apiserver)?;
+    stage.is("services", "failing").await?;
+    assert!(stage.chancery.api().is_ready().await, "what is known is served");
+    tokio::time::sleep(AWAY).await;
+    stage.chancery.kill()?;
+    stage.chancery.launch()?;
+    stage.is("services", "failing").await?;
+    let told = stage.chancery.api().readiness().await?;
+    assert!(told.contains("services (failing"), "{told}");
+    cluster.restart(Part::Apiserver).await?;
+    stage.chancery.ready(Duration::from_secs(30)).await?;
+    cluster.apply(&slice("outage", "inside", &["10.9.0.25"])).await?;
+    stage.has_endpoints("inside", &["10.9.0.25"]).await?;
+    load.stopped().await?.clean()?;
+    assert_eq!(stage.removed().await?, 0);
+    Ok(())
+}
+
+/// The API server says nothing on connections that stay open: that is noticed, and what changed since is seen.
+#[tokio::test]
+async fn silence_is_noticed() -> Outcome<()> {
+    let (mut cluster, _held) = shared::own(Options::default()).await?;
+    let stage = Stage::open(&cluster, ADMIN, "silence").await?;
+    cluster.freeze(Part::Apiserver)?;
+    stage.is("services", "failing").await?;
+    let reason = stage.chancery.api().kind("services").await?.reason;
+    assert!(reason.contains("said nothing for"), "{reason}");
+    assert!(stage.chancery.api().is_ready().await);
+    cluster.thaw(Part::Apiserver)?;
+    stage.is("services", "watching").await?;
+    cluster.apply(&slice("silence", "inside", &["10.9.0.25"])).await?;
+    stage.has_endpoints("inside", &["10.9.0.25"]).await?;
+    assert_eq!(stage.removed().await?, 0);
+    Ok(())
+}
+
+/// What happened while nobody looked is forgotten by the API server: everything is listed again, and exactly what is gone
+/// is removed.
+#[tokio::test]
+async fn forgotten_history_is_listed_again() -> Outcome<()> {
+    let (mut cluster, _held) = shared::own(Options::default()).await?;
+    let mut stage = Stage::open(&cluster, ADMIN, "history").await?;
+    cluster.apply(&format!("{}---\n{}", service("history", "gone"), slice("history", "gone", &["10.9.0.40"]))).await?;
+    stage.has_endpoints("gone", &["10.9.0.40"]).await?;
+    assert_eq!(relists(&stage, "expired").await?, 0.0);
+    stage.chancery.freeze()?;
+    cluster.kubectl(&["delete", "service", "gone", "-n", "history"]).await?;
+    cluster.apply(&slice("history", "inside", &["10.9.0.25"])).await?;
+    cluster.compact().await?;
+    cluster.stop(Part::Apiserver)?;
+    cluster.restart(Part::Apiserver).await?;
+    stage.chancery.thaw()?;
+    stage.has_endpoints("inside", &["10.9.0.25"]).await?;
+    deadline::until("what is gone is removed", SOON, async || (stage.removed().await.ok()? == 1).then_some(())).await?;
+    assert!(relists(&stage, "expired").await? >= 1.0);
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! A namespace of a cluster with a client's Pod, chancery that follows the cluster, and the Envoy of that Pod.
+//!
+//! One Service is an external name, so that requests really arrive: at an application on this machine. Of the other the
+//! addresses are a cluster's, at which nobody answers; what Envoy has of it is looked at.
+
+use crate::harness::addresses::{self, Subnet};
+use crate::harness::chancery::Chancery;
+use crate::harness::client::Client;
+use crate::harness::cluster::Cluster;
+use crate::harness::dns::Dns;
+use crate::harness::echo::Echo;
+use crate::harness::envoy::{Envoy, Seat, Setup, Wire};
+use crate::harness::load::Load;
+use crate::harness::spawner::Place;
+use crate::harness::{Outcome, deadline};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long a change may take.
+pub const SOON: Duration = Duration::from_secs(15);
+/// How many seconds a watch lasts in tests.
+pub const WATCH: &str = "4";
+
+/// The name that the Service outside stands for, in a DNS of the test's own.
+const NAME: &str = "outside.example.test";
+
+/// Everything. Dropped in order.
+pub struct Stage {
+    pub envoy: Option<Envoy>,
+    pub chancery: Chancery,
+    pub namespace: String,
+    echo: Echo,
+    dns: Dns,
+    seat: Seat,
+    files: TempDir,
+    _subnet: Subnet,
+}
+
+impl Stage {
+    /// Puts the objects into a cluster, and makes everything ready to be started; the namespace must not be there yet.
+    pub async fn set(cluster: &Cluster, user: &str, namespace: &str) -> Outcome<Self> {
+        let subnet = Subnet::take()?;
+        let files = tempfile::Builder::new().prefix("chancery-").tempdir()?;
+        let echo = Echo::start("v1", IpAddr::V4(Ipv4Addr::LOCALHOST), 0, 0).await?;
+        let dns = Dns::start(subnet.ip(2)).await?;
+        dns.tell(NAME, &[Ipv4Addr::LOCALHOST]);
+        cluster.namespace(namespace).await?;
+        cluster.apply(&objects(namespace, echo.http.port())).await?;
+        cluster.set_pod(namespace, "client", "10.9.0.10", true).await?;
+        let log = files.path().join("chancery.log");
+        let mut chancery = Chancery::of_cluster(&subnet, 1, &cluster.kubeconfig(user), log)?;
+        chancery.flags = ["--watch-seconds", WATCH, "--namespace", namespace].map(str::to_owned).into();
+        let ip = subnet.ip(10);
+        let metadata = vec![format!("OUTBOUND_BIND={}", subnet.ip(110))];
+        let (ports, place, client) = (addresses::ports(ip)?, Place::default(), Client::default());
+        let seat = Seat { pod: "client".into(), namespace: namespace.into(), ip, metadata, ports, place, client };
+        Ok(Self { envoy: None, chancery, namespace: namespace.into(), echo, dns, seat, files, _subnet: subnet })
+    }
+
+    /// The same, started.
+    pub async fn open(cluster: &Cluster, user: &str, namespace: &str) -> Outcome<Self> {
+        let mut stage = Self::set(cluster, user, namespace).await?;
+        stage.chancery.restart().await?;
+        stage.connect().await?;
+        Ok(stage)
+    }
+
+    /// Starts the Envoy and waits until requests arrive.
+    pub async fn connect(&mut self) -> Outcome<()> {
+        let setup = Setup { dns: Some(self.dns.address), ..Wire::Delta.into() };
+        let started = Envoy::start(&self.seat, self.chancery.xds, setup, self.files.path()).await;
+        self.envoy = Some(started.map_err(|failure| failure.with(&self.chancery.tail()))?);
+        let first = self.load(1);
+        deadline::until("a request arrives", SOON, async || {
+            first.clone().run().await.and_then(|tally| tally.clean()).ok()
+        })
+        .await
+    }
+
+    /// The Envoy.
+    pub fn envoy(&self) -> &Envoy {
+        self.envoy.as_ref().expect("it is started")
+    }
+
+    /// Requests to the application on this machine.
+    pub fn load(&self, count: u64) -> Load {
+        Load::closed(self.outbound(), "outside", count)
+    }
+
+    /// The same without end.
+    pub fn traffic(&self, time: Duration) -> Load {
+        Load::steady(self.outbound(), "outside", time)
+    }
+
+    fn outbound(&self) -> SocketAddr {
+        SocketAddr::new(
+            self.seat.metadata[0]["OUTBOUND_BIND=".len()..].parse().expect("an address"),
+            self.echo.http.port(),
+        )
+    }
+
+    /// Envoy's name of the cluster of a Service on port 80.
+    pub fn cluster_of(&self, service: &str) -> String {
+        format!("outbound|80||{service}.{}.svc.cluster.local", self.namespace)
+    }
+
+    /// Waits until Envoy has exactly these healthy addresses of a Service.
+    pub async fn has_endpoints(&self, service: &str, expected: &[&str]) -> Outcome<()> {
+        let (name, mut found) = (self.cluster_of(service), Vec::new());
+        let same = deadline::until("Envoy has the endpoints", SOON, async || {
+            let endpoints = self.envoy().healthy_endpoints(&name).await.ok()?;
+            found = endpoints.iter().map(|endpoint| endpoint.ip().to_string()).collect();
+            found.sort();
+            (found == expected).then_some(())
+        });
+        let same = same.await;
+        same.map_err(|failure| failure.with(&format!("it has {found:?}")).with(&self.chancery.tail()))
+    }
+
+    /// How many clusters Envoy was told to remove.
+    pub async fn removed(&self) -> Outcome<u64> {
+        Ok(self.envoy().stat("cluster_manager.cluster_removed").await?.unwrap_or_default())
+    }
+
+    /// Waits until a kind's watch is in a state.
+    pub async fn is(&self, resource: &str, state: &str) -> Outcome<()> {
+        let (api, mut found) = (self.chancery.api(), None);
+        let what = format!("{resource} is {state}");
+        let same = deadline::until(&what, SOON, async || {
+            found = api.kind(resource).await.ok();
+            (found.as_ref()?.state == state).then_some(())
+        });
+        let same = same.await;
+        same.map_err(|failure| failure.with(&format!("{found:?}")).with(&self.chancery.tail()))
+    }
+}
+
+/// An EndpointSlice of a Service, by hand.
+pub fn slice(namespace: &str, service: &str, addresses: &[&str]) -> String {
+    let endpoints: Vec<_> =
+        addresses.iter().map(|ip| serde_json::json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
+    serde_json::json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": format!("{service}-1"), "namespace": namespace,
+            "labels": {"kubernetes.io/service-name": service}},
+        "ports": [{"name": "http", "port": 8080}], "endpoints": endpoints,
+    })
+    .to_string()
+}
+
+/// A Service without a selector.
+pub fn service(namespace: &str, name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+         spec: {{ports: [{{name: http, port: 80}}]}}\n"
+    )
+}
+
+fn objects(namespace: &str, port: u16) -> String {
+    let inside = [service(namespace, "inside"), slice(namespace, "inside", &["10.9.0.20", "10.9.0.21"])].join("---\n");
+    format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: default, namespace: {namespace}}}\n---\n\
+         apiVersion: v1\nkind: Service\nmetadata: {{name: outside, namespace: {namespace}}}\n\
+         spec: {{type: ExternalName, externalName: {NAME}, ports: [{{name: http, port: {port}}}]}}\n---\n\
+         apiVersion: v1\nkind: Pod\nmetadata: {{name: client, namespace: {namespace}}}\n\
+         spec: {{nodeName: node, containers: [{{name: client, image: client}}]}}\n---\n{inside}\n"
+    )
+}

@@ -1,0 +1,22 @@
+//! What is watched in the cluster, one entry for each kind.
+
+use crate::source::kubernetes::kinds::{Need, Use};
+use crate::source::kubernetes::news::KindStatus;
+use serde_json::{Value, json};
+
+/// A kind as JSON.
+pub fn describe(status: &KindStatus) -> Value {
+    let kind = status.kind;
+    let mut value = json!({
+        "kind": kind.kind,
+        "resource": kind.to_string(),
+        "state": status.state.as_str(),
+        "objects": status.objects,
+        "required": kind.need == Need::Required,
+        "inEffect": matches!(kind.used, Use::Read(_)),
+    });
+    if let Some(reason) = status.state.reason() {
+        value["reason"] = (**reason).into();
+    }
+    value
+}

@@ -1,0 +1,81 @@
+//! The source of objects: a folder or a cluster, and what is waited for until it has been read once.
+
+use super::{AppError, SourceOptions};
+use crate::source::directory::{self, Directory};
+use crate::source::kubernetes::news::KindStatus;
+use crate::source::kubernetes::{self, Sinks};
+use crate::telemetry::readiness::{Readiness, Token};
+use kube::Client;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Where objects come from.
+pub enum Source {
+    /// A folder.
+    Folder(Box<Directory>),
+    /// A cluster.
+    Cluster(Client, kubernetes::Options),
+}
+
+impl Source {
+    /// The source that is asked for. Reads nothing of it yet.
+    pub async fn of(options: SourceOptions) -> Result<Self, AppError> {
+        Ok(match options {
+            SourceOptions::Folder { config, mesh_config } => {
+                Source::Folder(Directory::new(config).with_settings(mesh_config.as_deref()).into())
+            }
+            SourceOptions::Kubernetes(options) => {
+                let client = kubernetes::client(&options).await?;
+                Source::Cluster(client, options)
+            }
+        })
+    }
+
+    /// What is waited for until there is a World.
+    pub fn awaited(&self) -> &'static str {
+        match self {
+            Source::Folder(_) => "the first load of the folder",
+            Source::Cluster(..) => "the first list of everything watched",
+        }
+    }
+
+    /// What is known of kinds before anything is read.
+    pub fn kinds(&self) -> Arc<[KindStatus]> {
+        match self {
+            Source::Folder(_) => Arc::new([]),
+            Source::Cluster(..) => kubernetes::unknown(),
+        }
+    }
+
+    /// Reads and follows it.
+    pub async fn run(self, sinks: Sinks) -> Result<(), AppError> {
+        match self {
+            Source::Folder(directory) => Ok(directory::watch::run(*directory, sinks.batches, sinks.reports).await?),
+            Source::Cluster(client, options) => {
+                kubernetes::run(client, options, sinks).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Says which kinds are waited for, and why, until the source is gone.
+pub async fn kinds_awaited(mut kinds: watch::Receiver<Arc<[KindStatus]>>, readiness: Readiness) {
+    let mut tokens: BTreeMap<String, Token> = BTreeMap::new();
+    loop {
+        let names: Vec<_> = kinds.borrow_and_update().iter().filter(|kind| !kind.settled).map(name).collect();
+        // The new ones first, so that nothing looks ready between.
+        for name in &names {
+            tokens.entry(name.clone()).or_insert_with(|| readiness.block(name));
+        }
+        tokens.retain(|name, _| names.contains(name));
+        if kinds.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+fn name(status: &KindStatus) -> String {
+    format!("{} ({})", status.kind, status.state)
+}

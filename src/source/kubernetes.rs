@@ -1,0 +1,100 @@
+//! A cluster as a source: its API server is asked for every kind of a table, and followed.
+//!
+//! In reading order: [`kinds`] is the table; `api` the requests; `raw` what is kept of the answers; `watch` the one loop, run
+//! once for each kind; [`news`] what it tells; `gather` makes batches of that with the help of `store`, which knows
+//! what is there. The API server may be away for as long as it likes: what is known stays in effect.
+
+mod api;
+mod gather;
+pub mod kinds;
+pub mod news;
+mod raw;
+mod settings;
+mod store;
+mod trouble;
+mod watch;
+
+pub use gather::{Sinks, unknown};
+
+use api::Only;
+use kinds::{KINDS, Use};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use watch::Watch;
+
+/// How many news may wait.
+const NEWS: usize = 1024;
+/// How long to wait for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Which API server, and how to treat it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A kubeconfig; none: what kubectl would use, or the service account of the Pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of it; none: its current one.
+    pub context: Option<String>,
+    /// Our own namespace; none: that of the service account or of the context.
+    pub namespace: Option<String>,
+    /// The ConfigMap in it with the settings of the mesh.
+    pub mesh_config_map: String,
+    /// How many seconds a watch lasts before it is opened again; nothing is silent for much longer without being noticed.
+    pub watch_seconds: u32,
+}
+
+/// Why a cluster can't be a source at all.
+#[derive(thiserror::Error, Debug)]
+pub enum KubernetesError {
+    /// The kubeconfig can't be used.
+    #[error("the kubeconfig can't be used")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// There is neither a kubeconfig nor the service account of a Pod.
+    #[error("no cluster is known: give --kubeconfig, or --config for a folder of manifests")]
+    NoCluster(#[from] kube::config::InferConfigError),
+    /// The connection can't be set up as the kubeconfig says.
+    #[error("the connection to the API server can't be set up")]
+    Client(#[from] kube::Error),
+}
+
+/// Makes a client of an API server. Asks it nothing.
+///
+/// # Errors
+/// If the kubeconfig, or what it refers to, can't be used.
+pub async fn client(options: &Options) -> Result<Client, KubernetesError> {
+    let named = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match &options.kubeconfig {
+        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &named).await?,
+        None if options.context.is_some() => Config::from_kubeconfig(&named).await?,
+        None => Config::infer().await?,
+    };
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(Duration::from_secs(u64::from(options.watch_seconds) + 10));
+    Ok(Client::try_from(config)?)
+}
+
+/// Watches every kind until nobody listens, or until one can't be watched any more because of a mistake of ours.
+pub async fn run(client: Client, options: Options, sinks: Sinks) {
+    let (news, received) = mpsc::channel(NEWS);
+    let mut watches = JoinSet::new();
+    let own = options.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    for kind in KINDS {
+        let (client, news, metrics) = (client.clone(), news.clone(), sinks.metrics.clone());
+        let only = match kind.used {
+            Use::Settings => Only { namespace: Some(own.clone()), name: Some(options.mesh_config_map.clone()) },
+            _ => Only::default(),
+        };
+        let watch =
+            Watch { client, kind, only, seconds: options.watch_seconds, news, metrics, failures: 0, lost: None };
+        watches.spawn(watch.run());
+    }
+    drop(news);
+    tokio::select! {
+        // A watch that ended would leave its kind as it was for ever.
+        _ = watches.join_next() => {}
+        () = gather::run(received, sinks) => {}
+    }
+}

@@ -1,0 +1,132 @@
+//! Gathers the news of all kinds into batches, the first of which holds everything.
+//!
+//! Nothing leaves before every kind was listed once, or its absence is somebody's decision: what the first batch leaves
+//! out is taken for gone by every proxy that knew it from an earlier process.
+
+use super::kinds::{KINDS, Need, Watched};
+use super::news::{KindStatus, News, State};
+use super::store::Store;
+use super::trouble::Trouble;
+use crate::model::world::{Batch, Change};
+use crate::source::report::Report;
+use crate::telemetry::kubernetes::KubernetesMetrics;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, watch};
+
+/// Where everything goes.
+pub struct Sinks {
+    /// Differences.
+    pub batches: mpsc::Sender<Batch>,
+    /// What is wrong.
+    pub reports: watch::Sender<Arc<Report>>,
+    /// How it stands with each kind.
+    pub kinds: watch::Sender<Arc<[KindStatus]>>,
+    /// Counters.
+    pub metrics: KubernetesMetrics,
+}
+
+/// How many news are put into one batch at most.
+const MOST: usize = 4096;
+
+/// Nobody listens any more.
+struct Abandoned;
+
+/// Gathers until nobody listens or nothing is watched.
+pub async fn run(mut news: mpsc::Receiver<(&'static Watched, News)>, sinks: Sinks) {
+    let mut gatherer = Gatherer::new(sinks);
+    let mut waiting = Vec::with_capacity(MOST);
+    while news.recv_many(&mut waiting, MOST).await > 0 {
+        let at = Instant::now();
+        let mut changes = Vec::new();
+        waiting.drain(..).for_each(|(kind, news)| gatherer.take(kind, news, &mut changes));
+        if gatherer.send(changes, at).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// How it stands with a kind of which nothing is known.
+pub fn unknown() -> Arc<[KindStatus]> {
+    KINDS.iter().map(|kind| KindStatus { kind, state: State::Listing(0), settled: false, objects: 0 }).collect()
+}
+
+struct Gatherer {
+    store: Store,
+    status: Vec<KindStatus>,
+    trouble: Trouble,
+    /// Until the first batch is sent: what it will hold.
+    first: Option<Vec<Change>>,
+    revision: u64,
+    sinks: Sinks,
+}
+
+impl Gatherer {
+    fn new(sinks: Sinks) -> Self {
+        let (store, trouble, status) = (Store::default(), Trouble::default(), unknown().to_vec());
+        Self { store, status, trouble, first: Some(Vec::new()), revision: 0, sinks }
+    }
+
+    fn take(&mut self, kind: &'static Watched, news: News, changes: &mut Vec<Change>) {
+        let Some(status) = self.status.iter_mut().find(|status| std::ptr::eq(status.kind, kind)) else { return };
+        match news {
+            News::Listed(items) => {
+                status.settled = true;
+                changes.extend(self.store.replace(kind, items));
+            }
+            News::Changed(item) => changes.extend(self.store.set(kind, item)),
+            News::Gone(id) => changes.extend(self.store.remove(kind, &id)),
+            News::State(state) => {
+                self.trouble.note(kind, &state);
+                status.settled |= is_decided(kind.need, &state);
+                status.state = state;
+            }
+        }
+        status.objects = self.store.count(kind);
+    }
+
+    async fn send(&mut self, mut changes: Vec<Change>, at: Instant) -> Result<(), Abandoned> {
+        self.trouble.log();
+        for status in &self.status {
+            let synced = status.state == State::Watching;
+            self.sinks.metrics.counted(&status.kind.to_string(), status.objects, synced);
+        }
+        self.sinks.kinds.send_replace(self.status.as_slice().into());
+        if self.revision != self.store.revision() {
+            self.revision = self.store.revision();
+            self.sinks.reports.send_replace(Arc::new(self.store.report().clone()));
+        }
+        if let Some(mut first) = self.first.take() {
+            first.append(&mut changes);
+            if !self.status.iter().all(|status| status.settled) {
+                self.first = Some(first);
+                return Ok(());
+            }
+            self.store.begin();
+            changes = first;
+        } else if changes.is_empty() {
+            return Ok(());
+        }
+        self.sinks.batches.send(Batch { changes, at }).await.map_err(|_| Abandoned)
+    }
+}
+
+/// Whether it is somebody's decision that there is nothing to know of a kind. What only fails may hold anything.
+fn is_decided(need: Need, state: &State) -> bool {
+    need == Need::Optional && matches!(state, State::Missing | State::Denied(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_decision_replaces_a_list() {
+        let denied = || State::Denied("no".into());
+        assert!(is_decided(Need::Optional, &State::Missing) && is_decided(Need::Optional, &denied()));
+        assert!(!is_decided(Need::Required, &State::Missing) && !is_decided(Need::Required, &denied()));
+        for need in [Need::Required, Need::Optional] {
+            assert!(!is_decided(need, &State::Listing(10)) && !is_decided(need, &State::Failing("slow".into())));
+        }
+    }
+}

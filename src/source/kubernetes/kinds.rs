@@ -1,0 +1,171 @@
+//! The table of watched kinds, one line each.
+
+use crate::model::provenance::ObjectKind;
+use std::fmt;
+
+/// What it takes to be ready, as far as a kind is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// It must have been listed.
+    Required,
+    /// It must have been listed where the API server has it and lets us: its absence is somebody's decision.
+    Optional,
+}
+
+/// What is done with objects of a kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// They are read as this.
+    Read(ObjectKind),
+    /// One of them, in our own namespace, holds the settings of the mesh.
+    Settings,
+    /// Nothing yet; only their metadata is asked for, and each is said not to be in effect.
+    Listed,
+    /// The same of a kind that protects something.
+    ListedSecurity,
+}
+
+/// One watched kind.
+#[derive(Debug)]
+pub struct Watched {
+    /// The kind as written in a manifest.
+    pub kind: &'static str,
+    /// The API group; empty for the core.
+    pub group: &'static str,
+    /// The versions it can be read in, the best first.
+    pub versions: &'static [&'static str],
+    /// The resource's name in a path.
+    pub plural: &'static str,
+    /// Which objects are asked for, as a field selector; empty for all.
+    pub fields: &'static str,
+    /// What it takes to be ready.
+    pub need: Need,
+    /// What is done with its objects.
+    pub used: Use,
+}
+
+impl Watched {
+    /// Whether only metadata is asked for.
+    pub fn is_metadata_only(&self) -> bool {
+        matches!(self.used, Use::Listed | Use::ListedSecurity)
+    }
+
+    /// The path of the resource in a version, in one namespace or in all.
+    pub fn path(&self, version: &str, namespace: Option<&str>) -> String {
+        let namespace = namespace.map_or_else(String::new, |namespace| format!("/namespaces/{namespace}"));
+        format!("{}{namespace}/{}", self.group_path(version), self.plural)
+    }
+
+    /// The path of the group in a version.
+    pub fn group_path(&self, version: &str) -> String {
+        match self.group {
+            "" => format!("/api/{version}"),
+            group => format!("/apis/{group}/{version}"),
+        }
+    }
+
+    /// What an object of that version has as `apiVersion`.
+    pub fn api_version(&self, version: &str) -> String {
+        match self.group {
+            "" => version.to_owned(),
+            group => format!("{group}/{version}"),
+        }
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.plural)?;
+        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
+    }
+}
+
+const ISTIO: &[&str] = &["v1", "v1beta1"];
+const NETWORKING: &str = "networking.istio.io";
+const SECURITY: &str = "security.istio.io";
+const GATEWAY: &str = "gateway.networking.k8s.io";
+
+const fn core(kind: ObjectKind, name: &'static str, plural: &'static str, need: Need) -> Watched {
+    Watched { kind: name, group: "", versions: &["v1"], plural, fields: "", need, used: Use::Read(kind) }
+}
+
+const fn policy(kind: ObjectKind, name: &'static str, plural: &'static str) -> Watched {
+    let used = Use::Read(kind);
+    Watched { kind: name, group: NETWORKING, versions: ISTIO, plural, fields: "", need: Need::Optional, used }
+}
+
+const fn listed(
+    group: &'static str,
+    versions: &'static [&'static str],
+    kind: &'static str,
+    plural: &'static str,
+) -> Watched {
+    Watched { kind, group, versions, plural, fields: "", need: Need::Optional, used: Use::Listed }
+}
+
+const fn security(kind: &'static str, plural: &'static str) -> Watched {
+    Watched { used: Use::ListedSecurity, ..listed(SECURITY, ISTIO, kind, plural) }
+}
+
+/// Pods that will never answer again.
+const ALIVE: &str = "status.phase!=Succeeded,status.phase!=Failed";
+
+/// Every watched kind.
+pub static KINDS: &[Watched] = &[
+    core(ObjectKind::Namespace, "Namespace", "namespaces", Need::Required),
+    core(ObjectKind::Service, "Service", "services", Need::Required),
+    Watched {
+        group: "discovery.k8s.io",
+        ..core(ObjectKind::EndpointSlice, "EndpointSlice", "endpointslices", Need::Required)
+    },
+    Watched { fields: ALIVE, ..core(ObjectKind::Pod, "Pod", "pods", Need::Required) },
+    core(ObjectKind::Node, "Node", "nodes", Need::Optional),
+    Watched { used: Use::Settings, ..core(ObjectKind::MeshConfig, "ConfigMap", "configmaps", Need::Optional) },
+    policy(ObjectKind::DestinationRule, "DestinationRule", "destinationrules"),
+    policy(ObjectKind::VirtualService, "VirtualService", "virtualservices"),
+    policy(ObjectKind::Sidecar, "Sidecar", "sidecars"),
+    security("PeerAuthentication", "peerauthentications"),
+    security("AuthorizationPolicy", "authorizationpolicies"),
+    security("RequestAuthentication", "requestauthentications"),
+    listed(NETWORKING, ISTIO, "ServiceEntry", "serviceentries"),
+    listed(NETWORKING, ISTIO, "Gateway", "gateways"),
+    listed(NETWORKING, ISTIO, "WorkloadEntry", "workloadentries"),
+    listed(NETWORKING, ISTIO, "WorkloadGroup", "workloadgroups"),
+    listed(NETWORKING, &["v1alpha3"], "EnvoyFilter", "envoyfilters"),
+    listed(NETWORKING, &["v1beta1"], "ProxyConfig", "proxyconfigs"),
+    listed("telemetry.istio.io", &["v1", "v1alpha1"], "Telemetry", "telemetries"),
+    listed("extensions.istio.io", &["v1alpha1"], "WasmPlugin", "wasmplugins"),
+    listed("split.smi-spec.io", &["v1alpha4", "v1alpha3", "v1alpha2", "v1alpha1"], "TrafficSplit", "trafficsplits"),
+    listed(GATEWAY, &["v1"], "Gateway", "gateways"),
+    listed(GATEWAY, &["v1"], "HTTPRoute", "httproutes"),
+    listed(GATEWAY, &["v1"], "GRPCRoute", "grpcroutes"),
+    listed(GATEWAY, &["v1", "v1alpha3", "v1alpha2"], "TLSRoute", "tlsroutes"),
+    listed(GATEWAY, &["v1", "v1alpha2"], "TCPRoute", "tcproutes"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_kind_is_there_once_and_every_kind_of_the_model_is_watched() {
+        let names: BTreeSet<String> = KINDS.iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), KINDS.len());
+        for kind in ObjectKind::ALL.into_iter().filter(|kind| *kind != ObjectKind::MeshConfig) {
+            let read: Vec<_> = KINDS.iter().filter(|watched| watched.used == Use::Read(kind)).collect();
+            assert_eq!(read.len(), 1, "{kind}");
+            assert_eq!(read[0].kind, kind.as_str());
+        }
+    }
+
+    #[test]
+    fn paths_are_those_of_the_api() {
+        let path = |plural| KINDS.iter().find(|watched| watched.plural == plural).expect("it is watched");
+        assert_eq!(path("pods").path("v1", None), "/api/v1/pods");
+        assert_eq!(path("sidecars").path("v1", None), "/apis/networking.istio.io/v1/sidecars");
+        assert_eq!(path("configmaps").path("v1", Some("n")), "/api/v1/namespaces/n/configmaps");
+        assert_eq!(path("sidecars").api_version("v1"), "networking.istio.io/v1");
+        assert_eq!(path("pods").api_version("v1"), "v1");
+    }
+}

@@ -1,0 +1,219 @@
+//! The one watch loop: lists a kind in pages, then follows what happens, for as long as somebody listens.
+//!
+//! A failure never takes anything away. What is gone is told by a watch, or by a whole list that doesn't have it.
+
+use super::api::{Api, Failure, Only};
+use super::kinds::{Use, Watched};
+use super::news::{Id, Item, News, State};
+use super::raw::Raw;
+use super::settings;
+use crate::source::parse;
+use crate::telemetry::kubernetes::KubernetesMetrics;
+use kube::Client;
+use kube::core::WatchEvent;
+use std::ops::Range;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_stream::StreamExt;
+
+/// How long to wait after a failure, at first and at most.
+const BACK_OFF: Range<Duration> = Duration::from_millis(200)..Duration::from_secs(15);
+/// How often a kind that isn't served, or that we may not see, is looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// After so many failures in a row the kind is listed again: the API server may have been restored from a backup.
+const FAILURES: u32 = 3;
+/// How much longer than the API server was asked to keep a watch open it may be silent.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The watch of one kind.
+pub struct Watch {
+    /// The client.
+    pub client: Client,
+    /// The kind.
+    pub kind: &'static Watched,
+    /// Which of its objects.
+    pub only: Only,
+    /// How many seconds a watch lasts before it is opened again; nothing is silent for longer without being noticed.
+    pub seconds: u32,
+    /// Where to tell.
+    pub news: mpsc::Sender<(&'static Watched, News)>,
+    /// Where to count.
+    pub metrics: KubernetesMetrics,
+    /// How many failures there were since anything went well.
+    pub failures: u32,
+    /// Why it has to be listed again, if it was listed before.
+    pub lost: Option<&'static str>,
+}
+
+/// Nobody listens any more.
+struct Abandoned;
+
+/// Why a watch is over.
+enum Over {
+    Abandoned,
+    Failed(Failure),
+}
+
+impl From<Abandoned> for Over {
+    fn from(_: Abandoned) -> Self {
+        Over::Abandoned
+    }
+}
+
+impl From<Failure> for Over {
+    fn from(failure: Failure) -> Self {
+        Over::Failed(failure)
+    }
+}
+
+impl Watch {
+    /// Watches until nobody listens.
+    pub async fn run(mut self) {
+        while let Err(Over::Failed(failure)) = self.follow().await {
+            self.metrics.failed(&self.kind.to_string(), failure.reason());
+            let pause = match &failure {
+                Failure::Missing | Failure::Denied(_) => LOOK_AGAIN,
+                // A new list tells at once what was not kept, unless that is what happens all the time.
+                Failure::Expired(_) if self.failures == 0 => Duration::ZERO,
+                _ => back_off(self.failures),
+            };
+            self.failures += 1;
+            let state = match failure {
+                Failure::Missing => State::Missing,
+                Failure::Denied(reason) => State::Denied(reason.into()),
+                other => State::Failing(other.to_string().into()),
+            };
+            if self.tell(News::State(state)).await.is_err() {
+                return;
+            }
+            sleep(spread(pause)).await;
+        }
+    }
+
+    /// Lists, and watches as long as that goes well enough.
+    async fn follow(&mut self) -> Result<(), Over> {
+        let api = Api::discover(&self.client, self.kind, &self.only).await?;
+        let (items, mut since) = self.list(&api).await?;
+        self.tell(News::Listed(items)).await?;
+        if let Some(reason) = self.lost.take() {
+            self.metrics.relisted(&self.kind.to_string(), reason);
+        }
+        let mut before = self.failures;
+        loop {
+            let watched = self.watch(&api, &mut since).await;
+            before = before.min(self.failures);
+            match watched {
+                Ok(()) => self.failures = 0,
+                Err(Over::Failed(failure)) if self.failures < before + FAILURES && is_passing(&failure) => {
+                    self.failures += 1;
+                    self.metrics.failed(&self.kind.to_string(), failure.reason());
+                    self.tell(News::State(State::Failing(failure.to_string().into()))).await?;
+                    sleep(spread(back_off(self.failures))).await;
+                }
+                Err(over) => {
+                    if let Over::Failed(failure) = &over {
+                        self.lost = Some(failure.reason());
+                    }
+                    return Err(over);
+                }
+            }
+        }
+    }
+
+    /// All objects, and the state that they are of.
+    async fn list(&self, api: &Api) -> Result<(Vec<Item>, String), Over> {
+        let (mut items, mut after) = (Vec::new(), None::<String>);
+        loop {
+            self.tell(News::State(State::Listing(items.len()))).await?;
+            let page = api.page(after.as_deref()).await?;
+            let version = api.api_version();
+            items.extend(page.items.into_iter().map(|raw| self.item(raw, &version)));
+            match page.metadata.r#continue {
+                end if end.is_empty() => return Ok((items, page.metadata.resource_version)),
+                next => after = Some(next),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Follows what happens after a state until the watch ends in good order.
+    async fn watch(&mut self, api: &Api, since: &mut String) -> Result<(), Over> {
+        // Watches of many kinds and replicas should not end together.
+        let seconds = self.seconds - fastrand::u32(0..=self.seconds / 5);
+        let silence = Duration::from_secs(seconds.into()) + GRACE;
+        let mut events = api.watch(since, seconds).await?;
+        self.tell(News::State(State::Watching)).await?;
+        let (version, name) = (api.api_version(), self.kind.to_string());
+        loop {
+            let event = timeout(silence, events.next()).await.map_err(|_| Failure::Silent(silence))?;
+            let Some(event) = event else { return Ok(()) };
+            let event = event.map_err(Failure::from)?;
+            self.metrics.heard(&name);
+            if !matches!(event, WatchEvent::Error(_)) {
+                self.failures = 0;
+            }
+            match event {
+                WatchEvent::Added(raw) | WatchEvent::Modified(raw) => {
+                    *since = raw.version().to_owned();
+                    self.tell(News::Changed(self.item(raw, &version))).await?;
+                }
+                WatchEvent::Deleted(raw) => {
+                    *since = raw.version().to_owned();
+                    self.tell(News::Gone(id(&raw))).await?;
+                }
+                WatchEvent::Bookmark(bookmark) => *since = bookmark.metadata.resource_version,
+                WatchEvent::Error(status) => return Err(Failure::of(&status).into()),
+            }
+        }
+    }
+
+    fn item(&self, raw: Raw, version: &str) -> Item {
+        let (id, uid) = (id(&raw), raw.uid().into());
+        let value = raw.of_kind(version, self.kind.kind);
+        let parsed = match self.kind.used {
+            Use::Read(_) => Some(parse::stored_object(&value)),
+            Use::Settings => Some(settings::parse(&value)),
+            Use::Listed | Use::ListedSecurity => None,
+        };
+        Item { id, uid, parsed }
+    }
+
+    async fn tell(&self, news: News) -> Result<(), Abandoned> {
+        self.news.send((self.kind, news)).await.map_err(|_| Abandoned)
+    }
+}
+
+fn id(raw: &Raw) -> Id {
+    Id { namespace: raw.namespace().into(), name: raw.name().into() }
+}
+
+/// Whether the same watch may be opened again.
+fn is_passing(failure: &Failure) -> bool {
+    matches!(failure, Failure::Silent(_) | Failure::Other(_))
+}
+
+/// How long to wait after so many failures.
+fn back_off(failures: u32) -> Duration {
+    BACK_OFF.start.saturating_mul(2u32.saturating_pow(failures.min(16))).min(BACK_OFF.end)
+}
+
+/// A time between half of it and all of it.
+fn spread(pause: Duration) -> Duration {
+    pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_bound_and_are_never_none() {
+        let pauses: Vec<_> = (0..40).map(back_off).collect();
+        assert!(pauses.is_sorted());
+        assert_eq!((pauses[0], pauses[39]), (BACK_OFF.start, BACK_OFF.end));
+        let spread: Vec<_> = (0..100).map(|_| spread(BACK_OFF.end)).collect();
+        assert!(spread.iter().all(|pause| *pause >= BACK_OFF.end / 2 && *pause <= BACK_OFF.end));
+        assert!(spread.iter().any(|pause| *pause != spread[0]));
+    }
+}
