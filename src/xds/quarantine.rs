@@ -198,7 +198,10 @@ impl Quarantine {
             self.stirred |= !ward.held.is_empty();
             ward.flights.keep(&is_wanted);
             let still = ward.search.as_ref().map(|search| search.still.clone());
-            still.iter().for_each(|still| ward.start_over(still, |unit| is_wanted(&unit.name)));
+            self.stirred |= still.is_some_and(|still| ward.start_over(&still, |unit| is_wanted(&unit.name)));
+            // What was only suspected is suspected no more: nobody will look for it.
+            let unwanted = ward.held.iter_mut().filter(|(name, _)| !is_wanted(name));
+            unwanted.for_each(|(_, held)| held.charges.retain(|_, charge| charge.found));
         }
         ward.flights.regain(is_wanted)
     }
@@ -367,13 +370,15 @@ impl Ward {
 
     /// A search among things of which one is not there any more, or not wanted, may look for just that: those that stay are
     /// tried all together.
-    fn start_over(&mut self, still: &Snapshot, stays: impl Fn(&Unit) -> bool) {
+    fn start_over(&mut self, still: &Snapshot, stays: impl Fn(&Unit) -> bool) -> bool {
         if let Some(search) = self.search.take_if(|search| !search.units().all(&stays)) {
             let until = search.until;
             let open = search.into_units().filter(stays).collect();
             self.search = Search::of(Vec::new(), open, still, until).map(Box::new);
             self.go_on();
+            return true;
         }
+        false
     }
 
     /// One rejection more, of so many things; whether the culprit is still looked for. What was not sent before does not
