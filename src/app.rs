@@ -159,7 +159,8 @@ impl House {
         let sinks = Sinks { board: board.clone(), problems, observer };
         let watched = state.clone();
         let waiting = kinds_awaited(kind.clone(), readiness.clone());
-        let sinks_of_source = kubernetes::Sinks { batches, reports, kinds, metrics: metrics.kubernetes.clone() };
+        let again = watch::Sender::new(0);
+        let sinks_of_source = kubernetes::Sinks { batches, reports, kinds, metrics: metrics.kubernetes.clone(), again };
         house.task("source", source.run(sinks_of_source));
         house.task("readiness of kinds", ending(waiting));
         house.task("keeper", ending(keeper::run(received, states)));

@@ -4,6 +4,7 @@ use crate::harness::cluster::{ADMIN, Definitions, Options};
 use crate::harness::{Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage};
+use std::time::Duration;
 
 const VIRTUAL_SERVICES: &str = "virtualservices.networking.istio.io";
 
@@ -79,4 +80,22 @@ async fn what_may_not_be_seen_is_told() -> Outcome<()> {
     stage.connect().await?;
     cluster.apply(&role(&format!("{REQUIRED}, {POLICIES}"))).await?;
     stage.is(VIRTUAL_SERVICES, "watching").await
+}
+
+/// Rights to everything that come together: what is optional is asked for again before anything is served, for what was
+/// refused with the rest was nobody's decision.
+#[tokio::test]
+async fn rights_that_come_together_are_seen_together() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options { users: vec![USER], ..Options::default() }).await?;
+    let mut stage = Stage::set(&cluster, USER, "together").await?;
+    let route = ROUTE.replace("late", "together");
+    cluster.apply(&route).await?;
+    stage.chancery.launch()?;
+    stage.is("pods", "denied").await?;
+    stage.is(VIRTUAL_SERVICES, "denied").await?;
+    cluster.apply(&role(&format!("{REQUIRED}, {POLICIES}"))).await?;
+    stage.chancery.ready(Duration::from_secs(30)).await?;
+    let kind = stage.chancery.api().kind(VIRTUAL_SERVICES).await?;
+    assert_eq!((&*kind.state, kind.objects), ("watching", 1), "{kind:?}");
+    Ok(())
 }

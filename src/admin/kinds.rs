@@ -13,7 +13,7 @@ pub fn describe(status: &KindStatus) -> Value {
         "state": status.state.as_str(),
         "objects": status.objects,
         "required": kind.need == Need::Required,
-        "inEffect": matches!(kind.used, Use::Read(_)),
+        "inEffect": matches!(kind.used, Use::Read(_) | Use::Settings),
     });
     if let Some(reason) = status.state.reason() {
         value["reason"] = (**reason).into();

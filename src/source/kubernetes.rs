@@ -50,14 +50,32 @@ pub struct Options {
 #[derive(thiserror::Error, Debug)]
 pub enum KubernetesError {
     /// The kubeconfig can't be used.
-    #[error("the kubeconfig can't be used")]
-    Kubeconfig(#[from] kube::config::KubeconfigError),
+    #[error("the kubeconfig can't be used: {0}")]
+    Kubeconfig(String),
     /// There is neither a kubeconfig nor the service account of a Pod.
-    #[error("no cluster is known: give --kubeconfig, or --config for a folder of manifests")]
-    NoCluster(#[from] kube::config::InferConfigError),
+    #[error("no cluster is known: give --kubeconfig, or --config for a folder of manifests ({0})")]
+    NoCluster(String),
     /// The connection can't be set up as the kubeconfig says.
-    #[error("the connection to the API server can't be set up")]
-    Client(#[from] kube::Error),
+    #[error("the connection to the API server can't be set up: {0}")]
+    Client(#[from] api::Failure),
+}
+
+impl From<kube::config::InferConfigError> for KubernetesError {
+    fn from(error: kube::config::InferConfigError) -> Self {
+        // Further lines may be those of a kubeconfig.
+        Self::NoCluster(error.to_string().lines().next().unwrap_or_default().to_owned())
+    }
+}
+
+impl From<kube::config::KubeconfigError> for KubernetesError {
+    fn from(error: kube::config::KubeconfigError) -> Self {
+        use kube::config::KubeconfigError;
+        Self::Kubeconfig(match error {
+            // The library's words show lines of the file, which holds keys.
+            KubeconfigError::Parse(_) => "it is not understood".to_owned(),
+            error => api::words(&error),
+        })
+    }
 }
 
 /// Makes a client of an API server. Asks it nothing.
@@ -72,8 +90,12 @@ pub async fn client(options: &Options) -> Result<Client, KubernetesError> {
         None => Config::infer().await?,
     };
     config.connect_timeout = Some(CONNECT);
+    // What fails is tried again here, where it is counted and told.
+    config.default_retry = false;
+    // A connection that was idle has not been silent.
+    config.reset_reader_on_write = true;
     config.read_timeout = Some(Duration::from_secs(u64::from(options.watch_seconds) + 10));
-    Ok(Client::try_from(config)?)
+    Client::try_from(config).map_err(|error| api::Failure::from(error).into())
 }
 
 /// Watches every kind until nobody listens, or until one can't be watched any more because of a mistake of ours.
@@ -82,13 +104,14 @@ pub async fn run(client: Client, options: Options, sinks: Sinks) {
     let mut watches = JoinSet::new();
     let own = options.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     for kind in KINDS {
+        let again = sinks.again.subscribe();
         let (client, news, metrics) = (client.clone(), news.clone(), sinks.metrics.clone());
         let only = match kind.used {
             Use::Settings => Only { namespace: Some(own.clone()), name: Some(options.mesh_config_map.clone()) },
             _ => Only::default(),
         };
         let watch =
-            Watch { client, kind, only, seconds: options.watch_seconds, news, metrics, failures: 0, lost: None };
+            Watch { client, kind, only, seconds: options.watch_seconds, news, metrics, again, failures: 0, lost: None };
         watches.spawn(watch.run());
     }
     drop(news);

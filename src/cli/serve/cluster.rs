@@ -21,7 +21,7 @@ pub struct ClusterArgs {
     mesh_config_map: String,
     /// How long a watch of the API server lasts before it is opened again, in seconds; a silent one is noticed 5 s later
     #[arg(long, value_name = "SECONDS", default_value_t = 60, env = "CHANCERY_WATCH_SECONDS",
-        value_parser = clap::value_parser!(u32).range(2..=3600))]
+        value_parser = clap::value_parser!(u32).range(2..=300))]
     watch_seconds: u32,
 }
 

@@ -51,14 +51,15 @@ impl Failure {
 
     /// What a status of the API server means.
     pub fn of(status: &Status) -> Self {
-        let message = status.message.trim().to_owned();
+        let message = shown(status.message.trim());
         let details = status.details.iter().flat_map(|details| &details.causes);
         let too_large = details.into_iter().any(|cause| cause.reason == "ResourceVersionTooLarge");
         match status.code {
             410 => Failure::Expired(message),
             // After a restore from a backup the newest state is older than what we know.
             _ if too_large || message.contains("Too large resource version") => Failure::Expired(message),
-            401 | 403 => Failure::Denied(message),
+            // That we are not known may pass; that we may not is somebody's decision.
+            403 => Failure::Denied(message),
             404 => Failure::Missing,
             code => Failure::Other(format!("the API server answers {code}: {message}")),
         }
@@ -69,12 +70,27 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Api(status) => Failure::of(&status),
-            error => Failure::Other(chain(&error)),
+            // The words of whatever gives credentials may hold them.
+            Error::Auth(_) => Failure::Other("the credentials that the kubeconfig names can't be had".to_owned()),
+            error => Failure::Other(words(&error)),
         }
     }
 }
 
-/// An error with what caused it, each said once.
+/// The most characters of a text of others that are shown.
+const SHOWN: usize = 300;
+
+/// A text of others as it may stand in a log.
+fn shown(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(SHOWN).map(plain).collect()
+}
+
+/// An error with what caused it, each said once, as it may stand in a log.
+pub fn words(error: &dyn std::error::Error) -> String {
+    shown(&chain(error))
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -163,6 +179,19 @@ impl Api {
         let question = question.map_err(|error| Failure::Other(error.to_string()))?;
         // What comes slowly may take its time: the client's own limit is on each read.
         ask::<Page>(&self.client, question).await
+    }
+
+    /// The newest state there is.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    pub async fn newest(&self) -> Result<String, Failure> {
+        let mut params = ListParams::default().limit(1);
+        params.field_selector = self.selector();
+        let question = self.request().list_metadata(&params);
+        let question = question.map_err(|error| Failure::Other(error.to_string()))?;
+        let answer = timeout(PATIENCE, ask::<Page>(&self.client, question)).await;
+        Ok(answer.map_err(|_| Failure::Silent(PATIENCE))??.metadata.resource_version)
     }
 
     /// What happens after a state, until the API server ends it after so many seconds.

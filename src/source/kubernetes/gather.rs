@@ -10,6 +10,7 @@ use super::trouble::Trouble;
 use crate::model::world::{Batch, Change};
 use crate::source::report::Report;
 use crate::telemetry::kubernetes::KubernetesMetrics;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{mpsc, watch};
@@ -24,6 +25,8 @@ pub struct Sinks {
     pub kinds: watch::Sender<Arc<[KindStatus]>>,
     /// Counters.
     pub metrics: KubernetesMetrics,
+    /// Makes the watches of kinds that may not be seen ask again at once.
+    pub again: watch::Sender<u64>,
 }
 
 /// How many news are put into one batch at most.
@@ -48,15 +51,22 @@ pub async fn run(mut news: mpsc::Receiver<(&'static Watched, News)>, sinks: Sink
 
 /// How it stands with a kind of which nothing is known.
 pub fn unknown() -> Arc<[KindStatus]> {
-    KINDS.iter().map(|kind| KindStatus { kind, state: State::Listing(0), settled: false, objects: 0 }).collect()
+    let state = || State::Listing(0);
+    // What is never in effect is not missed.
+    let settled = |kind: &Watched| kind.is_metadata_only();
+    KINDS.iter().map(|kind| KindStatus { kind, state: state(), settled: settled(kind), objects: 0 }).collect()
 }
 
 struct Gatherer {
     store: Store,
     status: Vec<KindStatus>,
     trouble: Trouble,
-    /// Until the first batch is sent: what it will hold.
-    first: Option<Vec<Change>>,
+    /// Kinds that were listed once.
+    listed: BTreeSet<String>,
+    /// Kinds that could not be listed at some time before.
+    troubled: BTreeSet<String>,
+    /// Whether the first batch was sent.
+    begun: bool,
     revision: u64,
     sinks: Sinks,
 }
@@ -64,7 +74,8 @@ struct Gatherer {
 impl Gatherer {
     fn new(sinks: Sinks) -> Self {
         let (store, trouble, status) = (Store::default(), Trouble::default(), unknown().to_vec());
-        Self { store, status, trouble, first: Some(Vec::new()), revision: 0, sinks }
+        let (listed, troubled) = (BTreeSet::new(), BTreeSet::new());
+        Self { store, status, trouble, listed, troubled, begun: false, revision: 0, sinks }
     }
 
     fn take(&mut self, kind: &'static Watched, news: News, changes: &mut Vec<Change>) {
@@ -72,17 +83,36 @@ impl Gatherer {
         match news {
             News::Listed(items) => {
                 status.settled = true;
+                self.listed.insert(kind.to_string());
                 changes.extend(self.store.replace(kind, items));
+                if kind.need == Need::Required && self.troubled.remove(&kind.to_string()) && !self.begun {
+                    self.doubt();
+                }
             }
             News::Changed(item) => changes.extend(self.store.set(kind, item)),
             News::Gone(id) => changes.extend(self.store.remove(kind, &id)),
             News::State(state) => {
                 self.trouble.note(kind, &state);
-                status.settled |= is_decided(kind.need, &state);
+                if state.reason().is_some() {
+                    self.troubled.insert(kind.to_string());
+                }
+                if !self.begun && !kind.is_metadata_only() {
+                    status.settled = self.listed.contains(&kind.to_string()) || is_decided(kind.need, &state);
+                }
                 status.state = state;
             }
         }
-        status.objects = self.store.count(kind);
+        let count = self.store.count(kind);
+        self.status.iter_mut().filter(|status| std::ptr::eq(status.kind, kind)).for_each(|it| it.objects = count);
+    }
+
+    /// A required kind can be listed that could not be before: whatever was in the way may have been in the way of others.
+    fn doubt(&mut self) {
+        for status in &mut self.status {
+            let known = self.listed.contains(&status.kind.to_string()) || status.kind.is_metadata_only();
+            status.settled &= known;
+        }
+        self.sinks.again.send_modify(|count| *count += 1);
     }
 
     async fn send(&mut self, mut changes: Vec<Change>, at: Instant) -> Result<(), Abandoned> {
@@ -96,14 +126,12 @@ impl Gatherer {
             self.revision = self.store.revision();
             self.sinks.reports.send_replace(Arc::new(self.store.report().clone()));
         }
-        if let Some(mut first) = self.first.take() {
-            first.append(&mut changes);
+        if !self.begun {
             if !self.status.iter().all(|status| status.settled) {
-                self.first = Some(first);
                 return Ok(());
             }
-            self.store.begin();
-            changes = first;
+            self.begun = true;
+            changes = self.store.begin();
         } else if changes.is_empty() {
             return Ok(());
         }

@@ -61,9 +61,11 @@ impl Store {
         self.revision
     }
 
-    /// From now on proxies may have what is known.
-    pub fn begin(&mut self) {
+    /// From now on proxies may have what is known, which is this.
+    pub fn begin(&mut self) -> Vec<Change> {
         self.begun = true;
+        let objects = self.kinds.values().flat_map(BTreeMap::values).filter_map(|held| held.object.clone());
+        objects.map(|object| (object.key().clone(), Some(object))).collect()
     }
 
     /// These are all the objects of a kind.

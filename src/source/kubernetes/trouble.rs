@@ -3,13 +3,13 @@
 
 use super::kinds::Watched;
 use super::news::State;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Which kinds have trouble.
 #[derive(Default, Debug)]
 pub struct Trouble {
-    now: BTreeSet<String>,
+    now: BTreeMap<String, &'static str>,
     begun: BTreeMap<Arc<str>, Vec<String>>,
     over: Vec<String>,
 }
@@ -18,10 +18,13 @@ impl Trouble {
     /// A kind is in this state now.
     pub fn note(&mut self, kind: &'static Watched, state: &State) {
         match state {
-            State::Failing(reason) | State::Denied(reason) if self.now.insert(kind.to_string()) => {
+            State::Failing(reason) | State::Denied(reason)
+                if self.now.insert(kind.to_string(), state.as_str()) != Some(state.as_str()) =>
+            {
                 self.begun.entry(reason.clone()).or_default().push(kind.to_string());
             }
-            State::Watching | State::Missing if self.now.remove(&kind.to_string()) => self.over.push(kind.to_string()),
+            State::Watching if self.now.remove(&kind.to_string()).is_some() => self.over.push(kind.to_string()),
+            State::Missing => _ = self.now.remove(&kind.to_string()),
             _ => {}
         }
     }
@@ -58,5 +61,7 @@ mod tests {
         trouble.note(&KINDS[0], &State::Watching);
         trouble.note(&KINDS[0], &State::Watching);
         assert_eq!(trouble.over, [KINDS[0].to_string()]);
+        trouble.note(&KINDS[1], &State::Missing);
+        assert_eq!(trouble.over.len(), 1, "what isn't served is not watched");
     }
 }

@@ -14,7 +14,7 @@ use kube::core::WatchEvent;
 use std::ops::Range;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt;
 
 /// How long to wait after a failure, at first and at most.
@@ -23,6 +23,8 @@ const BACK_OFF: Range<Duration> = Duration::from_millis(200)..Duration::from_sec
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// After so many failures in a row the kind is listed again: the API server may have been restored from a backup.
 const FAILURES: u32 = 3;
+/// A watch of which nothing was heard is not over sooner, if all is well.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// How much longer than the API server was asked to keep a watch open it may be silent.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -40,6 +42,8 @@ pub struct Watch {
     pub news: mpsc::Sender<(&'static Watched, News)>,
     /// Where to count.
     pub metrics: KubernetesMetrics,
+    /// Counts how often kinds that may not be seen should be asked for at once: rights have changed.
+    pub again: tokio::sync::watch::Receiver<u64>,
     /// How many failures there were since anything went well.
     pub failures: u32,
     /// Why it has to be listed again, if it was listed before.
@@ -70,7 +74,9 @@ impl From<Failure> for Over {
 impl Watch {
     /// Watches until nobody listens.
     pub async fn run(mut self) {
-        while let Err(Over::Failed(failure)) = self.follow().await {
+        loop {
+            self.again.mark_unchanged();
+            let Err(Over::Failed(failure)) = self.follow().await else { return };
             self.metrics.failed(&self.kind.to_string(), failure.reason());
             let pause = match &failure {
                 Failure::Missing | Failure::Denied(_) => LOOK_AGAIN,
@@ -87,7 +93,10 @@ impl Watch {
             if self.tell(News::State(state)).await.is_err() {
                 return;
             }
-            sleep(spread(pause)).await;
+            tokio::select! {
+                () = sleep(spread(pause)) => {}
+                Ok(()) = self.again.changed() => {}
+            }
         }
     }
 
@@ -104,7 +113,9 @@ impl Watch {
             let watched = self.watch(&api, &mut since).await;
             before = before.min(self.failures);
             match watched {
-                Ok(()) => self.failures = 0,
+                Ok(true) => self.failures = 0,
+                // An API server that was restored from a backup keeps a watch from its future open, and says nothing.
+                Ok(false) => self.check(&api, &since).await?,
                 Err(Over::Failed(failure)) if self.failures < before + FAILURES && is_passing(&failure) => {
                     self.failures += 1;
                     self.metrics.failed(&self.kind.to_string(), failure.reason());
@@ -137,19 +148,38 @@ impl Watch {
         }
     }
 
-    /// Follows what happens after a state until the watch ends in good order.
-    async fn watch(&mut self, api: &Api, since: &mut String) -> Result<(), Over> {
+    /// Whether there is still such a state.
+    async fn check(&self, api: &Api, since: &str) -> Result<(), Over> {
+        match (api.newest().await?.parse::<u64>(), since.parse::<u64>()) {
+            (Ok(newest), Ok(since)) if newest < since => {
+                Err(Failure::Expired(format!("it is at {newest}, and {since} was known")).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Follows what happens after a state until the watch ends in good order; whether anything was heard.
+    async fn watch(&mut self, api: &Api, since: &mut String) -> Result<bool, Over> {
         // Watches of many kinds and replicas should not end together.
         let seconds = self.seconds - fastrand::u32(0..=self.seconds / 5);
         let silence = Duration::from_secs(seconds.into()) + GRACE;
         let mut events = api.watch(since, seconds).await?;
         self.tell(News::State(State::Watching)).await?;
         let (version, name) = (api.api_version(), self.kind.to_string());
+        let (begun, mut heard) = (Instant::now(), false);
         loop {
             let event = timeout(silence, events.next()).await.map_err(|_| Failure::Silent(silence))?;
-            let Some(event) = event else { return Ok(()) };
+            let Some(event) = event else {
+                let at_once = !heard && begun.elapsed() < SHORTEST;
+                return if at_once {
+                    Err(Failure::Other("the watch ended at once".to_owned()).into())
+                } else {
+                    Ok(heard)
+                };
+            };
             let event = event.map_err(Failure::from)?;
             self.metrics.heard(&name);
+            heard = true;
             if !matches!(event, WatchEvent::Error(_)) {
                 self.failures = 0;
             }
