@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod serve;
 pub mod translate;
 
+use crate::telemetry::logging::chain;
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
@@ -77,19 +78,4 @@ pub fn run(cli: Cli) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let more = next.to_string();
-        // Some errors already say what caused them.
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = next.source();
-    }
-    text
 }

@@ -2,6 +2,7 @@
 
 use super::kinds::Watched;
 use super::raw::{Page, Raw};
+use crate::telemetry::logging::chain;
 use kube::core::params::{ListParams, WatchParams};
 use kube::core::{Request, Status, WatchEvent};
 use kube::{Client, Error};
@@ -89,19 +90,6 @@ fn shown(text: &str) -> String {
 /// An error with what caused it, each said once, as it may stand in a log.
 pub fn words(error: &dyn std::error::Error) -> String {
     shown(&chain(error))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let more = next.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 /// The resources of a version of a group.

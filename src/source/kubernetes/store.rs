@@ -83,7 +83,7 @@ impl Store {
         let Item { id, uid, parsed } = item;
         let held = self.kinds.entry(index(kind)).or_default();
         let before = held.remove(&id);
-        let mesh = self.begun.then(|| mesh(before.as_ref()));
+        let mesh = (self.begun && kind.used == Use::Settings).then(|| mesh(before.as_ref()));
         let Outcome { object, broken, findings } = outcome(kind, &id, parsed).after(mesh.as_ref());
         // Another object of the same name has nothing to do with the one before.
         let earlier = before.as_ref().filter(|before| broken && before.uid == uid);
