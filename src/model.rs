@@ -16,6 +16,7 @@ pub mod outlook;
 pub mod pod;
 pub mod problem;
 pub mod provenance;
+pub mod reach;
 pub mod route;
 pub mod scope;
 pub mod service;
