@@ -41,6 +41,7 @@ lint: need-rustfmt need-clippy ## Formatting and clippy, warnings denied
 golden: need-cargo ## Rewrite the golden files and the page of fields; read the difference before you commit it
 	@CHANCERY_REWRITE=1 cargo test --test golden
 	@CHANCERY_REWRITE=1 cargo test --test docs fields
+	@CHANCERY_REWRITE=1 cargo test --test manifests golden
 
 .PHONY: descriptors
 descriptors: need-cargo ## Rebuild proto/envoy.fds and proto/maps.txt, byte for byte

@@ -2,6 +2,8 @@
 
 use crate::pages;
 use chancery::source::kubernetes::kinds::{KINDS, Need, Use, Watched};
+use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 const PAGE: &str = "docs/reference/kubernetes.md";
@@ -28,17 +30,22 @@ fn every_watched_kind_is_on_the_page() {
     assert_eq!(rows, expected, "{PAGE} is not what is watched; its table should be\n{}", expected.join("\n"));
 }
 
-/// Groups and resources of the rules in a manifest on the page.
-fn granted(page: &str) -> BTreeSet<(String, String)> {
-    let manifest = pages::blocks(page, "yaml").into_iter().find(|block| block.contains("kind: ClusterRole"));
-    let role: serde_json::Value =
-        serde_yaml_ng::from_str(&manifest.expect("the page has a ClusterRole")).expect("YAML");
-    let texts = |value: &serde_json::Value| -> Vec<String> {
+/// The rules of the one object of a kind in some texts of YAML.
+fn rules(texts: &[String], kind: &str) -> Value {
+    let documents = texts.iter().flat_map(|text| serde_yaml_ng::Deserializer::from_str(text));
+    let objects = documents.map(|document| Value::deserialize(document).expect("YAML"));
+    let found: Vec<_> = objects.filter(|object| object["kind"] == kind).collect();
+    assert_eq!(found.len(), 1, "there is one {kind}");
+    found[0]["rules"].clone()
+}
+
+/// Groups and resources of rules.
+fn granted(rules: &Value) -> BTreeSet<(String, String)> {
+    let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
     };
-    let rules = role["rules"].as_array().expect("it has rules");
     let mut granted = BTreeSet::new();
-    for rule in rules {
+    for rule in rules.as_array().expect("there are rules") {
         assert_eq!(texts(&rule["verbs"]), ["list", "watch"], "nothing else is asked for");
         for group in texts(&rule["apiGroups"]) {
             granted.extend(texts(&rule["resources"]).into_iter().map(|resource| (group.clone(), resource)));
@@ -49,6 +56,19 @@ fn granted(page: &str) -> BTreeSet<(String, String)> {
 
 #[test]
 fn the_rights_on_the_page_are_those_that_are_used() {
-    let used = KINDS.iter().map(|kind| (kind.group.to_owned(), kind.plural.to_owned())).collect::<BTreeSet<_>>();
-    assert_eq!(granted(&pages::page(PAGE)), used);
+    let page = pages::blocks(&pages::page(PAGE), "yaml");
+    let used = KINDS.iter().map(|kind| ((kind.group.to_owned(), kind.plural.to_owned()), kind.used == Use::Settings));
+    let (own, all): (Vec<_>, Vec<_>) = used.partition(|(_, settings)| *settings);
+    let names = |kinds: Vec<(_, _)>| kinds.into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>();
+    assert_eq!(granted(&rules(&page, "ClusterRole")), names(all));
+    assert_eq!(granted(&rules(&page, "Role")), names(own));
+}
+
+#[test]
+fn the_rights_on_the_page_are_those_of_the_manifests() {
+    let page = pages::blocks(&pages::page(PAGE), "yaml");
+    for (kind, file) in [("ClusterRole", "cluster-role"), ("Role", "role")] {
+        let manifest = pages::page(&format!("manifests/kustomize/base/{file}.yaml"));
+        assert_eq!(rules(&page, kind), rules(&[manifest], kind), "{PAGE}, {kind}");
+    }
 }

@@ -131,10 +131,14 @@ impl Api {
         Ok(self.client.json::<List<Problem>>(self.address, "/api/v1/problems").await?.items)
     }
 
-    /// How it stands with a kind that is watched in a cluster.
+    /// How it stands with the kinds that are watched in a cluster.
+    pub async fn kinds(&self) -> Outcome<Vec<Kind>> {
+        Ok(self.client.json::<List<Kind>>(self.address, "/api/v1/kinds").await?.items)
+    }
+
+    /// How it stands with one of them.
     pub async fn kind(&self, resource: &str) -> Outcome<Kind> {
-        let kinds = self.client.json::<List<Kind>>(self.address, "/api/v1/kinds").await?.items;
-        let found = kinds.into_iter().find(|kind| kind.resource == resource);
+        let found = self.kinds().await?.into_iter().find(|kind| kind.resource == resource);
         found.ok_or_else(|| Failure::new(format!("{resource} is not watched")))
     }
 

@@ -17,7 +17,7 @@ pub use parts::Part;
 use parts::Parts;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -162,6 +162,19 @@ impl Cluster {
         self.folder.path().join(format!("{}.kubeconfig", file_name(user)))
     }
 
+    /// The same for a ServiceAccount that is there, with a token such as its Pods get.
+    pub async fn account(&self, namespace: &str, name: &str) -> Outcome<PathBuf> {
+        let token = self.kubectl(&["create", "token", name, "-n", namespace]).await?;
+        let path = self.folder.path().join(format!("{namespace}-{name}.kubeconfig"));
+        write_config(&path, name, token.trim(), self.address, &self.authority())?;
+        Ok(path)
+    }
+
+    /// The certificate that the API server's is signed by.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join("ca.crt")
+    }
+
     /// Runs kubectl as the admin; it must succeed. Returns what it printed.
     pub async fn kubectl(&self, arguments: &[&str]) -> Outcome<String> {
         self.kubectl.succeed(arguments, "").await
@@ -221,20 +234,25 @@ fn write_users(folder: &TempDir, users: &[&str], api: SocketAddr, keys: &Keys) -
     fs::write(folder.path().join("tokens.csv"), tokens)?;
     for user in users.iter().chain([&ADMIN]) {
         let path = folder.path().join(format!("{}.kubeconfig", file_name(user)));
-        let config = serde_json::json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
-            "clusters": [{"name": "test", "cluster": {
-                "server": format!("https://{api}"),
-                "certificate-authority": keys.authority,
-            }}],
-            "users": [{"name": user, "user": {"token": format!("token-of-{user}")}}],
-        });
-        fs::write(path, serde_json::to_vec_pretty(&config)?)?; // JSON is YAML.
+        write_config(&path, user, &format!("token-of-{user}"), api, &keys.authority)?;
     }
     Ok(())
+}
+
+/// Writes a kubeconfig.
+fn write_config(path: &Path, user: &str, token: &str, api: SocketAddr, authority: &Path) -> Outcome<()> {
+    let config = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+        "clusters": [{"name": "test", "cluster": {
+            "server": format!("https://{api}"),
+            "certificate-authority": authority,
+        }}],
+        "users": [{"name": user, "user": {"token": token}}],
+    });
+    Ok(fs::write(path, serde_json::to_vec_pretty(&config)?)?) // JSON is YAML.
 }
 
 /// A user's name as part of a file's: that of a ServiceAccount has colons, which separate kubeconfigs from each other.

@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-/// The controllers that run where controllers are asked for: those that make what chancery reads, and what Pods and
-/// Namespaces can't do without.
-const CONTROLLERS: [&str; 5] = [
+/// The controllers that run where controllers are asked for: those that make what chancery reads and the Pods of its own
+/// Deployment, and what Pods and Namespaces can't do without.
+const CONTROLLERS: [&str; 7] = [
+    "deployment-controller",
     "endpointslice-controller",
     "namespace-controller",
+    "replicaset-controller",
     "root-ca-certificate-publisher-controller",
     "serviceaccount-controller",
     "serviceaccount-token-controller",

@@ -1,0 +1,18 @@
+//! Everything under `manifests/`: what it is rendered to, that a real API server takes it, that what it grants is needed,
+//! and that its Pods do what they are there for when they are run as a node would.
+
+#[path = "manifests/golden.rs"]
+mod golden;
+mod harness;
+#[path = "manifests/image.rs"]
+mod image;
+#[path = "manifests/pods.rs"]
+mod pods;
+#[path = "manifests/rendered.rs"]
+mod rendered;
+#[path = "manifests/rights.rs"]
+mod rights;
+#[path = "manifests/server.rs"]
+mod server;
+#[path = "kubernetes/shared.rs"]
+mod shared;
