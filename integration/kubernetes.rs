@@ -22,3 +22,5 @@ mod shared;
 mod stage;
 #[path = "kubernetes/verdicts.rs"]
 mod verdicts;
+#[path = "kubernetes/waiting.rs"]
+mod waiting;

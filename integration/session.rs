@@ -5,6 +5,8 @@
 mod clash;
 #[path = "session/client.rs"]
 mod client;
+#[path = "session/lacking.rs"]
+mod lacking;
 #[path = "session/pace.rs"]
 mod pace;
 mod trace;

@@ -3,11 +3,13 @@
 //! Reads handles that others keep; changes nothing. Loopback by default: it has no authentication yet.
 
 mod kinds;
+mod objects;
 mod problems;
 mod proxies;
 
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKind;
+use crate::model::reach::Reaches;
 use crate::model::world::State as WorldState;
 use crate::snapshot::kind::Kind;
 use crate::source::kubernetes::news::KindStatus;
@@ -16,11 +18,12 @@ use crate::telemetry::Metrics;
 use crate::telemetry::readiness::Readiness;
 use crate::xds::registry::Registry;
 use crate::xds::registry::rejections;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use objects::Wanted;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,6 +49,8 @@ pub struct AdminContext {
     pub problems: watch::Receiver<Arc<BTreeSet<Problem>>>,
     /// How it stands with each kind that is watched in a cluster; none of a folder.
     pub kinds: watch::Receiver<Arc<[KindStatus]>>,
+    /// How far policies have come.
+    pub reaches: watch::Receiver<Arc<Reaches>>,
     /// The World.
     pub states: watch::Receiver<Option<WorldState>>,
 }
@@ -67,6 +72,7 @@ fn router(context: AdminContext) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/proxies", get(proxies))
         .route("/api/v1/problems", get(problems))
+        .route("/api/v1/objects", get(objects))
         .route("/api/v1/kinds", get(kinds))
         .with_state(context)
 }
@@ -78,6 +84,7 @@ async fn index() -> &'static str {
      /metrics           Prometheus metrics\n\
      /api/v1/proxies    who is connected, and how far each has come\n\
      /api/v1/problems   what is wrong in the configuration\n\
+     /api/v1/objects    at how many proxies each policy is in effect (?kind=, namespace=, name=)\n\
      /api/v1/kinds      what is watched in the cluster, and how that goes\n"
 }
 
@@ -113,6 +120,13 @@ async fn proxies(State(context): State<AdminContext>) -> Json<Value> {
 
 async fn problems(State(context): State<AdminContext>) -> Json<Value> {
     list(problems::collect(&context).iter().map(problems::describe).collect())
+}
+
+async fn objects(State(context): State<AdminContext>, Query(wanted): Query<Wanted>) -> Json<Value> {
+    let reaches = context.reaches.borrow().clone();
+    let items = objects::describe(&reaches, &wanted, &problems::collect(&context));
+    let from_cluster = !context.kinds.borrow().is_empty();
+    Json(json!({"apiVersion": API_VERSION, "fromCluster": from_cluster, "partial": reaches.partial, "items": items}))
 }
 
 async fn kinds(State(context): State<AdminContext>) -> Json<Value> {

@@ -3,6 +3,7 @@
 //! Only the command line uses it. When a task ends before it should, the process ends with its reason.
 
 mod problem_log;
+mod progress;
 mod sources;
 
 use crate::admin::{self, AdminContext};
@@ -156,7 +157,9 @@ impl House {
         let loading = readiness.block(source.awaited());
         let (kinds, kind) = watch::channel(source.kinds());
         let observer = Arc::new(Watcher(metrics.publish.clone()));
-        let sinks = Sinks { board: board.clone(), problems, observer };
+        let (published, publication) = watch::channel(None);
+        let (reaches, reach) = watch::channel(Arc::default());
+        let sinks = Sinks { board: board.clone(), published, problems, observer };
         let watched = state.clone();
         let waiting = kinds_awaited(kind.clone(), readiness.clone());
         let again = watch::Sender::new(0);
@@ -166,6 +169,8 @@ impl House {
         house.task("keeper", ending(keeper::run(received, states)));
         house.task("publisher", ending(publisher::run(Engine::default(), watched, sinks)));
         house.task("readiness watch", loaded(state.clone(), loading));
+        let following = progress::run(publication, board.clone(), registry.clone(), reaches);
+        house.task("progress of policies", ending(following));
         house.task("problem log", ending(problem_log::run(report.clone(), problem.clone())));
         let context = XdsContext {
             board,
@@ -184,6 +189,7 @@ impl House {
             reports: report,
             problems: problem,
             kinds: kind,
+            reaches: reach,
             states: state,
         };
         let shutdown = house.shutdown.clone();

@@ -6,6 +6,7 @@ pub mod analyze;
 pub mod bootstrap;
 pub mod serve;
 pub mod translate;
+pub mod wait;
 
 use crate::telemetry::logging::chain;
 use clap::{Parser, Subcommand};
@@ -16,6 +17,10 @@ use std::process::ExitCode;
 pub const FAILED: u8 = 1;
 /// Exit code: there are findings at or above the severity asked for.
 pub const FINDINGS: u8 = 3;
+/// Exit code: the server can't be reached.
+pub const UNREACHABLE: u8 = 4;
+/// Exit code: the time is over.
+pub const TIMED_OUT: u8 = 5;
 
 /// chancery: an xDS control plane for Envoy sidecars.
 #[derive(Parser, Debug)]
@@ -23,7 +28,7 @@ pub const FINDINGS: u8 = 3;
     name = "chancery",
     version,
     about,
-    after_help = "Exit codes: 0 fine, 1 something failed, 2 wrong usage, 3 findings."
+    after_help = "Exit codes: 0 fine, 1 something failed, 2 wrong usage, 3 findings, 4 server unreachable, 5 out of time."
 )]
 pub struct Cli {
     /// What to do.
@@ -42,6 +47,8 @@ enum Command {
     Bootstrap(bootstrap::BootstrapArgs),
     /// Say what is wrong with manifests; exits 3 if anything is
     Analyze(analyze::AnalyzeArgs),
+    /// Wait until what an object says is in effect at every proxy that it concerns
+    Wait(wait::WaitArgs),
 }
 
 /// What a subcommand has to say and how it ends.
@@ -66,6 +73,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Translate(args) => args.run(),
         Command::Bootstrap(args) => args.text().map(Done::ok).map_err(Into::into),
         Command::Analyze(args) => Ok(args.run()),
+        Command::Wait(args) => args.run(),
     };
     match result {
         // A reader that went away (`| head`) is not our failure.

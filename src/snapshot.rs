@@ -19,4 +19,5 @@ pub mod print;
 pub mod resource;
 pub mod roll;
 pub mod set;
+pub mod sources;
 pub mod wire;

@@ -85,7 +85,8 @@ fn start(
     observer: Arc<Counts>,
 ) -> u16 {
     let (metrics, board, options) = (Metrics::new(), Arc::new(Board::default()), Options::default());
-    let sinks = Sinks { board: board.clone(), problems: watch::channel(Arc::default()).0, observer };
+    let (published, problems) = (watch::channel(None).0, watch::channel(Arc::default()).0);
+    let sinks = Sinks { board: board.clone(), published, problems, observer };
     tokio::spawn(keeper::run(batches, states));
     tokio::spawn(publisher::run(Engine::default(), state.clone(), sinks));
     let context = XdsContext {

@@ -54,7 +54,15 @@ pub const ROOMS: &[Room] = &[
     },
     Room {
         name: "xds",
-        may: &["snapshot", "model::audience", "model::name", "model::provenance", "model::problem", "telemetry"],
+        may: &[
+            "snapshot",
+            "model::audience",
+            "model::name",
+            "model::provenance",
+            "model::problem",
+            "model::reach",
+            "telemetry",
+        ],
         never: &["kube", "k8s_openapi"],
     },
     Room { name: "ca", may: &["model::name", "telemetry"], never: &["kube", "k8s_openapi"] },

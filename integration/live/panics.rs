@@ -108,6 +108,7 @@ impl Stage {
         let (states, state) = watch::channel(None);
         let sinks = Sinks {
             board: context.board.clone(),
+            published: watch::channel(None).0,
             problems: watch::channel(Arc::default()).0,
             observer: faults.clone(),
         };

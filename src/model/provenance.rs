@@ -56,6 +56,12 @@ impl ObjectKind {
         }
     }
 
+    /// Whether people write objects of the kind to say how traffic is to be treated.
+    pub fn is_policy(self) -> bool {
+        use ObjectKind::{DestinationRule, MeshConfig, Sidecar, VirtualService};
+        matches!(self, DestinationRule | VirtualService | Sidecar | MeshConfig)
+    }
+
     /// Whether objects of the kind are in a namespace.
     pub fn is_namespaced(self) -> bool {
         !matches!(self, ObjectKind::Namespace | ObjectKind::Node | ObjectKind::MeshConfig)

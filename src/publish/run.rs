@@ -19,6 +19,8 @@ pub trait Observer: Send + Sync {
 pub struct Sinks {
     /// Snapshots.
     pub board: Arc<Board>,
+    /// The state that what is on the board was made of.
+    pub published: watch::Sender<Option<State>>,
     /// Mistakes found by translation, sorted.
     pub problems: watch::Sender<Arc<BTreeSet<Problem>>>,
     /// Who listens.
@@ -77,6 +79,7 @@ impl Publisher {
         if outcome.problems_changed {
             self.sinks.problems.send_replace(Arc::new(self.engine.problems()));
         }
+        self.sinks.published.send_replace(Some(state.clone()));
         self.sinks.observer.advanced(&outcome, started.elapsed().as_secs_f64());
     }
 

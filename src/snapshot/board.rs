@@ -138,6 +138,15 @@ impl Board {
         self.posts.entry(subject).or_default().clone()
     }
 
+    /// Where a proxy belongs, and the newest that is posted for it; none before that was computed.
+    pub fn posted_for(&self, facts: &ProxyFacts) -> Option<(Placement, Snapshot)> {
+        let placement = self.placement(facts)?;
+        let newest = |subject| Some(self.posts.get(&subject)?.newest()?.layer);
+        let outbound = newest(Subject::Audience(placement.audience.clone()))?;
+        let inbound = newest(Subject::Workload(placement.workload.clone()))?;
+        Some((placement, Snapshot { outbound, inbound, since: None }))
+    }
+
     fn placement(&self, facts: &ProxyFacts) -> Option<Placement> {
         self.places().by_proxy.get(facts)?.placement.clone()
     }

@@ -284,6 +284,19 @@ impl Resource {
         self.provenance.refs().iter().chain(fragments.flat_map(|fragment| fragment.provenance.refs()))
     }
 
+    /// The objects that shaped what of it is not a fragment.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// Whether what of it is not a fragment is the same in another.
+    pub(super) fn has_head_of(&self, other: &Resource) -> bool {
+        match (&self.form, &other.form) {
+            (Form::Parts(one), Form::Parts(other)) => one.head == other.head,
+            _ => self.version == other.version,
+        }
+    }
+
     /// The fragments it is made of; none for most kinds.
     pub fn fragments(&self) -> Option<&Fragments> {
         match &self.form {

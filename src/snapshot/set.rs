@@ -55,9 +55,17 @@ impl Layer {
             return news.names[kind as usize].clone();
         }
         let mut names = BTreeSet::new();
-        self.touched_since(old, kind, &mut names);
+        self.touched_since(old, kind, &|old, new| old.version() != new.version(), &mut names);
         let version = |layer: &Layer, name: &str| layer.get(kind, name).map(|resource| resource.version());
         names.retain(|name| version(old, name) != version(self, name));
+        names
+    }
+
+    /// The names of a kind under which there is another resource than in `old`, be it one of the same version that other
+    /// objects shaped, and perhaps some more. Costs O(changes log n).
+    pub fn differs_from(&self, old: &Layer, kind: Kind) -> BTreeSet<Arc<str>> {
+        let mut names = BTreeSet::new();
+        self.touched_since(old, kind, &|_, _| true, &mut names);
         names
     }
 
@@ -144,13 +152,13 @@ impl Layer {
         self.hidden[kind as usize].remove(name);
     }
 
-    /// Names of a kind under which something else may be found than in `old`: no fewer than there are. Costs
-    /// O(changes log n).
-    fn touched_since(&self, old: &Layer, kind: Kind, names: &mut BTreeSet<Arc<str>>) {
+    /// Names of a kind under which something else may be found than in `old`, by what counts as such: no fewer than there
+    /// are. Costs O(changes log n).
+    fn touched_since(&self, old: &Layer, kind: Kind, counts: &Counts, names: &mut BTreeSet<Arc<str>>) {
         if std::ptr::eq(self, old) {
             return;
         }
-        changed(old.own(kind), self.own(kind), names);
+        changed(old.own(kind), self.own(kind), counts, names);
         let (before, after) = (&old.hidden[kind as usize], &self.hidden[kind as usize]);
         for item in before.diff(after) {
             match item {
@@ -158,7 +166,7 @@ impl Layer {
             }
         }
         match (&old.common, &self.common) {
-            (Some(old), Some(new)) => new.touched_since(old, kind, names),
+            (Some(old), Some(new)) => new.touched_since(old, kind, counts, names),
             (Some(only), None) | (None, Some(only)) => names.extend(only.own(kind).keys().cloned()),
             (None, None) => {}
         }
@@ -206,7 +214,10 @@ impl Snapshot {
     }
 }
 
-fn changed(old: &Set, new: &Set, names: &mut BTreeSet<Arc<str>>) {
+/// Whether a resource in place of another counts as something else.
+type Counts = dyn Fn(&Resource, &Resource) -> bool;
+
+fn changed(old: &Set, new: &Set, counts: &Counts, names: &mut BTreeSet<Arc<str>>) {
     if old.ptr_eq(new) {
         return;
     }
@@ -216,7 +227,7 @@ fn changed(old: &Set, new: &Set, names: &mut BTreeSet<Arc<str>>) {
                 names.insert(name.clone());
             }
             DiffItem::Update { old: (name, old), new: (_, new) } => {
-                if old.version() != new.version() {
+                if counts(old, new) {
                     names.insert(name.clone());
                 }
             }

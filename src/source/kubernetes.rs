@@ -7,6 +7,7 @@
 mod api;
 mod gather;
 pub mod kinds;
+pub mod lookup;
 pub mod news;
 mod raw;
 mod settings;
@@ -20,7 +21,7 @@ use api::Only;
 use kinds::{KINDS, Use};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -78,18 +79,32 @@ impl From<kube::config::KubeconfigError> for KubernetesError {
     }
 }
 
-/// Makes a client of an API server. Asks it nothing.
+/// Makes a client of an API server for those who ask it something now and then. Asks it nothing.
+///
+/// # Errors
+/// If the kubeconfig, or what it refers to, can't be used.
+pub async fn client_of(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, KubernetesError> {
+    let config = config(kubeconfig, context).await?;
+    Client::try_from(config).map_err(|error| api::Failure::from(error).into())
+}
+
+async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, KubernetesError> {
+    let named = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let mut config = match kubeconfig {
+        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &named).await?,
+        None if context.is_some() => Config::from_kubeconfig(&named).await?,
+        None => Config::infer().await?,
+    };
+    config.connect_timeout = Some(CONNECT);
+    Ok(config)
+}
+
+/// Makes a client of the API server to be followed. Asks it nothing.
 ///
 /// # Errors
 /// If the kubeconfig, or what it refers to, can't be used.
 pub async fn client(options: &Options) -> Result<Client, KubernetesError> {
-    let named = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match &options.kubeconfig {
-        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &named).await?,
-        None if options.context.is_some() => Config::from_kubeconfig(&named).await?,
-        None => Config::infer().await?,
-    };
-    config.connect_timeout = Some(CONNECT);
+    let mut config = config(options.kubeconfig.as_deref(), options.context.as_deref()).await?;
     // What fails is tried again here, where it is counted and told.
     config.default_retry = false;
     // A connection that was idle has not been silent.

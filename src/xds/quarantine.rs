@@ -240,6 +240,16 @@ impl Quarantine {
         consequence
     }
 
+    /// The names of a kind of which the client has not answered what it was sent; none where that is everything.
+    pub(super) fn unanswered(&self, kind: Kind) -> Option<BTreeSet<Arc<str>>> {
+        self.wards[kind as usize].flights.unanswered()
+    }
+
+    /// What the client holds of one of those names.
+    pub(super) fn ground(&self, kind: Kind, name: &str) -> Option<&Before> {
+        self.wards[kind as usize].flights.ground(name)
+    }
+
     /// A search that has nothing to send goes on.
     pub(super) fn skip(&mut self, kind: Kind) {
         let ward = &mut self.wards[kind as usize];

@@ -3,20 +3,24 @@
 //! A stream enters its session here once; whoever asks locks the session and reads its state. Nothing is copied when a
 //! session changes.
 
+pub mod reach;
 pub mod rejections;
 
 use super::chorus::Chorus;
 use super::quarantine::Charge;
 use super::request::Wire;
+use super::session::lacking::Lacking;
 use super::session::status::TypeStatus;
 use super::session::{Counters, Session};
 use crate::model::audience::ProxyFacts;
 use crate::snapshot::kind::Kind;
+use crate::snapshot::set::Snapshot;
 use dashmap::DashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+use tokio::sync::Notify;
 
 /// A session that its stream and the admin port share. It is locked for computation only, never across a wait.
 #[derive(Clone, Debug)]
@@ -69,6 +73,11 @@ impl Proxy {
         self.session.lock().charges().map(|(kind, charge)| (kind, charge.clone())).collect()
     }
 
+    /// What it has yet to accept of a snapshot posted for it.
+    pub fn lacking(&self, newest: &Snapshot) -> Lacking {
+        self.session.lock().lacking(newest)
+    }
+
     /// Whether it was left warming by an earlier stream and does not ask for clusters.
     pub fn is_stranded(&self) -> bool {
         self.session.lock().is_stranded()
@@ -89,6 +98,7 @@ struct Live {
     next: AtomicU64,
     proxies: DashMap<u64, Arc<Proxy>>,
     complaints: Chorus,
+    stirred: Notify,
 }
 
 impl Registry {
@@ -97,7 +107,18 @@ impl Registry {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let proxy = Arc::new(proxy);
         self.0.proxies.insert(id, proxy.clone());
+        self.stir();
         Listed { live: self.0.clone(), id, proxy }
+    }
+
+    /// A proxy has said something, has come or has gone.
+    pub fn stir(&self) {
+        self.0.stirred.notify_one();
+    }
+
+    /// Waits until any has since the last call.
+    pub async fn stirred(&self) {
+        self.0.stirred.notified().await;
     }
 
     /// What proxies reject, and why.
@@ -131,5 +152,6 @@ impl Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.live.proxies.remove(&self.id);
+        self.live.stirred.notify_one();
     }
 }

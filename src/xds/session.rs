@@ -7,6 +7,7 @@
 mod backlog;
 mod first;
 mod isolation;
+pub mod lacking;
 pub mod rejection;
 pub mod status;
 mod stranded;
@@ -127,6 +128,7 @@ pub struct Session {
     unknown_types: BTreeSet<String>,
     stranded: Stranded,
     counters: Counters,
+    lacking: lacking::Memo,
 }
 
 impl Session {
@@ -150,12 +152,14 @@ impl Session {
             unknown_types: BTreeSet::new(),
             stranded: Stranded::default(),
             counters: Counters::default(),
+            lacking: lacking::Memo::default(),
         }
     }
 
     /// Takes a request. None: there is nothing to count about it. An error ends the stream.
     pub fn on_request(&mut self, request: &Request, now: Instant) -> Result<Option<Received>, Refusal> {
         self.identify(request)?;
+        self.lacking.forget();
         if request.type_url.is_empty() {
             return Err(Refusal::NoType);
         }
@@ -263,6 +267,7 @@ impl Session {
 
     /// Finds out what the client is to be told now, and notes what differs from before.
     fn look(&mut self, newest: Snapshot, since: Option<Instant>, now: Instant) {
+        self.lacking.forget();
         let view = self.without_rejected(newest, now);
         let mut view = self.gate.clusters(view, &self.view, &self.tracks, now);
         let (clusters, rest) = Kind::ALL.split_first().expect("clusters are the first kind");
@@ -320,6 +325,7 @@ impl Session {
         let track = &mut self.tracks[kind as usize];
         let batch = track.take(phase, now, &self.view, &mut self.counters)?;
         self.nonce += 1;
+        self.lacking.on_sent(kind);
         let version = track.sent(self.nonce, now);
         if phase == Phase::Remove {
             self.tracks.iter_mut().for_each(|track| track.wait_anew(now));

@@ -307,6 +307,7 @@ impl Stream {
             self.join(node)?;
         }
         self.finish_turn();
+        self.context.registry.stir();
         let Some(Received { kind, outcome, change_to_ack }) = received else { return Ok(()) };
         if outcome == Outcome::Init || !request.names.is_empty() {
             self.follow();

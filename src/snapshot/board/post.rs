@@ -58,7 +58,7 @@ impl Post {
     }
 
     /// What is posted, if anything.
-    fn newest(&self) -> Option<Posted> {
+    pub(super) fn newest(&self) -> Option<Posted> {
         self.state().newest.clone()
     }
 

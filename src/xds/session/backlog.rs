@@ -292,6 +292,16 @@ impl Backlog {
         }
     }
 
+    /// The names about which there may be something to say; none where that is a whole roll.
+    pub(super) fn names(&self) -> Option<impl Iterator<Item = &Arc<str>>> {
+        self.roll.is_none().then(|| self.pending.keys())
+    }
+
+    /// Whether the client states to hold that version of a name from an earlier stream.
+    pub(super) fn is_claimed(&self, name: &str, version: Version) -> bool {
+        matches!(self.pending.get(name), Some(Pending { held: Held::Claimed(Some(held)), .. }) if *held == version)
+    }
+
     /// What the client was last told of a name; none if nothing was said of it on this stream.
     pub(super) fn last_told<'a>(&'a self, name: &str, snapshot: &'a View) -> Option<&'a Arc<Resource>> {
         match self.pending.get(name).map(|pending| &pending.held) {

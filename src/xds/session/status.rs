@@ -73,18 +73,20 @@ impl Session {
     }
 
     /// Accepted listeners that still wait for routes or secrets. An accepted listener has its port open only after those.
-    fn warming(&self, kind: Kind) -> Vec<Arc<str>> {
-        let accepted = |to: &Ref| {
-            let told = self.track(to.kind).last_told(&to.name, &self.view).is_some();
-            told && self.gate.is_accepted(to, &self.view, &self.tracks)
-        };
-        let awaited = |to: &Ref| matches!(to.kind, Kind::Route | Kind::Secret) && !accepted(to);
+    pub(super) fn warming(&self, kind: Kind) -> Vec<Arc<str>> {
+        let awaited = |to: &Ref| matches!(to.kind, Kind::Route | Kind::Secret) && !self.is_accepted(to);
         let listeners = self.view.iter(Kind::Listener).filter(|_| kind == Kind::Listener);
         let warming = listeners.filter(|listener| {
             let to = Ref { kind, name: listener.name().clone() };
-            accepted(&to) && listener.refs().any(awaited)
+            self.is_accepted(&to) && listener.refs().any(awaited)
         });
         warming.map(|listener| listener.name().clone()).collect()
+    }
+
+    /// Whether the client has accepted a name in some form, on this stream.
+    pub(super) fn is_accepted(&self, to: &Ref) -> bool {
+        let told = self.track(to.kind).last_told(&to.name, &self.view).is_some();
+        told && self.gate.is_accepted(to, &self.view, &self.tracks)
     }
 
     fn type_status(&self, track: &Track) -> TypeStatus {

@@ -428,6 +428,16 @@ impl Track {
         if wanted { self.backlog.last_told(name, snapshot) } else { None }
     }
 
+    /// The names about which there may be something to say; none where that is everything.
+    pub(super) fn pending(&self) -> Option<impl Iterator<Item = &Arc<str>>> {
+        self.backlog.names()
+    }
+
+    /// Whether the client states to hold that version of a name from an earlier stream.
+    pub(super) fn is_claimed(&self, name: &str, version: Version) -> bool {
+        self.backlog.is_claimed(name, version)
+    }
+
     /// Whether the client has yet to hear of a name.
     pub(in crate::xds) fn is_unknown(&self, name: &str, snapshot: &View) -> bool {
         self.backlog.is_unknown(name, snapshot)

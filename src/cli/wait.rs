@@ -1,0 +1,128 @@
+//! `chancery wait`: returns when what an object says is in effect at every proxy that it concerns.
+
+mod object;
+mod server;
+
+use super::{Done, TIMED_OUT, UNREACHABLE};
+use crate::model::provenance::ObjectKey;
+use crate::source::kubernetes::{self, lookup};
+use clap::Args;
+use object::Asked;
+use server::{Answer, Server, Standing};
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long until it is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// `chancery wait`.
+#[derive(Args, Debug)]
+pub struct WaitArgs {
+    /// The object: KIND/NAME, such as virtualservice/cart or dr/cart
+    #[arg(value_name = "KIND/NAME")]
+    object: Asked,
+    /// The object's namespace; that of the kubeconfig's context by default, or `default`
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// The generation to wait for; by default the one that the object has in the cluster when this is called, and of a
+    /// folder what was read of it
+    #[arg(long, value_name = "NUMBER")]
+    generation: Option<i64>,
+    /// How long to wait, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    timeout: u64,
+    /// The admin address of chancery
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15014", env = "CHANCERY_ADMIN_ADDRESS")]
+    server: String,
+    /// Kubeconfig of the cluster that has the object; what kubectl would use by default
+    #[arg(long, value_name = "FILE", env = "CHANCERY_KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one by default
+    #[arg(long, value_name = "NAME", env = "CHANCERY_CONTEXT")]
+    context: Option<String>,
+}
+
+impl WaitArgs {
+    /// Waits; progress goes to standard error.
+    pub fn run(self) -> Result<Done, Box<dyn Error>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.wait())
+    }
+
+    async fn wait(self) -> Result<Done, Box<dyn Error>> {
+        let ends = Instant::now() + Duration::from_secs(self.timeout);
+        let server = Server::new(&self.server)?;
+        let from_cluster = match server.source().await {
+            Ok(from_cluster) => from_cluster,
+            Err(error) => {
+                let text = crate::telemetry::logging::chain(&error);
+                eprintln!("chancery: {text}");
+                return Ok(Done { text: String::new(), code: UNREACHABLE });
+            }
+        };
+        let (key, generation) = self.goal(from_cluster).await?;
+        let mut told = String::new();
+        loop {
+            let answer = server.object(&key).await;
+            let line = match &answer {
+                Ok(answer) => describe(&key, answer, generation),
+                Err(error) => format!("{key}: {}", crate::telemetry::logging::chain(error)),
+            };
+            if answer.is_ok_and(|answer| is_reached(&answer, generation)) {
+                return Ok(Done::ok(format!("{line}\n")));
+            }
+            if line != told {
+                eprintln!("{line}");
+                told = line;
+            }
+            if Instant::now() + AGAIN >= ends {
+                eprintln!("chancery: not reached within {} s", self.timeout);
+                return Ok(Done { text: String::new(), code: TIMED_OUT });
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    /// Which object, and which generation of it: none where it has none.
+    async fn goal(&self, from_cluster: bool) -> Result<(ObjectKey, Option<i64>), Box<dyn Error>> {
+        let default = "default";
+        if !from_cluster || (self.generation.is_some() && self.namespace.is_some()) {
+            return Ok((self.object.key(self.namespace.as_deref().unwrap_or(default)), self.generation));
+        }
+        let client = kubernetes::client_of(self.kubeconfig.as_deref(), self.context.as_deref()).await?;
+        let key = self.object.key(self.namespace.as_deref().unwrap_or(client.default_namespace()));
+        let generation = match self.generation {
+            Some(generation) => Some(generation),
+            None => lookup::generation(&client, &key).await.map_err(|failure| format!("{key}: {failure}"))?,
+        };
+        Ok((key, generation))
+    }
+}
+
+/// Whether every proxy has accepted that generation, or a newer one, and no proxy may be missing.
+fn is_reached(answer: &Answer, generation: Option<i64>) -> bool {
+    let reached = |standing: &Standing| {
+        generation.is_none_or(|wanted| standing.generation.is_some_and(|is| is >= wanted))
+            && standing.in_effect_at == standing.proxies
+    };
+    !answer.partial && answer.items.first().is_some_and(reached)
+}
+
+fn describe(key: &ObjectKey, answer: &Answer, wanted: Option<i64>) -> String {
+    let Some(standing) = answer.items.first() else {
+        let problems = answer.problems(key);
+        return format!("{key}: chancery has nothing of it in effect{problems}");
+    };
+    let older = wanted.filter(|wanted| standing.generation.is_none_or(|is| is < *wanted));
+    let waits = older.map_or_else(String::new, |wanted| format!(", waiting for generation {wanted}"));
+    let generation = standing.generation.map_or_else(String::new, |is| format!(" generation {is}"));
+    let partial = if answer.partial { "; replicas that did not answer may have more" } else { "" };
+    let at = match (standing.in_effect_at, standing.proxies) {
+        (_, 0) => "concerns no connected proxy".to_owned(),
+        (live, proxies) if live == proxies => format!("in effect at all {proxies} proxies that it concerns"),
+        (live, proxies) => format!("in effect at {live} of {proxies} proxies that it concerns"),
+    };
+    format!("{key}{generation}: {at}{waits}{partial}{}", answer.problems(key))
+}

@@ -1,0 +1,39 @@
+//! One object, asked for once: for who wants to know how it is now.
+
+use super::api::Failure;
+use super::kinds::{KINDS, Use};
+use crate::model::provenance::ObjectKey;
+use http::Request;
+use kube::Client;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Object {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    generation: Option<i64>,
+}
+
+/// The generation that an object has in the cluster; none where its kind has none.
+///
+/// # Errors
+/// If there is no such object, or the API server can't be asked.
+pub async fn generation(client: &Client, key: &ObjectKey) -> Result<Option<i64>, Failure> {
+    let mut missing = Failure::Missing;
+    let kinds = KINDS.iter().filter(|kind| kind.used == Use::Read(key.kind));
+    for (kind, version) in kinds.flat_map(|kind| kind.versions.iter().map(move |version| (kind, version))) {
+        let namespace = key.kind.is_namespaced().then_some(key.namespace.as_str());
+        let path = format!("{}/{}", kind.path(version, namespace), key.name.as_str());
+        let request = Request::get(path).body(Vec::new()).map_err(|error| Failure::Other(error.to_string()))?;
+        match client.request::<Object>(request).await.map_err(Failure::from) {
+            Ok(object) => return Ok(object.metadata.generation),
+            Err(Failure::Missing) => missing = Failure::Missing,
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(missing)
+}
