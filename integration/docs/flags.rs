@@ -103,7 +103,7 @@ fn the_reference_has_every_flag_with_its_default() {
 fn a_difference_is_seen() {
     let page = pages::page(PAGE);
     for (from, to, count) in [
-        ("`127.0.0.1:15014`", "`127.0.0.1:15015`", 2),
+        ("`127.0.0.1:15014`", "`127.0.0.1:15015`", 4),
         ("| `--stats-port", "| `--stat-port", 2),
         ("| `--log-level", "| --log-level", 1),
         ("| required |", "| none |", 4),
