@@ -1,7 +1,8 @@
 # The commands of this project; `make` lists them. CARGO_TARGET_DIR is honoured; CHANCERY_TOOLS moves the cache of
 # fetched tools; CHANCERY_ENVOY names an Envoy to use instead of the newest fetched one, CHANCERY_ENVOY_OLDEST instead of
 # the oldest, CHANCERY_PROMETHEUS a Prometheus, KUBEBUILDER_ASSETS a folder with a Kubernetes control plane,
-# CHANCERY_ISTIO_CRDS and CHANCERY_GATEWAY_CRDS files with definitions of kinds.
+# CHANCERY_HELM a Helm, CHANCERY_HADOLINT a hadolint, CHANCERY_ISTIO_CRDS and CHANCERY_GATEWAY_CRDS files with definitions of
+# kinds.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -28,6 +29,10 @@ test: need-cargo need-network tools lint ## Everything that must hold: format, l
 build: need-cargo ## The binary: target/debug/chancery
 	@cargo build --bins
 
+.PHONY: release
+release: need-cargo ## The binary as the image has it: target/release/chancery
+	@cargo build --locked --release --bin chancery
+
 .PHONY: fmt
 fmt: need-rustfmt ## Format the sources
 	@cargo fmt
@@ -38,10 +43,10 @@ lint: need-rustfmt need-clippy ## Formatting and clippy, warnings denied
 	@$(CALM) "clippy" cargo clippy --all-targets -- -D warnings
 
 .PHONY: golden
-golden: need-cargo ## Rewrite the golden files and the page of fields; read the difference before you commit it
+golden: need-cargo ## Rewrite the golden files and generated pages; read the difference before you commit it
 	@CHANCERY_REWRITE=1 cargo test --test golden
 	@CHANCERY_REWRITE=1 cargo test --test docs fields
-	@CHANCERY_REWRITE=1 cargo test --test manifests golden
+	@CHANCERY_REWRITE=1 cargo test --test manifests -- golden every_value
 
 .PHONY: descriptors
 descriptors: need-cargo ## Rebuild proto/envoy.fds and proto/maps.txt, byte for byte
@@ -56,6 +61,8 @@ tools: need-python ## Fetch the pinned tools the demo and the tests use
 	@[ -n "$${CHANCERY_PROMETHEUS:-}" ] || $(FETCH) prometheus >/dev/null
 	@for name in etcd kubectl kube-apiserver kube-controller-manager; do \
 		[ -f "$${KUBEBUILDER_ASSETS:-}/$$name" ] || $(FETCH) $$name >/dev/null; done
+	@[ -n "$${CHANCERY_HELM:-}" ] || $(FETCH) helm >/dev/null
+	@[ -n "$${CHANCERY_HADOLINT:-}" ] || $(FETCH) hadolint >/dev/null
 	@[ -n "$${CHANCERY_ISTIO_CRDS:-}" ] || $(FETCH) istio-crds >/dev/null
 	@[ -n "$${CHANCERY_GATEWAY_CRDS:-}" ] || $(FETCH) gateway-crds >/dev/null
 

@@ -1,9 +1,11 @@
 //! Everything under `manifests/`: what it is rendered to, that a real API server takes it, that what it grants is needed,
-//! and that its Pods do what they are there for when they are run as a node would.
+//! and that its Pods do what they are there for when they are run as a node would. And the image that they are of.
 
 #[path = "manifests/golden.rs"]
 mod golden;
 mod harness;
+#[path = "manifests/helm.rs"]
+mod helm;
 #[path = "manifests/image.rs"]
 mod image;
 #[path = "manifests/pods.rs"]
@@ -16,3 +18,5 @@ mod rights;
 mod server;
 #[path = "kubernetes/shared.rs"]
 mod shared;
+#[path = "manifests/values.rs"]
+mod values;

@@ -1,4 +1,5 @@
-//! Where the programs are: Envoys, Prometheus and Kubernetes from the tools cache, chancery from the same build.
+//! Where the programs are: Envoys, Prometheus, Kubernetes and what else is pinned from the tools cache, chancery from the
+//! same build.
 
 use super::spawner;
 use super::{Failure, Outcome};
@@ -52,6 +53,16 @@ pub fn envoy(release: Release) -> Outcome<PathBuf> {
 /// The Prometheus to run, likewise.
 pub fn prometheus() -> Outcome<PathBuf> {
     find("prometheus", "CHANCERY_PROMETHEUS")
+}
+
+/// The Helm to run, likewise.
+pub fn helm() -> Outcome<PathBuf> {
+    find("helm", "CHANCERY_HELM")
+}
+
+/// The linter of the Dockerfile, likewise.
+pub fn hadolint() -> Outcome<PathBuf> {
+    find("hadolint", "CHANCERY_HADOLINT")
 }
 
 /// A file with definitions of kinds, likewise.

@@ -1,9 +1,10 @@
-//! What the manifests are rendered to: by Kustomize as objects, each under its kind, namespace and name.
+//! What the manifests are rendered to, by Kustomize and by Helm: objects, each under its kind, namespace and name.
 
 use crate::harness::{Failure, Outcome, spawner, tools};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// The folders that Kustomize renders, under `manifests/kustomize`, each with the name that it goes by.
 pub const KUSTOMIZATIONS: [(&str, &str); 3] =
@@ -19,6 +20,18 @@ pub type Objects = BTreeMap<String, Value>;
 pub fn kustomize(folder: &str) -> Outcome<String> {
     let folder = tools::root().join("manifests/kustomize").join(folder);
     spawner::output(&tools::kubernetes("kubectl")?, &["kustomize", &folder.to_string_lossy()])
+}
+
+/// Where the chart is.
+pub fn chart() -> PathBuf {
+    tools::root().join("manifests/helm/chancery")
+}
+
+/// What Helm makes of the chart as the release `chancery`, with further flags.
+pub fn helm(flags: &[&str]) -> Outcome<String> {
+    let chart = chart().to_string_lossy().into_owned();
+    let arguments = [&["template", "chancery", &*chart, "--namespace", NAMESPACE][..], flags].concat();
+    spawner::output(&tools::helm()?, &arguments)
 }
 
 /// The objects of a text, of which no two may be the same.
