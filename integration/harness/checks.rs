@@ -10,7 +10,7 @@ use super::metrics::Metrics;
 use super::spawner;
 use super::split;
 use super::timing::{Spread, readable};
-use super::{Outcome, tools};
+use super::{Failure, Outcome, tools};
 use std::path::Path;
 use std::time::Duration;
 
@@ -74,23 +74,24 @@ fn metrics_are_parsed() {
     assert_eq!(metrics.0[0].labels["note"], "say \"a,b\"");
 }
 
-/// The JSON examples of a page, in order.
-fn examples(page: &str) -> Vec<&str> {
-    page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+/// The JSON example under a heading of a page.
+fn example<'a>(page: &'a str, heading: &str) -> Outcome<&'a str> {
+    let section = page.split("\n## ").find_map(|section| section.strip_prefix(heading)?.strip_prefix('\n'));
+    let example = section.and_then(|section| section.split("```json\n").nth(1)?.split("```").next());
+    example.ok_or_else(|| Failure::new(format!("there is no example of {heading}")))
 }
 
 #[test]
 fn the_reference_shows_what_the_harness_reads() -> Outcome<()> {
     let page = std::fs::read_to_string(tools::root().join("docs/reference/admin-api.md"))?;
-    let [proxies, problems, kinds] = examples(&page)[..] else { panic!("three examples expected") };
-    let proxies = serde_json::from_str::<List<Proxy>>(proxies)?.items;
+    let proxies = serde_json::from_str::<List<Proxy>>(example(&page, "/api/v1/proxies")?)?.items;
     assert!(proxies[0].settled("rds") && !proxies[0].settled("cds"), "{proxies:?}");
     let behind = page.replacen("e063d50e", "77ab41c0", 1);
-    let proxies = serde_json::from_str::<List<Proxy>>(examples(&behind)[0])?.items;
+    let proxies = serde_json::from_str::<List<Proxy>>(example(&behind, "/api/v1/proxies")?)?.items;
     assert!(!proxies[0].settled("rds"), "what is desired isn't what was accepted");
-    let problems = serde_json::from_str::<List<Problem>>(problems)?.items;
+    let problems = serde_json::from_str::<List<Problem>>(example(&page, "/api/v1/problems")?)?.items;
     assert!(problems[0].file.as_ref().is_some_and(|file| file.ends_with("traffic.yaml")));
-    let kinds = serde_json::from_str::<List<Kind>>(kinds)?.items;
+    let kinds = serde_json::from_str::<List<Kind>>(example(&page, "/api/v1/kinds")?)?.items;
     assert!(kinds[0].state == "denied" && kinds[0].reason.contains("is forbidden"), "{kinds:?}");
     Ok(())
 }
