@@ -25,6 +25,7 @@ pub mod relay;
 pub mod scene;
 pub mod spawner;
 pub mod split;
+pub mod steps;
 pub mod timing;
 pub mod tools;
 

@@ -8,8 +8,12 @@ mod golden;
 mod harness;
 #[path = "manifests/helm.rs"]
 mod helm;
+#[path = "manifests/how_to.rs"]
+mod how_to;
 #[path = "manifests/image.rs"]
 mod image;
+#[path = "manifests/node.rs"]
+mod node;
 #[path = "manifests/pods.rs"]
 mod pods;
 #[path = "manifests/rendered.rs"]

@@ -5,6 +5,7 @@
 
 use crate::harness::network::requirements;
 use crate::harness::spawner;
+use crate::harness::steps::{judge, script, steps};
 use crate::harness::{Failure, Outcome, tools};
 use std::path::Path;
 use std::time::Duration;
@@ -16,49 +17,6 @@ const LIMIT: Duration = Duration::from_secs(40);
 const BEFORE: &str = "set -euo pipefail; mount -t tmpfs none /run; ip link set lo up\n";
 /// What must be gone after the last step.
 const AFTER: &str = "ip netns list; ip link show type bridge; ip route; ip -6 route show table main type unreachable\n";
-
-/// A block of commands and, where the page says it, what it prints.
-struct Step {
-    commands: String,
-    prints: Option<String>,
-}
-
-/// The steps of a page: blocks of commands, each with the block of text that follows at once, if one does.
-fn steps(page: &str) -> Vec<Step> {
-    let blocks = page.split("```sh\n").skip(1);
-    let split = |block: &str| {
-        let (commands, rest) = block.split_once("```\n").unwrap_or((block, ""));
-        let prints = rest.strip_prefix("```text\n").and_then(|text| text.split("```").next());
-        Step { commands: commands.into(), prints: prints.map(Into::into) }
-    };
-    blocks.map(split).collect()
-}
-
-fn mark(step: usize) -> String {
-    format!("--- after step {step}\n")
-}
-
-/// All steps as one script that says where it is, and what it leaves behind.
-fn script(steps: &[Step]) -> String {
-    let step = |(index, step): (usize, &Step)| format!("{}echo '{}'\n", step.commands, mark(index).trim_end());
-    let all: String = steps.iter().enumerate().map(step).collect();
-    format!("{BEFORE}{all}{AFTER}")
-}
-
-/// Fails unless every step printed what it should, and nothing was left.
-fn judge(steps: &[Step], mut output: &str) -> Outcome<()> {
-    for (index, step) in steps.iter().enumerate() {
-        let broken = || Failure::new(format!("{PAGE}: these commands failed:\n{}{output}", step.commands));
-        let (printed, rest) = output.split_once(&mark(index)).ok_or_else(broken)?;
-        let expected = step.prints.as_deref().unwrap_or_default();
-        if printed != expected {
-            let said = format!("printed\n{printed}instead of\n{expected}");
-            return Err(Failure::new(format!("{PAGE}: {}{said}", step.commands)));
-        }
-        output = rest;
-    }
-    if output.is_empty() { Ok(()) } else { Err(Failure::new(format!("{PAGE}: this was left behind:\n{output}"))) }
-}
 
 async fn follow(page: &str) -> Outcome<()> {
     requirements::check()?;
@@ -73,13 +31,13 @@ async fn follow(page: &str) -> Outcome<()> {
     ];
     let page = here.iter().fold(page.to_owned(), |page, (from, to)| page.replace(from, to));
     let steps = steps(&page);
-    let (log, script) = (files.path().join("log"), script(&steps));
+    let (log, script) = (files.path().join("log"), script(BEFORE, &steps, AFTER));
     let alone = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", &script];
     let mut shell = spawner::start("the how-to", Path::new("/usr/bin/unshare"), &alone, &log)?;
     let ended = shell.ended(LIMIT).await;
     let output = std::fs::read_to_string(&log)?;
     ended.map_err(|failure| failure.with(&output))?;
-    judge(&steps, &output)
+    judge(PAGE, &steps, &output)
 }
 
 #[tokio::test]
