@@ -14,6 +14,8 @@ mod losses;
 mod outages;
 #[path = "kubernetes/policies.rs"]
 mod policies;
+#[path = "kubernetes/replicas.rs"]
+mod replicas;
 #[path = "kubernetes/serving.rs"]
 mod serving;
 #[path = "kubernetes/shared.rs"]

@@ -9,7 +9,7 @@ mod proxies;
 
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKind;
-use crate::model::reach::Reaches;
+use crate::model::reach::Standing;
 use crate::model::world::State as WorldState;
 use crate::snapshot::kind::Kind;
 use crate::source::kubernetes::news::KindStatus;
@@ -49,8 +49,8 @@ pub struct AdminContext {
     pub problems: watch::Receiver<Arc<BTreeSet<Problem>>>,
     /// How it stands with each kind that is watched in a cluster; none of a folder.
     pub kinds: watch::Receiver<Arc<[KindStatus]>>,
-    /// How far policies have come.
-    pub reaches: watch::Receiver<Arc<Reaches>>,
+    /// How proxies take their configuration: what all replicas know.
+    pub standing: watch::Receiver<Arc<Standing>>,
     /// The World.
     pub states: watch::Receiver<Option<WorldState>>,
 }
@@ -123,7 +123,7 @@ async fn problems(State(context): State<AdminContext>) -> Json<Value> {
 }
 
 async fn objects(State(context): State<AdminContext>, Query(wanted): Query<Wanted>) -> Json<Value> {
-    let reaches = context.reaches.borrow().clone();
+    let reaches = context.standing.borrow().reaches.clone();
     let items = objects::describe(&reaches, &wanted, &problems::collect(&context));
     let from_cluster = !context.kinds.borrow().is_empty();
     Json(json!({"apiVersion": API_VERSION, "fromCluster": from_cluster, "partial": reaches.partial, "items": items}))

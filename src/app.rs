@@ -8,7 +8,9 @@ mod sources;
 
 use crate::admin::{self, AdminContext};
 use crate::keeper;
+use crate::model::reach::Standing;
 use crate::model::world::State;
+use crate::peers::{self, PeersError};
 use crate::publish::run::{self as publisher, Observer, Sinks};
 use crate::publish::{Engine, Outcome};
 use crate::snapshot::board::Board;
@@ -22,6 +24,7 @@ use crate::xds::limits;
 use crate::xds::registry::Registry;
 use crate::xds::server::{self, ServeError};
 use crate::xds::stream::XdsContext;
+use kube::Client;
 use sources::{Source, kinds_awaited};
 use std::io;
 use std::net::SocketAddr;
@@ -53,6 +56,8 @@ pub struct Options {
     pub admin_address: SocketAddr,
     /// The limits of the xDS server.
     pub xds: limits::Options,
+    /// How replicas talk with each other, and where this one listens for that; none: this one is alone.
+    pub peers: Option<(SocketAddr, peers::Options)>,
 }
 
 /// Where objects come from.
@@ -88,6 +93,9 @@ pub enum AppError {
     /// It can't be told which cluster, or how to reach it.
     #[error(transparent)]
     Cluster(#[from] KubernetesError),
+    /// There can't be any talk among replicas.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
     /// The xDS server failed.
     #[error(transparent)]
     Xds(#[from] ServeError),
@@ -105,7 +113,11 @@ pub async fn run(options: Options) -> Result<(), AppError> {
     let admin = bind("the admin port", options.admin_address).await?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let source = Source::of(options.source).await?;
-    let mut house = House::build(source, options.xds, xds, admin);
+    let peers = match (options.peers, source.client()) {
+        (Some((address, options)), Some(client)) => Some((options, client, bind("other replicas", address).await?)),
+        _ => None,
+    };
+    let mut house = House::build(source, options.xds, peers, [xds, admin]);
     let result = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -133,6 +145,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// What the talk among replicas needs.
+type Talk = (peers::Options, Client, TcpListener);
+
 /// How a task ended: which, and why.
 type Ended = (&'static str, Result<(), AppError>);
 
@@ -146,7 +161,7 @@ struct House {
 }
 
 impl House {
-    fn build(source: Source, options: limits::Options, xds: TcpListener, admin: TcpListener) -> Self {
+    fn build(source: Source, options: limits::Options, peers: Option<Talk>, [xds, admin]: [TcpListener; 2]) -> Self {
         let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
         let (metrics, readiness, registry) = (Metrics::new(), Readiness::default(), Registry::default());
         let board = Arc::new(Board::default());
@@ -158,7 +173,7 @@ impl House {
         let (kinds, kind) = watch::channel(source.kinds());
         let observer = Arc::new(Watcher(metrics.publish.clone()));
         let (published, publication) = watch::channel(None);
-        let (reaches, reach) = watch::channel(Arc::default());
+        let (standings, own) = watch::channel(Arc::default());
         let sinks = Sinks { board: board.clone(), published, problems, observer };
         let watched = state.clone();
         let waiting = kinds_awaited(kind.clone(), readiness.clone());
@@ -169,8 +184,9 @@ impl House {
         house.task("keeper", ending(keeper::run(received, states)));
         house.task("publisher", ending(publisher::run(Engine::default(), watched, sinks)));
         house.task("readiness watch", loaded(state.clone(), loading));
-        let following = progress::run(publication, board.clone(), registry.clone(), reaches);
+        let following = progress::run(publication, board.clone(), registry.clone(), standings);
         house.task("progress of policies", ending(following));
+        let standing = house.talk(peers, own);
         house.task("problem log", ending(problem_log::run(report.clone(), problem.clone())));
         let context = XdsContext {
             board,
@@ -189,12 +205,20 @@ impl House {
             reports: report,
             problems: problem,
             kinds: kind,
-            reaches: reach,
+            standing,
             states: state,
         };
         let shutdown = house.shutdown.clone();
         house.server("admin server", async { Ok(admin::serve(admin, context, shutdown).await?) });
         house
+    }
+
+    /// What all replicas know of the proxies; where there is no talk among them, what this one does.
+    fn talk(&mut self, peers: Option<Talk>, own: watch::Receiver<Arc<Standing>>) -> watch::Receiver<Arc<Standing>> {
+        let Some((options, client, listener)) = peers else { return own };
+        let (all, standing) = watch::channel(own.borrow().clone());
+        self.task("talk among replicas", async move { Ok(peers::run(options, client, listener, own, all).await?) });
+        standing
     }
 
     fn task(&mut self, name: &'static str, task: impl Future<Output = Result<(), AppError>> + Send + 'static) {

@@ -40,7 +40,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serve proxies from a cluster, or from a folder of manifests, which is watched
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Print what a proxy would be given, without a server
     Translate(translate::TranslateArgs),
     /// Print an Envoy bootstrap that works as it is

@@ -2,13 +2,15 @@
 //!
 //! In the order a change travels: [`source`] parses manifests into the nouns of [`model`]; [`keeper`] applies them to the
 //! World; [`publish`] recomputes what a change reaches through [`translate`] and posts a [`snapshot`]; [`xds`] streams
-//! the difference to proxies. [`cli`] starts it all, [`app`] composes it; [`admin`] and [`telemetry`] are how it is watched.
+//! the difference to proxies. [`peers`] is what replicas tell each other. [`cli`] starts it all, [`app`] composes it;
+//! [`admin`] and [`telemetry`] are how it is watched.
 
 pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod keeper;
 pub mod model;
+pub mod peers;
 pub mod publish;
 pub mod snapshot;
 pub mod source;

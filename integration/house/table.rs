@@ -65,6 +65,11 @@ pub const ROOMS: &[Room] = &[
         ],
         never: &["kube", "k8s_openapi"],
     },
+    Room {
+        name: "peers",
+        may: &["model::name", "model::problem", "model::provenance", "model::reach", "telemetry"],
+        never: &["envoy_types", "tonic"],
+    },
     Room { name: "ca", may: &["model::name", "telemetry"], never: &["kube", "k8s_openapi"] },
     Room {
         name: "status",

@@ -34,7 +34,7 @@ pub struct Stage {
     dns: Dns,
     seat: Seat,
     files: TempDir,
-    _subnet: Subnet,
+    subnet: Subnet,
 }
 
 impl Stage {
@@ -55,7 +55,7 @@ impl Stage {
         let metadata = vec![format!("OUTBOUND_BIND={}", subnet.ip(110))];
         let (ports, place, client) = (addresses::ports(ip)?, Place::default(), Client::default());
         let seat = Seat { pod: "client".into(), namespace: namespace.into(), ip, metadata, ports, place, client };
-        Ok(Self { envoy: None, chancery, namespace: namespace.into(), echo, dns, seat, files, _subnet: subnet })
+        Ok(Self { envoy: None, chancery, namespace: namespace.into(), echo, dns, seat, files, subnet })
     }
 
     /// The same, started.
@@ -76,6 +76,31 @@ impl Stage {
             first.clone().run().await.and_then(|tally| tally.clean()).ok()
         })
         .await
+    }
+
+    /// Flags of a replica of that name that talks with the others.
+    pub fn talks(&self, replica: &str, host: u8) -> Outcome<Vec<String>> {
+        let address = self.subnet.free(host)?.to_string();
+        Ok(["--replica", replica, "--peer-address", &address].map(str::to_owned).into())
+    }
+
+    /// Another chancery for the same cluster, not started.
+    pub fn another(&self, cluster: &Cluster, user: &str, replica: &str, host: u8) -> Outcome<Chancery> {
+        let log = self.files.path().join(format!("{replica}.log"));
+        let mut other = Chancery::of_cluster(&self.subnet, host, &cluster.kubeconfig(user), log)?;
+        other.flags = ["--watch-seconds", WATCH, "--namespace", &self.namespace].map(str::to_owned).into();
+        other.flags.extend(self.talks(replica, host)?);
+        Ok(other)
+    }
+
+    /// An Envoy of another Pod, at an address of its own, connected to a chancery.
+    pub async fn another_envoy(&self, cluster: &Cluster, chancery: &Chancery, pod: &str, host: u8) -> Outcome<Envoy> {
+        cluster.set_pod(&self.namespace, pod, &format!("10.9.0.{host}"), true).await?;
+        let ip = self.subnet.ip(host);
+        let metadata = vec![format!("OUTBOUND_BIND={}", self.subnet.ip(host + 100))];
+        let seat = Seat { pod: pod.into(), ip, metadata, ports: addresses::ports(ip)?, ..self.seat.clone() };
+        let setup = Setup { dns: Some(self.dns.address), ..Wire::Delta.into() };
+        Envoy::start(&seat, chancery.xds, setup, self.files.path()).await
     }
 
     /// The Envoy.

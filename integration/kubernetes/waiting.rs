@@ -8,7 +8,7 @@ use crate::stage::Stage;
 use std::process::Output;
 use tokio::process::Command;
 
-fn timeout(namespace: &str, time: &str) -> String {
+pub fn timeout(namespace: &str, time: &str) -> String {
     format!(
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: slow, namespace: {namespace}}}\n\
          spec: {{hosts: [inside], http: [{{timeout: {time}, route: [{{destination: {{host: inside}}}}]}}]}}\n"
@@ -16,14 +16,14 @@ fn timeout(namespace: &str, time: &str) -> String {
 }
 
 /// Runs `chancery wait`.
-async fn wait(stage: &Stage, cluster: &Cluster, arguments: &[&str]) -> Outcome<Output> {
+pub async fn wait(stage: &Stage, cluster: &Cluster, arguments: &[&str]) -> Outcome<Output> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
     command.args(["wait", "--server", &stage.chancery.admin.to_string()]);
     command.arg("--kubeconfig").arg(cluster.kubeconfig(ADMIN)).args(arguments).kill_on_drop(true);
     command.output().await.map_err(|error| Failure::new(error.to_string()))
 }
 
-fn said(output: &Output) -> (Option<i32>, String, String) {
+pub fn said(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }

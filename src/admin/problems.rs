@@ -3,12 +3,11 @@
 
 use super::AdminContext;
 use crate::source::finding::Finding;
-use crate::xds::registry::rejections;
 use serde_json::{Value, json};
 
 /// Everything that is wrong, sorted by file and line, each once.
 pub fn collect(context: &AdminContext) -> Vec<Finding> {
-    let mut problems = rejections::problems(&context.registry.proxies());
+    let mut problems = context.standing.borrow().rejections.clone();
     problems.extend(context.problems.borrow().iter().cloned());
     Finding::all(&context.reports.borrow().clone(), &problems)
 }

@@ -1,11 +1,12 @@
-//! How far every policy has come, kept up to date: looked at after something was published or a proxy has said something.
+//! How proxies take their configuration, kept up to date: looked at after something was published or a proxy has said something.
 
 use crate::model::provenance::{ObjectKind, ObjectRef};
-use crate::model::reach::Reaches;
+use crate::model::reach::Standing;
 use crate::model::world::{Key, State, World};
 use crate::snapshot::board::Board;
 use crate::xds::registry::Registry;
 use crate::xds::registry::reach::Surveyor;
+use crate::xds::registry::rejections;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -20,7 +21,7 @@ pub async fn run(
     mut published: watch::Receiver<Option<State>>,
     board: Arc<Board>,
     registry: Registry,
-    reaches: watch::Sender<Arc<Reaches>>,
+    standings: watch::Sender<Arc<Standing>>,
 ) {
     let mut surveyor = Surveyor::default();
     loop {
@@ -30,12 +31,14 @@ pub async fn run(
         }
         let Some(state) = published.borrow_and_update().clone() else { continue };
         let began = Instant::now();
-        let look = || surveyor.survey(&policies(&state.world), &board, &registry);
-        let found = tokio::task::block_in_place(look);
-        reaches.send_if_modified(|reaches| {
-            let news = **reaches != found;
+        let (reaches, rejections) = tokio::task::block_in_place(|| {
+            let reaches = surveyor.survey(&policies(&state.world), &board, &registry);
+            (reaches, rejections::problems(&registry.proxies()))
+        });
+        standings.send_if_modified(|standing| {
+            let news = (&standing.reaches, &standing.rejections) != (&reaches, &rejections);
             if news {
-                *reaches = Arc::new(found);
+                *standing = Arc::new(Standing { revision: standing.revision + 1, reaches, rejections });
             }
             news
         });

@@ -32,6 +32,14 @@ impl Source {
         })
     }
 
+    /// The API server, where there is one.
+    pub fn client(&self) -> Option<Client> {
+        match self {
+            Source::Folder(_) => None,
+            Source::Cluster(client, _) => Some(client.clone()),
+        }
+    }
+
     /// What is waited for until there is a World.
     pub fn awaited(&self) -> &'static str {
         match self {

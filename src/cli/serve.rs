@@ -2,6 +2,7 @@
 
 mod cluster;
 mod limits;
+mod peers;
 
 use crate::app::{self, Options, SourceOptions};
 use crate::telemetry::logging::{self, Format};
@@ -34,19 +35,24 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FORMAT", default_value = "text", env = "CHANCERY_LOG_FORMAT")]
     log_format: Format,
     #[command(flatten)]
+    peers: peers::PeerArgs,
+    #[command(flatten)]
     limits: limits::LimitArgs,
 }
 
 impl ServeArgs {
     /// Serves until a signal or a failure.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
-        let Self { config, mesh_config, cluster, xds_address, admin_address, log_level, log_format, limits } = self;
+        let Self { config, mesh_config, cluster, xds_address, admin_address, log_level, log_format, peers, limits } =
+            self;
         logging::init(log_format, &log_level)?;
+        let peers = peers.options(&cluster)?;
         let source = match config {
             Some(config) => SourceOptions::Folder { config, mesh_config },
             None => SourceOptions::Kubernetes(cluster.into()),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        Ok(runtime.block_on(app::run(Options { source, xds_address, admin_address, xds: limits.into() }))?)
+        let options = Options { source, xds_address, admin_address, xds: limits.into(), peers };
+        Ok(runtime.block_on(app::run(options))?)
     }
 }

@@ -25,6 +25,13 @@ pub struct ClusterArgs {
     watch_seconds: u32,
 }
 
+impl ClusterArgs {
+    /// Chancery's own namespace, as far as it is said.
+    pub fn own_namespace(&self) -> Option<String> {
+        self.namespace.clone()
+    }
+}
+
 impl From<ClusterArgs> for Options {
     fn from(args: ClusterArgs) -> Self {
         let ClusterArgs { kubeconfig, context, namespace, mesh_config_map, watch_seconds } = args;

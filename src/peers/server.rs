@@ -1,0 +1,87 @@
+//! Tells the other replicas what this one knows: one question, answered when there is something new to say.
+
+use super::identity::Identity;
+use super::members::Member;
+use super::wire::{self, After};
+use crate::model::reach::Standing;
+use axum::extract::{Query, State};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+/// How many connections there may be at once; anybody may try to open one.
+const MOST: usize = 64;
+/// How long a connection may take until it has proved who it is, and then to say a question.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a question waits for something new.
+pub const HELD: Duration = Duration::from_secs(10);
+
+/// Answers until the process ends.
+pub async fn run(
+    listener: TcpListener,
+    identity: Arc<Identity>,
+    members: watch::Receiver<BTreeMap<String, Member>>,
+    own: watch::Receiver<Arc<Standing>>,
+) {
+    let router = Router::new().route(wire::PATH, get(standing)).with_state(own);
+    let room = Arc::new(Semaphore::new(MOST));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                // Out of descriptors, perhaps: there will be some again.
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (router, tls) = (router.clone(), config(&identity, &members));
+        tokio::spawn(async move {
+            if let Some(tls) = tls {
+                serve(stream, tls, router).await;
+            }
+            drop(permit);
+        });
+    }
+}
+
+/// Who may ask changes with the members.
+fn config(identity: &Identity, members: &watch::Receiver<BTreeMap<String, Member>>) -> Option<Arc<ServerConfig>> {
+    let certificates: Vec<_> = members.borrow().values().map(|member| member.certificate.clone()).collect();
+    if certificates.is_empty() {
+        // Nobody is known: nobody gets in.
+        return None;
+    }
+    identity.server(&certificates).inspect_err(|error| tracing::error!("{error}")).ok().map(Arc::new)
+}
+
+async fn serve(stream: TcpStream, tls: Arc<ServerConfig>, router: Router) {
+    // Who can't prove to be a replica hears nothing.
+    let Ok(Ok(stream)) = timeout(PATIENCE, TlsAcceptor::from(tls).accept(stream)).await else { return };
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HELD + PATIENCE);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await {
+        tracing::debug!("a replica's connection ended: {error}");
+    }
+}
+
+async fn standing(
+    State(mut own): State<watch::Receiver<Arc<Standing>>>,
+    Query(after): Query<After>,
+) -> impl IntoResponse {
+    // When nothing is new for long, what is known is said again: a sign of life.
+    let news = own.wait_for(|standing| after.after != Some(standing.revision));
+    _ = timeout(HELD, news).await;
+    let standing = own.borrow().clone();
+    Json(wire::Standing::from(&*standing))
+}
