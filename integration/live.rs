@@ -24,6 +24,8 @@ mod logging;
 mod mistakes;
 #[path = "live/names.rs"]
 mod names;
+#[path = "live/near.rs"]
+mod near;
 #[path = "docs/pages.rs"]
 mod pages;
 #[path = "live/panics.rs"]
@@ -91,6 +93,7 @@ releases!(
         routing::a_tcp_port_connects,
         endpoints::an_endpoint_comes_and_goes_without_an_error,
         endpoints::an_endpoint_that_is_not_ready_gets_nothing,
+        near::requests_stay_in_the_zone,
         families::a_pod_of_both_families_has_one_share,
         families::a_pod_is_reached_by_its_other_address,
         warming::a_changed_cluster_is_active_at_once,
@@ -117,6 +120,7 @@ releases!(
         faults::a_frozen_envoy_is_let_go_and_comes_back,
         faults::without_descriptors_connections_wait,
         routing::an_error_of_the_application_is_seen,
+        near::requests_stay_on_the_node,
         limits::without_limits_no_breaker_opens,
         limits::without_the_rule_nothing_is_ejected,
         readiness::connections_end_with_an_answer,

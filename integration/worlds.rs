@@ -12,7 +12,7 @@ use chancery::model::object::{Meta, Object, Stored};
 use chancery::model::pod::Pod;
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use chancery::model::route::{Destination, HttpMatch, HttpRoute, VirtualService, WeightedDestination};
-use chancery::model::service::{Protocol, Service, ServicePort, TargetPort};
+use chancery::model::service::{Distribution, Protocol, Service, ServicePort, TargetPort};
 use chancery::model::sidecar::{DefaultEndpoint, EgressListener, Ingress, Sidecar};
 use chancery::model::text::StringMatch;
 use chancery::model::world::Change;
@@ -65,8 +65,14 @@ pub fn service(namespace: &str, name: &str, ports: &[(u16, Protocol)], created: 
         publish_not_ready: false,
         headless: created == 7,
         external: external(created),
-        distribution: None,
-        node_local: false,
+        distribution: [
+            None,
+            None,
+            Some(Distribution::SameZone),
+            Some(Distribution::SameNode),
+            Some(Distribution::Hinted),
+        ][usize::try_from(created % 5).expect("small")],
+        node_local: created == 6,
         exports: exports(created),
     };
     Object::Service(Stored::new(meta(ObjectKind::Service, namespace, name, None, created), value))
@@ -115,7 +121,8 @@ pub fn pod(namespace: &str, name: &str, pairs: &[(&str, &str)]) -> Object {
     let both = labels.get("version").is_some_and(|version| **version == *"v2");
     let address = |number: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, number));
     let addresses = number.map(address).into_iter().chain(both.then(|| v6(9))).collect();
-    let value = Pod { labels, addresses, service_account: "default".into(), node: None, ports: vec![] };
+    let node = Some(Name::from(NODES[usize::from(both)]));
+    let value = Pod { labels, addresses, service_account: "default".into(), node, ports: vec![] };
     Object::Pod(Stored::new(meta(ObjectKind::Pod, namespace, name, None, 0), value))
 }
 

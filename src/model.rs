@@ -10,6 +10,7 @@ pub mod exports;
 pub mod labels;
 pub mod mesh;
 pub mod name;
+pub mod near;
 pub mod node;
 pub mod object;
 pub mod outlook;

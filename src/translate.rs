@@ -17,6 +17,7 @@ mod headless;
 mod inbound;
 mod listener;
 mod names;
+mod near;
 mod proto;
 mod route;
 mod route_match;
@@ -26,6 +27,7 @@ pub mod unit;
 mod visible;
 
 use crate::model::audience::Subject;
+use crate::model::near::Near;
 use crate::model::provenance::Provenance;
 use crate::model::tracked::Tracked;
 use crate::model::view::View;
@@ -43,7 +45,16 @@ pub fn select(world: &Tracked, subject: &Subject, unit: &Unit) -> Selection {
             let selection = outbound(world, &view, unit);
             Selection { asked: view.into_asked(), ..selection }
         }
-        (Subject::Workload(_), Unit::Roots) => Selection::of_children([Unit::Inbound]),
+        (Subject::Workload(workload), Unit::Roots) => {
+            let near = workload.near.iter().flat_map(|_| near::units(world));
+            Selection::of_children([Unit::Inbound].into_iter().chain(near))
+        }
+        (Subject::Workload(workload), Unit::Endpoints(service)) => {
+            let near = workload.near.as_ref();
+            let select =
+                |near: &Arc<Near>| endpoint::select(world, &View::new(&near.audience), service, Some(&near.here));
+            near.map(select).unwrap_or_default()
+        }
         (Subject::Workload(workload), _) => inbound::select(world, workload),
     }
 }
@@ -66,7 +77,7 @@ fn outbound(world: &Tracked, view: &View, unit: &Unit) -> Selection {
         Unit::VirtualHost(host) => route::select(world, view, host),
         Unit::CatchAll(table) => Selection::of_inputs([Inputs::CatchAll(view.unknown_on(table.port))]),
         Unit::Clusters(service) => cluster::select(world, view, service),
-        Unit::Endpoints(service) => endpoint::select(world, view, service),
+        Unit::Endpoints(service) => endpoint::select(world, view, service, None),
     }
 }
 

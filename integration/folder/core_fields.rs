@@ -180,6 +180,12 @@ const PAIRS: &[(&str, &str, &str, &str)] = &[
         "{metadata: {name: x}, spec: {ports: [{port: 80}]}}",
         "{metadata: {name: x, annotations: {networking.istio.io/exportTo: a}}, spec: {ports: [{port: 80}]}}",
     ),
+    (
+        "Service",
+        r#"metadata.annotations["service.kubernetes.io/topology-mode"]"#,
+        "{metadata: {name: x}, spec: {ports: [{port: 80}]}}",
+        "{metadata: {name: x, annotations: {service.kubernetes.io/topology-mode: Auto}}, spec: {ports: [{port: 80}]}}",
+    ),
     ("Service", "status", "{spec: {ports: [{port: 80}]}}", "{spec: {ports: [{port: 80}]}, status: {loadBalancer: {}}}"),
 ];
 
@@ -252,15 +258,7 @@ const SLICE: &[(&str, &str, &str)] = &[
 ];
 
 /// Fields that the parser keeps for later, although nothing depends on them yet.
-const KEPT: [&str; 7] = [
-    "metadata.labels",
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "spec.internalTrafficPolicy",
-    "spec.trafficDistribution",
-    "endpoints[].hints.forZones[].name",
-    "endpoints[].hints.forNodes[].name",
-];
+const KEPT: [&str; 2] = ["metadata.labels", "spec.serviceAccountName"];
 
 fn yaml(text: &str) -> Value {
     chancery::source::yaml::read(text.as_bytes()).documents.remove(0).value.clone()
@@ -346,7 +344,7 @@ fn each_field_of_the_core_kinds_does_what_its_state_says() {
                         && line.ends_with(reason(&rows, field.unwrap_or_default()))
                 };
                 assert!(found.len() == 1 && about(&found[0]), "{name} {path}: {found:?}");
-                assert!((before == after) != KEPT.contains(&&*path), "{name} {path}");
+                assert!(before == after, "{name} {path}");
             }
             State::Refused => panic!("{name} {path}: no field of a core kind is refused"),
         }
@@ -376,6 +374,6 @@ fn what_users_would_expect_to_work_is_reported() {
         let rows = rows(kind(name)).into_iter().filter(|row| row.field.state == State::NoEffect);
         reported.extend(rows.map(|row| format!("{name} {}", row.path)));
     }
-    let expected = ["sessionAffinity", "sessionAffinityConfig", "internalTrafficPolicy", "trafficDistribution"];
+    let expected = ["sessionAffinity", "sessionAffinityConfig"];
     assert_eq!(reported, expected.map(|field| format!("Service spec.{field}")));
 }

@@ -6,6 +6,7 @@
 use super::labels::{Labels, selects};
 use super::mesh::OutboundMode;
 use super::name::{Name, Namespace, ServiceKey};
+use super::near::{Here, Near};
 use super::object::{Stored, by_age};
 use super::outlook::Outlook;
 use super::pod::Pod;
@@ -15,6 +16,7 @@ use super::sidecar::{DefaultEndpoint, Ingress, Sidecar};
 use super::tracked::Tracked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// How traffic reaches the proxy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -117,6 +119,8 @@ pub struct Workload {
     pub served: Vec<Served>,
     /// The Pod's addresses, sorted, where what the Sidecar says follows from them; empty for nearly all.
     pub addresses: Vec<IpAddr>,
+    /// By what place endpoints are chosen, where any are: that is no matter of the audience, which would fall apart.
+    pub near: Option<Arc<Near>>,
 }
 
 /// What decides how captured incoming connections are treated.
@@ -177,7 +181,8 @@ impl Placement {
         let taken = taken(&outlook, sidecar.as_deref(), &workload);
         let listens = listens(sidecar.as_deref(), &workload);
         let audience = Audience { namespace: own.clone(), interception, families, outlook, unknown, taken, listens };
-        Some(Placement { audience, workload })
+        let near = Here::of(world, &pod).map(|here| Arc::new(Near { audience: audience.clone(), here }));
+        Some(Placement { audience, workload: Workload { near, ..workload } })
     }
 
     fn workload(
@@ -204,6 +209,7 @@ impl Placement {
             addresses: if asks { pod.addresses.clone() } else { Vec::new() },
             sidecar: sidecar.map(|sidecar| sidecar.key().clone()),
             namespace,
+            near: None,
         }
     }
 
@@ -242,7 +248,7 @@ impl Placement {
 impl Workload {
     /// A workload of which nothing is said and nothing captured.
     pub fn plain(namespace: Namespace) -> Self {
-        Self { namespace, sidecar: None, captured: None, served: Vec::new(), addresses: Vec::new() }
+        Self { namespace, sidecar: None, captured: None, served: Vec::new(), addresses: Vec::new(), near: None }
     }
 }
 

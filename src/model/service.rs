@@ -29,6 +29,9 @@ pub enum Distribution {
     SameZone,
     /// Those on the client's Node: `PreferSameNode`.
     SameNode,
+    /// Those that hints say are meant for the client's zone, if all have hints: the annotation
+    /// `service.kubernetes.io/topology-mode: Auto`.
+    Hinted,
 }
 
 /// A Service.
@@ -53,15 +56,38 @@ pub struct Service {
     pub headless: bool,
     /// Of type ExternalName, `spec.externalName`: the name that this one stands for.
     pub external: Option<Host>,
-    /// `spec.trafficDistribution`; nothing depends on it yet, because endpoints are not chosen by where a proxy is.
+    /// `spec.trafficDistribution`.
     pub distribution: Option<Distribution>,
-    /// Whether `spec.internalTrafficPolicy` is `Local`: only endpoints on the client's own Node; nothing depends on it yet.
+    /// Whether `spec.internalTrafficPolicy` is `Local`: only endpoints on the client's own Node.
     pub node_local: bool,
     /// The annotation `networking.istio.io/exportTo`; absent means the mesh's default.
     pub exports: Option<Exports>,
 }
 
+/// By what of a client's place endpoints are chosen.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Nearness {
+    /// Its zone.
+    Zone,
+    /// Its Node and its zone.
+    Node,
+}
+
 impl Service {
+    /// By what of a client's place its endpoints are chosen; none if all clients are treated alike. Those of a headless
+    /// Service are picked by the clients themselves.
+    pub fn nearness(&self) -> Option<Nearness> {
+        if self.headless || self.external.is_some() {
+            return None;
+        }
+        match self.distribution {
+            _ if self.node_local => Some(Nearness::Node),
+            Some(Distribution::SameNode) => Some(Nearness::Node),
+            Some(Distribution::SameZone | Distribution::Hinted) => Some(Nearness::Zone),
+            None => None,
+        }
+    }
+
     /// The host of another Service that this one is only another name for.
     pub fn alias(&self) -> Option<&Host> {
         self.external.as_ref().filter(|name| name.is_inside())

@@ -10,7 +10,7 @@ use super::object::{Meta, Object, Stored};
 use super::pod::Pod;
 use super::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use super::route::VirtualService;
-use super::service::Service;
+use super::service::{Nearness, Service};
 use super::sidecar::Sidecar;
 use super::world::{Key, World};
 use std::cell::RefCell;
@@ -157,6 +157,12 @@ impl<'w> Tracked<'w> {
         found
             .filter_map(|object| if let Object::Service(service) = object { Some(service.clone()) } else { None })
             .collect()
+    }
+
+    /// The Services whose endpoints are chosen by that of a client's place, sorted.
+    pub fn services_near(&self, nearness: Nearness) -> Vec<ServiceKey> {
+        let keys = self.names(Key::NamesNear(nearness));
+        keys.map(|key| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }).collect()
     }
 
     /// The Services that are other names for a host.

@@ -8,7 +8,7 @@ mod found;
 use super::name::{Host, Namespace, ServiceKey};
 use super::object::Object;
 use super::provenance::{ObjectKey, ObjectKind};
-use super::service::Protocol;
+use super::service::{Nearness, Protocol};
 use found::Found;
 use imbl::{OrdMap, OrdSet};
 use std::collections::BTreeSet;
@@ -35,6 +35,8 @@ pub enum Key {
     SelectedBy(Namespace, Arc<str>, Arc<str>),
     /// Services that say themselves for whom they are.
     Exporting,
+    /// The set of names of services whose endpoints are chosen by where a client is; touched only when one joins or leaves.
+    NamesNear(Nearness),
     /// Services that are other names for a host.
     AliasesOf(Host),
     /// EndpointSlices of a service.
@@ -50,7 +52,7 @@ pub enum Key {
 impl Key {
     /// Whether the key stands for a set of names, so that a changed value of a member doesn't touch it.
     fn is_membership(&self) -> bool {
-        matches!(self, Key::Names(_) | Key::NamesOnPort(_) | Key::HttpOnPort(_))
+        matches!(self, Key::Names(_) | Key::NamesOnPort(_) | Key::HttpOnPort(_) | Key::NamesNear(_))
     }
 
     /// Whether the index says what is found under the key: objects are found by their keys, and addresses elsewhere.
@@ -72,6 +74,7 @@ pub fn keys(object: &Object) -> Vec<Key> {
             let first = service.selector.iter().next();
             let namespace = &object.key().namespace;
             keys.extend(first.map(|(key, value)| Key::SelectedBy(namespace.clone(), key.clone(), value.clone())));
+            keys.extend(service.nearness().map(Key::NamesNear));
             keys.extend(service.exports.is_some().then_some(Key::Exporting));
             keys.extend(service.alias().cloned().map(Key::AliasesOf));
         }

@@ -75,7 +75,7 @@ pub fn layer(layer: &Layer) -> Vec<Violation> {
 pub fn snapshot(snapshot: &Snapshot) -> Vec<Violation> {
     let mut found = layer(&snapshot.outbound);
     found.extend(layer(&snapshot.inbound));
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Endpoint) {
         let inbound = snapshot.inbound.iter(kind).map(|resource| resource.name());
         let both = inbound.filter(|name| snapshot.outbound.has(kind, name));
         found.extend(both.map(|name| violation(kind, name, "stands in both layers".to_owned())));

@@ -174,7 +174,8 @@ impl Layer {
 }
 
 /// Everything a proxy is meant to hold: the layer of its audience and the layer of its workload, whose names are
-/// disjoint. Cloning is cheap.
+/// disjoint, but for endpoints that are chosen by where the proxy is: those of the workload's layer come before the
+/// audience's. Cloning is cheap.
 #[derive(Clone, Default, Debug)]
 pub struct Snapshot {
     /// Outbound, shared by the audience.
@@ -186,29 +187,34 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    fn layers(&self) -> [&Layer; 2] {
-        [&self.outbound, &self.inbound]
+    /// Whether the inbound layer has its own of what the outbound one has under that name, too.
+    fn is_shadowed(&self, kind: Kind, name: &str) -> bool {
+        kind == Kind::Endpoint && self.inbound.has(kind, name)
     }
 
     /// The resource of that kind and name.
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
-        self.layers().into_iter().find_map(|layer| layer.get(kind, name))
+        let outbound = || self.outbound.get(kind, name).filter(|_| !self.is_shadowed(kind, name));
+        outbound().or_else(|| self.inbound.get(kind, name))
     }
 
     /// The resources of a kind: outbound, then inbound.
     pub fn iter(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
-        self.layers().into_iter().flat_map(move |layer| layer.iter(kind))
+        let outbound = self.outbound.iter(kind).filter(move |resource| !self.is_shadowed(kind, resource.name()));
+        outbound.chain(self.inbound.iter(kind))
     }
 
-    /// How many resources of a kind there are.
+    /// How many resources of a kind there are. Costs what is its own of the inbound layer.
     pub fn len(&self, kind: Kind) -> usize {
-        self.layers().into_iter().map(|layer| layer.len(kind)).sum()
+        let shadows = self.inbound.iter(kind).filter(|resource| self.outbound.has(kind, resource.name())).count();
+        self.outbound.len(kind) + self.inbound.len(kind) - shadows
     }
 
     /// The names of a kind whose version differs from that in `old`. Costs O(changes log n), nothing where a layer is
     /// the same.
     pub fn changed_since(&self, old: &Snapshot, kind: Kind) -> BTreeSet<Arc<str>> {
         let mut names = self.outbound.changed_since(&old.outbound, kind);
+        names.retain(|name| !(self.is_shadowed(kind, name) && old.is_shadowed(kind, name)));
         names.extend(self.inbound.changed_since(&old.inbound, kind));
         names
     }

@@ -7,6 +7,7 @@
 
 mod stack;
 
+use super::near::Nearby;
 use super::unit::{EndpointInputs, Inputs, ResolvedEndpoint, Selection};
 use super::{balance, destination, fixed, headless, names, proto, visible};
 use crate::model::audience::Families;
@@ -15,6 +16,7 @@ use crate::model::endpoint::{Endpoint, EndpointSlice};
 use crate::model::labels::{Labels, selects};
 use crate::model::mesh::Mesh;
 use crate::model::name::ServiceKey;
+use crate::model::near::Here;
 use crate::model::node as place;
 use crate::model::object::Stored;
 use crate::model::problem::{Problem, Severity};
@@ -39,10 +41,12 @@ struct Choice<'a> {
     list_unready: bool,
     mesh: &'a Mesh,
     families: Families,
+    /// Where the proxy is, if that matters.
+    nearby: Option<&'a Nearby<'a>>,
 }
 
-/// Selects the endpoints of each cluster of a service.
-pub fn select(world: &Tracked, view: &View, key: &ServiceKey) -> Selection {
+/// Selects the endpoints of each cluster of a service, for proxies wherever they are or for those of a place.
+pub fn select(world: &Tracked, view: &View, key: &ServiceKey, here: Option<&Here>) -> Selection {
     let Some(service) = visible::exported_service(world, view, key) else { return Selection::default() };
     if service.external.is_some() {
         return Selection::default();
@@ -50,6 +54,7 @@ pub fn select(world: &Tracked, view: &View, key: &ServiceKey) -> Selection {
     let rules = destination::rules(world, view, key);
     let (slices, mesh) = (world.slices_of(key), world.mesh());
     let subsets = destination::subsets(&rules);
+    let nearby = here.map(|here| Nearby::new(here, &service, &slices));
     let mut inputs = Vec::new();
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
         for subset in std::iter::once(None).chain(subsets.values().copied().map(Some)) {
@@ -69,6 +74,7 @@ pub fn select(world: &Tracked, view: &View, key: &ServiceKey) -> Selection {
                 list_unready: lists_unready(&rules, name),
                 mesh: &mesh,
                 families: view.families(),
+                nearby: nearby.as_ref(),
             };
             inputs.push(Inputs::Endpoints(choice.resolve(
                 cluster,
@@ -126,7 +132,9 @@ impl Choice<'_> {
         let mut some = false;
         for endpoint in taken {
             let address = SocketAddr::new(endpoint.address, *port);
-            found.add(endpoint, address, self.is_ready(endpoint), || self.locality(endpoint));
+            let locality = self.locality(endpoint);
+            let Some(rank) = self.nearby.map_or(Some(0), |nearby| nearby.rank(endpoint, &locality)) else { continue };
+            found.add(endpoint, address, self.is_ready(endpoint), (rank, locality));
             some = true;
         }
         sources.extend(some.then(|| slice.reference()));
@@ -162,12 +170,20 @@ impl Choice<'_> {
     }
 }
 
+/// How many times as many endpoints as are healthy are taken to be: one in a hundred is enough for a priority to get all
+/// requests. Kubernetes prefers what is near as long as there is any.
+const STRICTLY: u32 = 10_000;
+
 /// Builds the load assignment: localities weighted by their endpoints.
 pub fn build(inputs: &EndpointInputs) -> Resource {
-    let localities = inputs.endpoints.chunk_by(|a, b| a.locality == b.locality);
+    let localities = inputs.endpoints.chunk_by(|a, b| (a.priority, &a.locality) == (b.priority, &b.locality));
+    let prefers = inputs.endpoints.last().is_some_and(|endpoint| endpoint.priority > 0);
+    let factor = Some(proto::u32_value(STRICTLY));
+    let policy = || envoy::cluster_load_assignment::Policy { overprovisioning_factor: factor, ..Default::default() };
     let assignment = envoy::ClusterLoadAssignment {
         cluster_name: inputs.cluster.to_string(),
         endpoints: localities.map(locality).collect(),
+        policy: prefers.then(policy),
         ..Default::default()
     };
     let healthy = inputs.endpoints.iter().filter(|endpoint| endpoint.healthy);
@@ -181,6 +197,7 @@ fn locality(endpoints: &[ResolvedEndpoint]) -> envoy::LocalityLbEndpoints {
     envoy::LocalityLbEndpoints {
         locality: Some(Locality { region: region.to_string(), zone: zone.to_string(), sub_zone: subzone.to_string() }),
         lb_endpoints: endpoints.iter().map(lb_endpoint).collect(),
+        priority: endpoints[0].priority,
         // gRPC clients drop a locality without a weight.
         load_balancing_weight: Some(proto::u32_value(weight)),
         ..Default::default()

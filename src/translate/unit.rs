@@ -214,7 +214,7 @@ pub struct Lookup {
 pub struct EndpointInputs {
     /// The cluster's name.
     pub cluster: Arc<str>,
-    /// The endpoints, sorted by locality, address and port, each once.
+    /// The endpoints, sorted by priority, locality, address and port, each once.
     pub endpoints: Vec<ResolvedEndpoint>,
     /// The objects that shaped the list.
     pub provenance: Provenance,
@@ -223,6 +223,8 @@ pub struct EndpointInputs {
 /// An endpoint of a cluster.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ResolvedEndpoint {
+    /// How far away it is, where that matters: the nearest has 0.
+    pub priority: u32,
     /// Where it is.
     pub locality: Locality,
     /// Its address and port, of the family that is tried first.

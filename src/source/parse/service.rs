@@ -22,7 +22,7 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
     let spec = service.spec.unwrap_or_default();
     report(value, ObjectKind::Service, notes);
     let external = external(&spec, notes);
-    let distribution = distribution(spec.traffic_distribution.as_deref());
+    let distribution = distribution(&spec, service.metadata.annotations.as_ref(), notes);
     let node_local = spec.internal_traffic_policy.as_deref() == Some("Local");
     let selector: Option<Labels> =
         notes.check("spec.selector", syntax::labels(&spec.selector.clone().unwrap_or_default()));
@@ -59,12 +59,24 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
     })
 }
 
-/// What another word asks for nobody knows; that it has no effect is said whatever it is.
-fn distribution(written: Option<&str>) -> Option<Distribution> {
-    match written? {
-        "PreferClose" | "PreferSameZone" => Some(Distribution::SameZone),
-        "PreferSameNode" => Some(Distribution::SameNode),
-        _ => None,
+/// Which endpoints are preferred. The field wins against the annotation, as it does for Kubernetes.
+fn distribution(
+    spec: &k8s::ServiceSpec,
+    annotations: Option<&BTreeMap<String, String>>,
+    notes: &mut Notes,
+) -> Option<Distribution> {
+    match spec.traffic_distribution.as_deref() {
+        Some("PreferClose" | "PreferSameZone") => Some(Distribution::SameZone),
+        Some("PreferSameNode") => Some(Distribution::SameNode),
+        None | Some("") => {
+            let mode = annotations?.get(TOPOLOGY_MODE)?;
+            mode.eq_ignore_ascii_case("auto").then_some(Distribution::Hinted)
+        }
+        Some(other) => {
+            let text = "is not PreferSameZone, PreferSameNode or PreferClose, so it has no effect";
+            notes.warning("spec.trafficDistribution", format!("{} {text}", syntax::quoted(other)));
+            None
+        }
     }
 }
 
@@ -97,6 +109,7 @@ fn outside(ports: &[k8s::ServicePort], notes: &mut Notes) {
 
 /// The annotation by which a Service says for whom it is there.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
+const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
 
 fn exports(annotations: BTreeMap<String, String>, notes: &mut Notes) -> Option<Exports> {
     let written = annotations.get(EXPORT_TO)?;

@@ -6,6 +6,7 @@
 use crate::model::endpoint::Endpoint;
 use crate::model::name::Name;
 use crate::model::node::Locality;
+use crate::translate::near;
 use crate::translate::unit::ResolvedEndpoint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ enum Identity {
 
 /// What the slices say of one endpoint.
 struct Seen {
+    rank: u32,
     locality: Locality,
     addresses: BTreeSet<SocketAddr>,
     healthy: bool,
@@ -30,22 +32,17 @@ struct Seen {
 pub struct Stack(BTreeMap<Identity, Seen>);
 
 impl Stack {
-    /// Adds an entry of a slice. It may stand in two slices while Kubernetes moves it: ready if either says so.
-    pub fn add(
-        &mut self,
-        endpoint: &Endpoint,
-        address: SocketAddr,
-        healthy: bool,
-        locality: impl FnOnce() -> Locality,
-    ) {
+    /// Adds an entry of a slice, with how far away it is and where. It may stand in two slices while Kubernetes moves it: ready if either says so.
+    pub fn add(&mut self, endpoint: &Endpoint, address: SocketAddr, healthy: bool, (rank, locality): (u32, Locality)) {
         let identity = match &endpoint.pod {
             Some(pod) => Identity::Pod(pod.clone(), endpoint.pod_uid.clone(), address.port()),
             None => Identity::Address(address),
         };
-        let new = || Seen { locality: locality(), addresses: BTreeSet::new(), healthy };
+        let new = || Seen { rank, locality, addresses: BTreeSet::new(), healthy };
         let seen = self.0.entry(identity).or_insert_with(new);
         seen.addresses.insert(address);
         seen.healthy |= healthy;
+        seen.rank = seen.rank.min(rank);
     }
 
     /// The endpoints, sorted, each address once.
@@ -58,6 +55,7 @@ impl Stack {
         }
         let others: BTreeSet<SocketAddr> = found.values().filter_map(|endpoint| endpoint.other).collect();
         let mut endpoints: Vec<_> = found.into_values().filter(|found| !others.contains(&found.address)).collect();
+        near::prioritise(&mut endpoints);
         endpoints.sort();
         // They stay as long as what is built of them.
         endpoints.shrink_to_fit();
@@ -68,13 +66,13 @@ impl Stack {
 impl Seen {
     /// One endpoint, unless there are several addresses of a family: nobody says then which belong together.
     fn into_endpoints(self, prefers_v6: bool) -> Vec<ResolvedEndpoint> {
-        let Seen { locality, addresses, healthy } = self;
+        let Seen { rank: priority, locality, addresses, healthy } = self;
         let (first, other): (Vec<_>, Vec<_>) =
             addresses.iter().copied().partition(|address| address.is_ipv6() == prefers_v6);
         if let ([address], [other]) = (&first[..], &other[..]) {
-            return vec![ResolvedEndpoint { locality, address: *address, other: Some(*other), healthy }];
+            return vec![ResolvedEndpoint { priority, locality, address: *address, other: Some(*other), healthy }];
         }
-        let alone = |address| ResolvedEndpoint { locality: locality.clone(), address, other: None, healthy };
+        let alone = |address| ResolvedEndpoint { priority, locality: locality.clone(), address, other: None, healthy };
         addresses.into_iter().map(alone).collect()
     }
 }

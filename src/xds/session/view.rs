@@ -137,8 +137,10 @@ impl View {
     /// The outbound half, if all streams of the audience are told the same of a kind; none where there are exceptions, or
     /// no resources.
     pub(in crate::xds) fn plain(&self, kind: Kind) -> Option<&Layer> {
-        let outbound = &self.snapshot.outbound;
+        let Snapshot { outbound, inbound, .. } = &self.snapshot;
         let plain = self.barriers.is_none() && self.kept[kind as usize].is_empty();
+        // Endpoints of its own come before those of the audience.
+        let plain = plain && (kind != Kind::Endpoint || inbound.len(kind) == 0);
         (plain && outbound.len(kind) > 0).then_some(outbound)
     }
 

@@ -28,11 +28,7 @@ const ENDPOINT: &[Field] = &[
     Field::done("targetRef", Object(TARGET), "which Pod the endpoint is"),
     Field::done("nodeName", Text, "the Node whose region, zone and subzone are the endpoint's"),
     Field::done("zone", Text, "the endpoint's zone, which wins against that of the Node"),
-    Field::silent(
-        "hints",
-        Object(HINTS),
-        "they are read; the Service's trafficDistribution, which asks for them, is reported",
-    ),
+    Field::done("hints", Object(HINTS), "for whom the endpoint is meant, where the Service asks for that"),
     Field::silent("hostname", Text, "it is for DNS"),
     Field::silent("deprecatedTopology", TEXT_MAP, "zone and nodeName say it"),
 ];
@@ -54,12 +50,16 @@ const TARGET: &[Field] = &[
 ];
 
 const HINTS: &[Field] = &[
-    Field::silent(
+    Field::done(
         "forZones",
         List(&Object(FOR)),
-        "read; takes effect when endpoints are chosen by the zone of the proxy's Node",
+        "they win against the endpoint's own zone, if all ready ones have them",
     ),
-    Field::silent("forNodes", List(&Object(FOR)), "read; takes effect when endpoints are chosen by the proxy's Node"),
+    Field::done(
+        "forNodes",
+        List(&Object(FOR)),
+        "they win against the endpoint's own Node, if all ready ones have them",
+    ),
 ];
 
-const FOR: &[Field] = &[Field::silent("name", Text, "for whom the endpoint is meant")];
+const FOR: &[Field] = &[Field::done("name", Text, "for whom the endpoint is meant")];

@@ -31,7 +31,7 @@ const TOPOLOGY: &[Field] = &[
 
 const POD_SPEC: &[Field] = &[
     Field::silent("serviceAccountName", Text, "it is read, but nothing depends on it yet"),
-    Field::silent("nodeName", Text, "it is read, but nothing depends on it yet: an endpoint says its own"),
+    Field::done("nodeName", Text, "where its proxy is, for Services whose endpoints are chosen by that"),
     Field::done("containers", List(&Object(CONTAINER)), "what runs in it"),
 ];
 

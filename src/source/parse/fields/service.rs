@@ -12,11 +12,18 @@ pub const FIELDS: &[Field] = &[
 
 const METADATA: &[Field] = &[Field::done("annotations", Object(ANNOTATIONS), "what Kubernetes itself doesn't know")];
 
-const ANNOTATIONS: &[Field] = &[Field::done(
-    "networking.istio.io/exportTo",
-    Text,
-    "the namespaces the Service is there for: names, `.` or `*`, with commas between; the mesh's default if none",
-)];
+const ANNOTATIONS: &[Field] = &[
+    Field::done(
+        "networking.istio.io/exportTo",
+        Text,
+        "the namespaces the Service is there for: names, `.` or `*`, with commas between; the mesh's default if none",
+    ),
+    Field::done(
+        "service.kubernetes.io/topology-mode",
+        Text,
+        "Auto, without trafficDistribution: endpoints whose hints name the proxy's zone come first, if all have hints",
+    ),
+];
 
 const SPEC: &[Field] = &[
     Field::done("type", Text, "ExternalName makes the Service another name, for what externalName says"),
@@ -36,18 +43,17 @@ const SPEC: &[Field] = &[
     Field::without("sessionAffinity", Text, "a DestinationRule's consistentHash keeps a client at an endpoint")
         .except(&[r#""None""#, r#""""#]),
     Field::without("sessionAffinityConfig", Object(AFFINITY), "sessionAffinity isn't there either"),
-    Field::without(
+    Field::done(
         "internalTrafficPolicy",
         Text,
-        "it is read, but endpoints are not chosen by the proxy's Node: those of all are used",
-    )
-    .except(&[r#""Cluster""#, r#""""#]),
-    Field::without(
+        "Local: only endpoints on the proxy's own Node get requests; nothing for a headless Service",
+    ),
+    Field::done(
         "trafficDistribution",
         Text,
-        "it is read, but endpoints are not chosen by where a proxy is: those of all zones and Nodes are treated alike",
-    )
-    .except(&[r#""""#]),
+        "PreferSameZone (also PreferClose) and PreferSameNode: endpoints there get all requests while one of them is healthy, \
+         then those further away; nothing for a headless Service",
+    ),
     Field::done(
         "externalName",
         Text,
