@@ -72,7 +72,7 @@ mutants: need-cargo need-python ## Alter lines of the protocol one at a time; th
 
 .PHONY: soak
 soak: need-cargo need-python tools ## What takes longer than a test may: a minute of moving routes, silence, large fleets, and the mutants
-	@$(CALM) "soak" cargo test --test live -- --ignored
+	@$(CALM) "soak" cargo test --test live --test manifests -- --ignored
 	@CHANCERY_SOAK=60 $(CALM) "a minute of moving routes, and of changes" cargo test --test live -- moving_routes a_storm
 	@CHANCERY_SOAK=60 $(CALM) "fleets that misbehave" cargo test --test ads faults -- --test-threads 1
 	@integration/tools/mutants

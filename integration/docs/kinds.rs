@@ -30,6 +30,9 @@ fn every_watched_kind_is_on_the_page() {
     assert_eq!(rows, expected, "{PAGE} is not what is watched; its table should be\n{}", expected.join("\n"));
 }
 
+/// Group, resource and verb.
+type Right = (String, String, String);
+
 /// The rules of the one object of a kind in some texts of YAML.
 fn rules(texts: &[String], kind: &str) -> Value {
     let documents = texts.iter().flat_map(|text| serde_yaml_ng::Deserializer::from_str(text));
@@ -39,29 +42,35 @@ fn rules(texts: &[String], kind: &str) -> Value {
     found[0]["rules"].clone()
 }
 
-/// Groups and resources of rules.
-fn granted(rules: &Value) -> BTreeSet<(String, String)> {
+/// Groups, resources and verbs of rules.
+fn granted(rules: &Value) -> BTreeSet<Right> {
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
     };
     let mut granted = BTreeSet::new();
     for rule in rules.as_array().expect("there are rules") {
-        assert_eq!(texts(&rule["verbs"]), ["list", "watch"], "nothing else is asked for");
+        let (resources, verbs) = (texts(&rule["resources"]), texts(&rule["verbs"]));
         for group in texts(&rule["apiGroups"]) {
-            granted.extend(texts(&rule["resources"]).into_iter().map(|resource| (group.clone(), resource)));
+            for resource in &resources {
+                granted.extend(verbs.iter().map(|verb| (group.clone(), resource.clone(), verb.clone())));
+            }
         }
     }
     granted
 }
 
+fn right(group: &str, resource: &str, verb: &str) -> Right {
+    (group.to_owned(), resource.to_owned(), verb.to_owned())
+}
+
 #[test]
 fn the_rights_on_the_page_are_those_that_are_used() {
     let page = pages::blocks(&pages::page(PAGE), "yaml");
-    let used = KINDS.iter().map(|kind| ((kind.group.to_owned(), kind.plural.to_owned()), kind.used == Use::Settings));
-    let (own, all): (Vec<_>, Vec<_>) = used.partition(|(_, settings)| *settings);
-    let names = |kinds: Vec<(_, _)>| kinds.into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>();
-    assert_eq!(granted(&rules(&page, "ClusterRole")), names(all));
-    assert_eq!(granted(&rules(&page, "Role")), names(own));
+    let (own, all): (Vec<_>, Vec<_>) = KINDS.iter().partition(|kind| kind.used == Use::Settings);
+    let read = |kind: &&Watched| ["list", "watch"].map(|verb| right(kind.group, kind.plural, verb));
+    assert_eq!(granted(&rules(&page, "ClusterRole")), all.iter().flat_map(read).collect());
+    let leases = ["list", "create", "patch", "delete"].map(|verb| right("coordination.k8s.io", "leases", verb));
+    assert_eq!(granted(&rules(&page, "Role")), own.iter().flat_map(read).chain(leases).collect());
 }
 
 #[test]

@@ -109,7 +109,7 @@ const CASES: &[Case] = &[
     (
         &["fullnameOverride=mesh"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/5", "\"--mesh-config-map=mesh\"")),
+        Some(("/spec/template/spec/containers/0/args/8", "\"--mesh-config-map=mesh\"")),
     ),
     (&["fullnameOverride=mesh"], "Role", Some(("/rules/0/resourceNames/0", "\"mesh\""))),
     (&["commonLabels.team=mesh"], "NetworkPolicy", Some(("/metadata/labels/team", "\"mesh\""))),
@@ -121,7 +121,7 @@ const CASES: &[Case] = &[
     (
         &["xds.maxConnectionAge=5m"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/5", "\"--max-connection-age=5m\"")),
+        Some(("/spec/template/spec/containers/0/args/8", "\"--max-connection-age=5m\"")),
     ),
     (
         &["listenAddress=[::]"],
@@ -133,12 +133,12 @@ const CASES: &[Case] = &[
     (
         &["extraArgs[0]=--watch-seconds=30"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/5", "\"--watch-seconds=30\"")),
+        Some(("/spec/template/spec/containers/0/args/8", "\"--watch-seconds=30\"")),
     ),
     (
         &["extraEnv[0].name=A", "extraEnv[0].value=b"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/env/0/name", "\"A\"")),
+        Some(("/spec/template/spec/containers/0/env/2/name", "\"A\"")),
     ),
     (
         &[

@@ -8,8 +8,8 @@ use crate::harness::client::Client;
 use crate::harness::cluster::{ADMIN, Cluster};
 use crate::harness::spawner::{self, Process};
 use crate::harness::{Failure, Outcome, deadline};
-use crate::image;
 use crate::rendered::NAMESPACE;
+use crate::{container, image};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -22,8 +22,6 @@ use tempfile::TempDir;
 const SOON: Duration = Duration::from_secs(30);
 /// The time between two looks at the Pods.
 const PAUSE: Duration = Duration::from_millis(300);
-/// What containers listen on; here each has an address of its own instead.
-const EVERYWHERE: &str = "0.0.0.0";
 
 /// The node, and what runs on it.
 pub struct Node<'a> {
@@ -145,12 +143,10 @@ impl Running {
             root.to_string_lossy().into_owned(),
             image::PROGRAM.to_owned(),
         ];
-        let variables = spec.pointer("/containers/0/env").and_then(Value::as_array).into_iter().flatten();
-        let variable = |entry: &Value| Some(format!("{}={}", entry["name"].as_str()?, entry["value"].as_str()?));
-        arguments.splice(1..1, variables.filter_map(variable));
         let ip = address.to_string();
-        let own = spec.pointer("/containers/0/args").and_then(Value::as_array).into_iter().flatten();
-        arguments.extend(own.filter_map(Value::as_str).map(|argument| argument.replace(EVERYWHERE, &ip)));
+        let variables = container::variables(&spec, &name, &ip)?;
+        arguments.splice(1..1, variables.iter().map(|(name, value)| format!("{name}={value}")));
+        arguments.extend(container::arguments(&spec, &variables, &ip));
         let log = files.path().join("log");
         let process = spawner::start(&name, Path::new("/usr/bin/env"), &arguments, &log)?;
         Ok(Self { name, spec, address, process, _root: files })

@@ -37,6 +37,12 @@ async fn both_replicas_serve_as_they_are_deployed() -> Outcome<()> {
             (behind(&cluster).await? == ["10.9.77.1", "10.9.77.2"]).then_some(())
         })
         .await?;
+        let leases = ["get", "leases", "-n", NAMESPACE, "-o", "name"];
+        deadline::until("the replicas find each other", SOON, async || {
+            let found = cluster.kubectl(&leases).await.ok()?;
+            (found.lines().filter(|name| name.contains("chancery-peer-chancery-")).count() == 2).then_some(())
+        })
+        .await?;
         cluster.kubectl(&["scale", "deployment/chancery", "-n", NAMESPACE, "--replicas=0"]).await?;
         deadline::until("both have ended in the time they have", SOON, async || {
             behind(&cluster).await?.is_empty().then_some(())
