@@ -11,6 +11,7 @@ use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKind;
 use crate::model::reach::Standing;
 use crate::model::world::State as WorldState;
+use crate::peers::Asker;
 use crate::snapshot::kind::Kind;
 use crate::source::kubernetes::news::KindStatus;
 use crate::source::report::Report;
@@ -25,7 +26,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use objects::Wanted;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -51,6 +52,8 @@ pub struct AdminContext {
     pub kinds: watch::Receiver<Arc<[KindStatus]>>,
     /// How proxies take their configuration: what all replicas know.
     pub standing: watch::Receiver<Arc<Standing>>,
+    /// The other replicas, where there is talk among them.
+    pub others: Option<Asker>,
     /// The World.
     pub states: watch::Receiver<Option<WorldState>>,
 }
@@ -114,8 +117,26 @@ async fn metrics(State(context): State<AdminContext>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], context.metrics.render()).into_response()
 }
 
+/// The proxies that are connected here, as `/api/v1/proxies` shows them.
+pub fn connected(registry: &Registry) -> Vec<Value> {
+    registry.proxies().iter().map(|proxy| proxies::describe(proxy)).collect()
+}
+
 async fn proxies(State(context): State<AdminContext>) -> Json<Value> {
-    list(context.registry.proxies().iter().map(|proxy| proxies::describe(proxy)).collect())
+    let mut items = connected(&context.registry);
+    let others = match &context.others {
+        Some(others) => others.proxies().await,
+        None => BTreeMap::new(),
+    };
+    let partial = others.values().any(Option::is_none);
+    for (replica, proxies) in others {
+        let of_replica = |mut proxy: Value| {
+            proxy["replica"] = replica.as_str().into();
+            proxy
+        };
+        items.extend(proxies.into_iter().flatten().map(of_replica));
+    }
+    Json(json!({"apiVersion": API_VERSION, "partial": partial, "items": items}))
 }
 
 async fn problems(State(context): State<AdminContext>) -> Json<Value> {

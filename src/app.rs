@@ -10,7 +10,7 @@ use crate::admin::{self, AdminContext};
 use crate::keeper;
 use crate::model::reach::Standing;
 use crate::model::world::State;
-use crate::peers::{self, PeersError};
+use crate::peers::{self, Asker, Own, PeersError, Talk};
 use crate::publish::run::{self as publisher, Observer, Sinks};
 use crate::publish::{Engine, Outcome};
 use crate::snapshot::board::Board;
@@ -117,7 +117,7 @@ pub async fn run(options: Options) -> Result<(), AppError> {
         (Some((address, options)), Some(client)) => Some((options, client, bind("other replicas", address).await?)),
         _ => None,
     };
-    let mut house = House::build(source, options.xds, peers, [xds, admin]);
+    let mut house = House::build(source, options.xds, peers, [xds, admin])?;
     let result = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -146,7 +146,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// What the talk among replicas needs.
-type Talk = (peers::Options, Client, TcpListener);
+type Talking = (peers::Options, Client, TcpListener);
 
 /// How a task ended: which, and why.
 type Ended = (&'static str, Result<(), AppError>);
@@ -161,7 +161,7 @@ struct House {
 }
 
 impl House {
-    fn build(source: Source, options: limits::Options, peers: Option<Talk>, [xds, admin]: [TcpListener; 2]) -> Self {
+    fn build(source: Source, options: limits::Options, peers: Option<Talking>, [xds, admin]: [TcpListener; 2]) -> Result<Self, AppError> {
         let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
         let (metrics, readiness, registry) = (Metrics::new(), Readiness::default(), Registry::default());
         let board = Arc::new(Board::default());
@@ -186,7 +186,7 @@ impl House {
         house.task("readiness watch", loaded(state.clone(), loading));
         let following = progress::run(publication, board.clone(), registry.clone(), standings);
         house.task("progress of policies", ending(following));
-        let standing = house.talk(peers, own);
+        let (standing, others) = house.talk(peers, own, registry.clone())?;
         house.task("problem log", ending(problem_log::run(report.clone(), problem.clone())));
         let context = XdsContext {
             board,
@@ -206,19 +206,28 @@ impl House {
             problems: problem,
             kinds: kind,
             standing,
+            others,
             states: state,
         };
         let shutdown = house.shutdown.clone();
         house.server("admin server", async { Ok(admin::serve(admin, context, shutdown).await?) });
-        house
+        Ok(house)
     }
 
-    /// What all replicas know of the proxies; where there is no talk among them, what this one does.
-    fn talk(&mut self, peers: Option<Talk>, own: watch::Receiver<Arc<Standing>>) -> watch::Receiver<Arc<Standing>> {
-        let Some((options, client, listener)) = peers else { return own };
+    /// What all replicas know of the proxies, and how to ask the others; where there is no talk among them, what this one does.
+    fn talk(
+        &mut self,
+        peers: Option<Talking>,
+        own: watch::Receiver<Arc<Standing>>,
+        registry: Registry,
+    ) -> Result<(watch::Receiver<Arc<Standing>>, Option<Asker>), AppError> {
+        let Some((options, client, listener)) = peers else { return Ok((own, None)) };
         let (all, standing) = watch::channel(own.borrow().clone());
-        self.task("talk among replicas", async move { Ok(peers::run(options, client, listener, own, all).await?) });
-        standing
+        let (talk, proxies) = (Talk::new()?, Arc::new(move || admin::connected(&registry)));
+        let asker = talk.asker();
+        let own = Own { standing: own, proxies };
+        self.task("talk among replicas", async move { Ok(talk.run(options, client, listener, own, all).await?) });
+        Ok((standing, Some(asker)))
     }
 
     fn task(&mut self, name: &'static str, task: impl Future<Output = Result<(), AppError>> + Send + 'static) {

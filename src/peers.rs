@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use thiserror::Error;
+use serde_json::Value;
+use server::Proxies;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -48,43 +50,98 @@ pub enum PeersError {
     Ended,
 }
 
-/// Talks with the other replicas until the process ends. `own` is what this one knows, `all` what all know together.
-///
-/// # Errors
-/// If no key can be made, or a task of it ends.
-pub async fn run(
-    options: Options,
-    client: Client,
-    listener: TcpListener,
-    own: watch::Receiver<Arc<Standing>>,
-    all: watch::Sender<Arc<Standing>>,
-) -> Result<(), PeersError> {
-    let identity = Arc::new(Identity::new()?);
-    let (members, mut known) = watch::channel(BTreeMap::new());
-    let (answers, mut heard) = mpsc::channel(ANSWERS);
-    let mut tasks = JoinSet::new();
-    tasks.spawn(members::run(client, options, identity.certificate_pem().to_owned(), members));
-    tasks.spawn(server::run(listener, identity.clone(), known.clone(), own.clone()));
-    let mut others = Others { identity, answers, following: BTreeMap::new(), tasks: JoinSet::new() };
-    let mut mine = own;
-    loop {
-        tokio::select! {
-            _ = tasks.join_next() => return Err(PeersError::Ended),
-            changed = known.changed() => {
-                changed.map_err(|_| PeersError::Ended)?;
-                others.follow(&known.borrow_and_update());
-            }
-            Some((name, answer)) = heard.recv() => others.heard(&name, answer),
-            changed = mine.changed() => changed.map_err(|_| PeersError::Ended)?,
+/// What a replica tells the others of itself.
+pub struct Own {
+    /// What it knows.
+    pub standing: watch::Receiver<Arc<Standing>>,
+    /// The proxies that are connected to it.
+    pub proxies: Proxies,
+}
+
+/// Asks all other replicas a question now. Cloning is cheap.
+#[derive(Clone)]
+pub struct Asker {
+    identity: Arc<Identity>,
+    members: watch::Receiver<BTreeMap<String, Member>>,
+}
+
+impl Asker {
+    /// The proxies of every other replica that there should be, by its name; none where it doesn't answer.
+    pub async fn proxies(&self) -> BTreeMap<String, Option<Vec<Value>>> {
+        let members = self.members.borrow().clone();
+        let mut questions = JoinSet::new();
+        for (name, member) in members {
+            let identity = self.identity.clone();
+            questions.spawn(async move {
+                let answer = follow::once(&member, &identity, wire::PROXIES).await;
+                let answer = answer.inspect_err(|failure| tracing::debug!(replica = name, "no proxies: {failure}"));
+                (name, answer.ok())
+            });
         }
-        let together = others.together(&mine.borrow_and_update());
-        all.send_if_modified(|all| {
-            let news = **all != together;
-            if news {
-                *all = Arc::new(together);
+        questions.join_all().await.into_iter().collect()
+    }
+}
+
+/// The talk among replicas: to be run, and to ask with.
+pub struct Talk {
+    identity: Arc<Identity>,
+    members: watch::Sender<BTreeMap<String, Member>>,
+    known: watch::Receiver<BTreeMap<String, Member>>,
+}
+
+impl Talk {
+    /// A replica that knows of no other yet.
+    ///
+    /// # Errors
+    /// If no key can be made.
+    pub fn new() -> Result<Self, PeersError> {
+        let (members, known) = watch::channel(BTreeMap::new());
+        Ok(Self { identity: Arc::new(Identity::new()?), members, known })
+    }
+
+    /// Asks the others.
+    pub fn asker(&self) -> Asker {
+        Asker { identity: self.identity.clone(), members: self.known.clone() }
+    }
+
+    /// Talks until the process ends. `all` is told what all replicas know together.
+    ///
+    /// # Errors
+    /// If a task of it ends.
+    pub async fn run(
+        self,
+        options: Options,
+        client: Client,
+        listener: TcpListener,
+        own: Own,
+        all: watch::Sender<Arc<Standing>>,
+    ) -> Result<(), PeersError> {
+        let Self { identity, members, mut known } = self;
+        let Own { standing: mut mine, proxies } = own;
+        let (answers, mut heard) = mpsc::channel(ANSWERS);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(members::run(client, options, identity.certificate_pem().to_owned(), members));
+        tasks.spawn(server::run(listener, identity.clone(), known.clone(), mine.clone(), proxies));
+        let mut others = Others { identity, answers, following: BTreeMap::new(), tasks: JoinSet::new() };
+        loop {
+            tokio::select! {
+                _ = tasks.join_next() => return Err(PeersError::Ended),
+                changed = known.changed() => {
+                    changed.map_err(|_| PeersError::Ended)?;
+                    others.follow(&known.borrow_and_update());
+                }
+                Some((name, answer)) = heard.recv() => others.heard(&name, answer),
+                changed = mine.changed() => changed.map_err(|_| PeersError::Ended)?,
             }
-            news
-        });
+            let together = others.together(&mine.borrow_and_update());
+            all.send_if_modified(|all| {
+                let news = **all != together;
+                if news {
+                    *all = Arc::new(together);
+                }
+                news
+            });
+        }
     }
 }
 

@@ -81,6 +81,7 @@ pub const ROOMS: &[Room] = &[
         // The read handles, each by name: whatever could change anything is not among them.
         may: &[
             "model",
+            "peers",
             "snapshot::kind",
             "snapshot::print",
             "source::report",

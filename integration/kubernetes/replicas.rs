@@ -89,6 +89,14 @@ async fn each_says_what_all_know() -> Outcome<()> {
     cluster.apply(&waiting::timeout("replicas", "7s")).await?;
     pair.both_say(false, 1, 2).await?;
 
+    // Each lists the proxies of both.
+    for admin in [pair.stage.chancery.admin, pair.other.admin] {
+        let proxies = Api::new(admin).proxies().await?;
+        let mut nodes: Vec<_> = proxies.iter().map(|proxy| proxy.node.as_str()).collect();
+        nodes.sort_unstable();
+        assert_eq!(nodes, [pair.stage.envoy().node.as_str(), pair.other_envoy.node.as_str()]);
+    }
+
     // A proxy of the other replica that takes nothing is missing in what this one says, and is waited for.
     pair.other_envoy.freeze()?;
     cluster.apply(&waiting::timeout("replicas", "8s")).await?;

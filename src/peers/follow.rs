@@ -11,6 +11,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,8 @@ use tokio_rustls::TlsConnector;
 /// What a replica knows; none when it stops answering.
 pub type Heard = (String, Option<Standing>);
 
-type Failure = Box<dyn Error + Send + Sync>;
+/// Why there is no answer.
+pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// How long an answer may take longer than it is held back.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,7 +69,10 @@ async fn converse(
     let mut sender = timeout(PATIENCE, connect(member, identity, &mut connection)).await??;
     let mut revision = None;
     loop {
-        let standing = timeout(HELD + PATIENCE, ask(&mut sender, revision)).await??;
+        let after = revision.map_or_else(String::new, |revision| format!("?after={revision}"));
+        let path = format!("{}{after}", wire::PATH);
+        let standing: Standing =
+            timeout(HELD + PATIENCE, ask::<wire::Standing>(&mut sender, &path)).await??.into();
         revision = Some(standing.revision);
         *heard = true;
         if answers.send((name.to_owned(), Some(standing))).await.is_err() {
@@ -89,13 +94,22 @@ async fn connect(
     Ok(sender)
 }
 
-async fn ask(sender: &mut SendRequest<Empty<Bytes>>, after: Option<u64>) -> Result<Standing, Failure> {
-    let after = after.map_or_else(String::new, |revision| format!("?after={revision}"));
-    let request = Request::get(format!("{}{after}", wire::PATH)).header("host", "peer").body(Empty::new())?;
+/// Asks a replica one question, on a connection for it alone.
+///
+/// # Errors
+/// If it can't be reached, isn't who it should be, or doesn't answer in time.
+pub async fn once<T: DeserializeOwned>(member: &Member, identity: &Identity, path: &str) -> Result<T, Failure> {
+    let mut connection = JoinSet::new();
+    let asked = async { ask(&mut connect(member, identity, &mut connection).await?, path).await };
+    timeout(PATIENCE, asked).await?
+}
+
+async fn ask<T: DeserializeOwned>(sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> Result<T, Failure> {
+    let request = Request::get(path).header("host", "peer").body(Empty::new())?;
     let (head, body) = sender.send_request(request).await?.into_parts();
     if head.status != StatusCode::OK {
         return Err(format!("it answers {}", head.status).into());
     }
     let body = Limited::new(body, LIMIT).collect().await?.to_bytes();
-    Ok(serde_json::from_slice::<wire::Standing>(&body)?.into())
+    Ok(serde_json::from_slice(&body)?)
 }

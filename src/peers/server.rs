@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+
+/// Lists the proxies that are connected here, as the API shows them.
+pub type Proxies = Arc<dyn Fn() -> Vec<Value> + Send + Sync>;
 
 /// How many connections there may be at once; anybody may try to open one.
 const MOST: usize = 64;
@@ -32,8 +36,10 @@ pub async fn run(
     identity: Arc<Identity>,
     members: watch::Receiver<BTreeMap<String, Member>>,
     own: watch::Receiver<Arc<Standing>>,
+    proxies: Proxies,
 ) {
     let router = Router::new().route(wire::PATH, get(standing)).with_state(own);
+    let router = router.route(wire::PROXIES, get(async move || Json(proxies())));
     let room = Arc::new(Semaphore::new(MOST));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Where it is asked for.
 pub const PATH: &str = "/peer/v1/standing";
+/// Where the proxies that are connected are asked for.
+pub const PROXIES: &str = "/peer/v1/proxies";
 
 /// Which revision the asker has.
 #[derive(Deserialize, Debug)]
