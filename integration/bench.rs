@@ -3,6 +3,8 @@
 //! Measures what no test may: time, CPU and memory, as ratios to the least that the same bytes on the same sockets can
 //! cost. `make bench` runs all of it, `make bench QUICK=1` a small part; `ONLY=edits` one workload.
 
+#[path = "bench/cluster.rs"]
+mod cluster;
 #[path = "bench/figures.rs"]
 mod figures;
 #[allow(unused_imports, reason = "what checks the harness is there, but no test runs in a bench")]
@@ -70,6 +72,7 @@ fn workloads(extent: Extent, quick: bool) -> Vec<Workload> {
             pushed(10_000, thousand, Delta, &[100]),
             workload("large", || workloads::large(10_000, 50)),
             workload("rollout", rollout::rollout),
+            workload("cluster", cluster::cluster),
         ]);
     }
     all

@@ -99,6 +99,11 @@ impl Chancery {
         self.running()?.signal(Signal::CONT)
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// Its account of itself.
     pub fn api(&self) -> Api {
         Api::new(self.admin)

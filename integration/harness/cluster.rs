@@ -60,6 +60,15 @@ impl Default for Options {
     }
 }
 
+/// What becomes of etcd's data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backup {
+    /// It is copied.
+    Made,
+    /// It is what was copied before.
+    Restored,
+}
+
 /// A running control plane.
 pub struct Cluster {
     /// Where the API server is.
@@ -146,6 +155,22 @@ impl Cluster {
         self.parts.of(part).freeze()
     }
 
+    /// Keeps a copy of what etcd has, or goes back to it. Ends both and starts them again.
+    pub async fn restart_with(&mut self, backup: Backup) -> Outcome<()> {
+        self.stop(Part::Apiserver)?;
+        self.stop(Part::Etcd)?;
+        let [data, copy] = ["etcd", "etcd.backup"].map(|name| self.folder.path().join(name));
+        match backup {
+            Backup::Made => store::copy(&data, &copy)?,
+            Backup::Restored => {
+                fs::remove_dir_all(&data)?;
+                store::copy(&copy, &data)?;
+            }
+        }
+        self.restart(Part::Etcd).await?;
+        self.restart(Part::Apiserver).await
+    }
+
     /// Lets a part run on after [`Cluster::freeze`].
     pub fn thaw(&mut self, part: Part) -> Outcome<()> {
         self.parts.of(part).thaw()
@@ -155,6 +180,12 @@ impl Cluster {
     /// in pages can't be continued. For watches to be too old, starting it again is enough.
     pub async fn compact(&self) -> Outcome<()> {
         store::compact(self.store).await
+    }
+
+    /// Writes objects into etcd as they are, by the path of each below `/registry/`: what validation would refuse, or what is too
+    /// much to be sent to the API server one by one. Their kinds' own defaults have to be among what is written.
+    pub async fn write(&self, objects: &[(String, serde_json::Value)]) -> Outcome<()> {
+        store::write(self.store, objects).await
     }
 
     /// The file with which a user reaches the API server: [`ADMIN`], or one of the options'.
