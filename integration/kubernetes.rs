@@ -5,7 +5,11 @@
 mod control_plane;
 #[path = "kubernetes/examples.rs"]
 mod examples;
+#[path = "kubernetes/faults.rs"]
+mod faults;
 mod harness;
+#[path = "kubernetes/invalid.rs"]
+mod invalid;
 #[path = "kubernetes/kinds.rs"]
 mod kinds;
 #[path = "kubernetes/losses.rs"]

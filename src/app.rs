@@ -161,7 +161,12 @@ struct House {
 }
 
 impl House {
-    fn build(source: Source, options: limits::Options, peers: Option<Talking>, [xds, admin]: [TcpListener; 2]) -> Result<Self, AppError> {
+    fn build(
+        source: Source,
+        options: limits::Options,
+        peers: Option<Talking>,
+        [xds, admin]: [TcpListener; 2],
+    ) -> Result<Self, AppError> {
         let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
         let (metrics, readiness, registry) = (Metrics::new(), Readiness::default(), Registry::default());
         let board = Arc::new(Board::default());

@@ -71,8 +71,7 @@ async fn converse(
     loop {
         let after = revision.map_or_else(String::new, |revision| format!("?after={revision}"));
         let path = format!("{}{after}", wire::PATH);
-        let standing: Standing =
-            timeout(HELD + PATIENCE, ask::<wire::Standing>(&mut sender, &path)).await??.into();
+        let standing: Standing = timeout(HELD + PATIENCE, ask::<wire::Standing>(&mut sender, &path)).await??.into();
         revision = Some(standing.revision);
         *heard = true;
         if answers.send((name.to_owned(), Some(standing))).await.is_err() {

@@ -1,0 +1,159 @@
+//! What can be stored without validation arrives here, too: each object that is broken is told, and harms nobody else.
+
+use crate::harness::cluster::{ADMIN, Cluster, Options};
+use crate::harness::{Outcome, deadline};
+use crate::shared;
+use crate::stage::{SOON, Stage};
+use serde_json::{Map, Value, json};
+
+const NAMESPACE: &str = "invalid";
+
+fn metadata(name: &str, number: usize) -> Value {
+    json!({"name": name, "namespace": NAMESPACE, "uid": format!("00000000-0000-4000-8000-{number:012}"), "generation": 1,
+        "creationTimestamp": "2026-01-01T00:00:00Z"})
+}
+
+fn policy(plural: &str, kind: &str, name: &str, number: usize, spec: Value) -> (String, Value) {
+    let object =
+        json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata(name, number), "spec": spec});
+    (format!("networking.istio.io/{plural}/{NAMESPACE}/{name}"), object)
+}
+
+fn service(name: &str, number: usize, spec: Value) -> (String, Value) {
+    let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata(name, number), "spec": spec});
+    (format!("services/specs/{NAMESPACE}/{name}"), object)
+}
+
+/// An EndpointSlice with so many endpoints.
+fn slice(service: &str, number: usize, endpoints: usize) -> (String, Value) {
+    let mut metadata = metadata(&format!("{service}-1"), number);
+    metadata["labels"] = json!({"kubernetes.io/service-name": service});
+    let endpoints: Vec<_> = (0..endpoints)
+        .map(|index| json!({"addresses": [format!("10.20.{}.{}", index / 250, index % 250 + 1)], "conditions": {"ready": true}}))
+        .collect();
+    let object = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
+        "addressType": "IPv4", "ports": [{"name": "http", "protocol": "TCP", "port": 8080}], "endpoints": endpoints});
+    (format!("endpointslices/{NAMESPACE}/{service}-1"), object)
+}
+
+fn port(number: i64) -> Value {
+    json!([{"name": "http", "protocol": "TCP", "port": number, "targetPort": 8080}])
+}
+
+/// Objects that no validation would let through, and some that are only large.
+fn objects() -> Vec<(String, Value)> {
+    let route = |weight: Value| json!({"hosts": ["inside"], "http": [{"route": [{"destination": {"host": "inside"}, "weight": weight}]}]});
+    let mut large = policy("destinationrules", "DestinationRule", "large", 5, json!({"host": "inside"}));
+    large.1["metadata"]["annotations"] = json!({"note": "x".repeat(1_200_000)});
+    let mut labelled =
+        service("labelled", 8, json!({"clusterIP": "10.96.30.8", "clusterIPs": ["10.96.30.8"], "ports": port(80)}));
+    let labels: Map<_, _> = (0..5_000).map(|index| (format!("label-{index}"), "value".into())).collect();
+    labelled.1["metadata"]["labels"] = labels.into();
+    let mut ending =
+        service("ending", 9, json!({"clusterIP": "10.96.30.9", "clusterIPs": ["10.96.30.9"], "ports": port(80)}));
+    ending.1["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    ending.1["metadata"]["finalizers"] = json!(["example.test/never"]);
+    vec![
+        policy("virtualservices", "VirtualService", "words", 1, route("ninety".into())),
+        policy("virtualservices", "VirtualService", "nothing", 2, Value::Null),
+        policy("virtualservices", "VirtualService", "list", 3, json!([1, 2])),
+        policy("destinationrules", "DestinationRule", "hostless", 4, json!({"trafficPolicy": {"tls": 7}})),
+        large,
+        policy(
+            "sidecars",
+            "Sidecar",
+            "slashless",
+            6,
+            json!({"workloadSelector": {"labels": {"app": "nobody"}}, "egress": [{"hosts": ["everything"]}]}),
+        ),
+        service("no-ports", 7, json!({"clusterIP": "10.96.30.7", "clusterIPs": ["10.96.30.7"]})),
+        labelled,
+        ending,
+        service(
+            "odd-port",
+            10,
+            json!({"clusterIP": "10.96.30.10", "clusterIPs": ["10.96.30.10"], "ports": port(70_000)}),
+        ),
+        service(
+            &"n".repeat(63),
+            11,
+            json!({"clusterIP": "10.96.30.11", "clusterIPs": ["10.96.30.11"], "ports": port(80)}),
+        ),
+        service("many", 12, json!({"clusterIP": "10.96.30.12", "clusterIPs": ["10.96.30.12"], "ports": port(80)})),
+        slice("many", 13, 10_000),
+    ]
+}
+
+/// The objects that something is said of, each with what is said.
+async fn said(stage: &Stage) -> Outcome<Vec<(String, String)>> {
+    let problems = stage.chancery.api().problems().await?;
+    Ok(problems.into_iter().map(|problem| (problem.object.unwrap_or_default(), problem.text)).collect())
+}
+
+#[tokio::test]
+async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options::default()).await?;
+    let stage = Stage::open(&cluster, ADMIN, NAMESPACE).await?;
+    assert_eq!(said(&stage).await?, [], "the control: nothing is wrong before");
+    cluster.write(&objects()).await?;
+    let broken = [
+        "VirtualService invalid/words",
+        "VirtualService invalid/nothing",
+        "VirtualService invalid/list",
+        "DestinationRule invalid/hostless",
+        "Sidecar invalid/slashless",
+        "Service invalid/no-ports",
+        "Service invalid/odd-port",
+    ];
+    let mut found = Vec::new();
+    let told = deadline::until("every broken object is told", SOON, async || {
+        found = said(&stage).await.ok()?;
+        broken.iter().all(|object| found.iter().any(|(of, _)| of == object)).then_some(())
+    });
+    told.await.map_err(|failure| failure.with(&format!("{found:#?}")).with(&stage.chancery.tail()))?;
+    for (object, text) in &found {
+        assert!(broken.contains(&&**object), "{object}: {text}");
+    }
+    // What is only large, about to go, or has a long name is in effect.
+    for name in ["labelled", "ending", &"n".repeat(63)] {
+        let cluster = stage.cluster_of(name);
+        deadline::until("the Service is in effect", SOON, async || {
+            stage.envoy().endpoints(&cluster).await.ok().map(drop)
+        })
+        .await?;
+    }
+    let many = stage.cluster_of("many");
+    deadline::until("ten thousand endpoints arrive", SOON, async || {
+        (stage.envoy().endpoints(&many).await.ok()?.len() == 10_000).then_some(())
+    })
+    .await?;
+    another_of_the_same_name(&cluster, &stage).await?;
+    // Everything else goes on.
+    cluster.apply(&crate::stage::slice(NAMESPACE, "inside", &["10.9.0.60"])).await?;
+    stage.has_endpoints("inside", &["10.9.0.60"]).await?;
+    stage.load(20).run().await?.clean()
+}
+
+/// A good rule is deleted and made again, broken, under the same name: nothing of the first is left.
+async fn another_of_the_same_name(cluster: &Cluster, stage: &Stage) -> Outcome<()> {
+    let timeout = |time: &str| json!({"hosts": ["inside"], "http": [{"timeout": time, "route": [{"destination": {"host": "inside"}}]}]});
+    let has = async |time: &str| {
+        let routes = format!("{:?}", stage.envoy().dump("dynamic_route_configs").await.ok()?);
+        Some(routes.contains(&format!("\"timeout\": String(\"{time}\")")))
+    };
+    cluster.write(&[policy("virtualservices", "VirtualService", "again", 20, timeout("7s"))]).await?;
+    deadline::until("the rule is in effect", SOON, async || has("7s").await?.then_some(())).await?;
+    // A mistake in the same object leaves what was read before.
+    let mut changed = policy("virtualservices", "VirtualService", "again", 20, timeout("soon"));
+    changed.1["metadata"]["generation"] = 2.into();
+    cluster.write(&[changed]).await?;
+    let object = "VirtualService invalid/again";
+    deadline::until("the mistake is told", SOON, async || {
+        said(stage).await.ok()?.iter().any(|(of, _)| of == object).then_some(())
+    })
+    .await?;
+    assert_eq!(has("7s").await, Some(true));
+    // Another object of that name never had that.
+    cluster.write(&[policy("virtualservices", "VirtualService", "again", 21, timeout("soon"))]).await?;
+    deadline::until("the rule is gone", SOON, async || (!has("7s").await?).then_some(())).await
+}
