@@ -14,6 +14,8 @@ mod invalid;
 mod kinds;
 #[path = "kubernetes/losses.rs"]
 mod losses;
+#[path = "kubernetes/namespaces.rs"]
+mod namespaces;
 #[path = "kubernetes/outages.rs"]
 mod outages;
 #[path = "kubernetes/policies.rs"]

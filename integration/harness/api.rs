@@ -84,6 +84,9 @@ pub struct Problem {
 pub struct Kind {
     /// The resource's name with its group.
     pub resource: String,
+    /// The only namespace in which it is watched.
+    #[serde(default)]
+    pub within: String,
     /// How it stands with its watch.
     pub state: String,
     /// Why it isn't better.

@@ -119,6 +119,12 @@ const CASES: &[Case] = &[
     (&["meshConfig.connectTimeout=3s"], "ConfigMap", Some(("/data/mesh", "\"connectTimeout: 3s\\n\""))),
     (&[], "ConfigMap", None),
     (
+        &["watchNamespaces[0]=default", "watchNamespaces[1]=kube-system"],
+        "Deployment",
+        Some(("/spec/template/spec/containers/0/args/8", "\"--watch-namespaces=default,kube-system\"")),
+    ),
+    (&["watchNamespaces[0]=default"], "ClusterRole", None),
+    (
         &["xds.maxConnectionAge=5m"],
         "Deployment",
         Some(("/spec/template/spec/containers/0/args/8", "\"--max-connection-age=5m\"")),

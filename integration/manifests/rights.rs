@@ -2,6 +2,7 @@
 //! of each kind that it may not. And nothing else is: with all of them it is refused nothing.
 
 use crate::harness::addresses::Subnet;
+use crate::harness::api::Kind;
 use crate::harness::chancery::Chancery;
 use crate::harness::cluster::{Cluster, Definitions, Options};
 use crate::harness::{Failure, Outcome, deadline};
@@ -154,6 +155,28 @@ async fn each_right_is_needed_and_no_other() -> Outcome<()> {
         None => Ok(()),
         Some(line) => Err(Failure::new(format!("it lacks a right: {line}"))),
     }
+}
+
+/// Where only some namespaces are followed, the rights to these are enough for all but what is in none.
+#[tokio::test]
+async fn rights_to_some_namespaces_are_enough() -> Outcome<()> {
+    let options = Options { definitions: Definitions::ALL.into(), ..Options::default() };
+    let (cluster, _held) = shared::own(options).await?;
+    let (all, subnet) = (objects(&kustomize("overlays/namespaced")?)?, Subnet::take()?);
+    assert!(one(&all, "ClusterRole").is_err() && one(&all, "ClusterRoleBinding").is_err());
+    let all = without(&all, "", "rights-to-some");
+    let mut watcher = Watcher::start(&cluster, &all, "rights-to-some", (&subnet, 1)).await?;
+    watcher.chancery.ready(SOON).await?;
+    let state = |kind: &Kind| match &*kind.resource {
+        "nodes" | "namespaces" => "denied",
+        _ => "watching",
+    };
+    deadline::until("every other kind is watched", SOON, async || {
+        let kinds = watcher.chancery.api().kinds().await.ok()?;
+        kinds.iter().all(|kind| kind.state == state(kind)).then_some(())
+    })
+    .await
+    .map_err(|failure| failure.with(&watcher.chancery.tail()))
 }
 
 /// Those that it takes longer to miss, for who has the time.

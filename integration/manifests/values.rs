@@ -56,9 +56,9 @@ fn undescribed(value: &Map<String, Value>, before: &str, entries: &[Entry]) -> V
 
 const HEAD: &str = "# The chart of chancery
 
-What it installs, and how to: [installation](../../../docs/reference/installation.md). `values-minimal.yaml` and
-`values-ha.yaml` beside this page are for one small replica, and for three that are spread strictly. What is not on this
-page is refused.
+What it installs, and how to: [installation](../../../docs/reference/installation.md). `values-minimal.yaml`,
+`values-ha.yaml` and `values-namespaced.yaml` beside this page are for one small replica, for three that are spread strictly,
+and for some namespaces only. What is not on this page is refused.
 
 Written by `make golden` from the remarks in `values.yaml`.
 
@@ -145,6 +145,7 @@ fn other_values_are_refused_by_name() -> Outcome<()> {
         ("listenAddress=127.0.0.1", "/listenAddress"),
         ("xds.maxConnectionAge=soon", "does not match pattern"),
         ("podLabels.a.b=c", "want string"),
+        ("watchNamespaces[0]=No", "does not match pattern"),
         ("topologySpread[0].maxSkew=1", "missing properties"),
         ("networkPolicy.xdsFrom[0].podSelectors.a=b", "'podSelectors' not allowed"),
     ] {

@@ -15,6 +15,9 @@ pub fn describe(status: &KindStatus) -> Value {
         "required": kind.need == Need::Required,
         "inEffect": matches!(kind.used, Use::Read(_) | Use::Settings),
     });
+    if let Some(within) = kind.within {
+        value["within"] = within.into();
+    }
     if let Some(reason) = status.state.reason() {
         value["reason"] = (**reason).into();
     }

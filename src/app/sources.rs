@@ -15,7 +15,7 @@ pub enum Source {
     /// A folder.
     Folder(Box<Directory>),
     /// A cluster.
-    Cluster(Client, kubernetes::Options),
+    Cluster(Client, Box<kubernetes::Options>),
 }
 
 impl Source {
@@ -27,7 +27,7 @@ impl Source {
             }
             SourceOptions::Kubernetes(options) => {
                 let client = kubernetes::client(&options).await?;
-                Source::Cluster(client, options)
+                Source::Cluster(client, options.into())
             }
         })
     }
@@ -52,7 +52,7 @@ impl Source {
     pub fn kinds(&self) -> Arc<[KindStatus]> {
         match self {
             Source::Folder(_) => Arc::new([]),
-            Source::Cluster(..) => kubernetes::unknown(),
+            Source::Cluster(_, options) => kubernetes::unknown(&options.kinds),
         }
     }
 
@@ -61,7 +61,7 @@ impl Source {
         match self {
             Source::Folder(directory) => Ok(directory::watch::run(*directory, sinks.batches, sinks.reports).await?),
             Source::Cluster(client, options) => {
-                kubernetes::run(client, options, sinks).await;
+                kubernetes::run(client, *options, sinks).await;
                 Ok(())
             }
         }
@@ -85,5 +85,5 @@ pub async fn kinds_awaited(mut kinds: watch::Receiver<Arc<[KindStatus]>>, readin
 }
 
 fn name(status: &KindStatus) -> String {
-    format!("{} ({})", status.kind, status.state)
+    format!("{} ({})", status.kind.place(), status.state)
 }

@@ -17,8 +17,9 @@ mod watch;
 
 pub use gather::{Sinks, unknown};
 
+use crate::model::provenance::ObjectKind;
 use api::Only;
-use kinds::{KINDS, Use};
+use kinds::{Use, Watched};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,8 @@ pub struct Options {
     pub context: Option<String>,
     /// Our own namespace; none: that of the service account or of the context.
     pub namespace: Option<String>,
+    /// The kinds to watch, and where: [`kinds::within`].
+    pub kinds: Vec<&'static Watched>,
     /// The ConfigMap in it with the settings of the mesh.
     pub mesh_config_map: String,
     /// How many seconds a watch lasts before it is opened again; nothing is silent for much longer without being noticed.
@@ -117,14 +120,11 @@ pub async fn client(options: &Options) -> Result<Client, KubernetesError> {
 pub async fn run(client: Client, options: Options, sinks: Sinks) {
     let (news, received) = mpsc::channel(NEWS);
     let mut watches = JoinSet::new();
-    let own = options.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
-    for kind in KINDS {
+    let own = options.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+    for kind in options.kinds.iter().copied() {
         let again = sinks.again.subscribe();
         let (client, news, metrics) = (client.clone(), news.clone(), sinks.metrics.clone());
-        let only = match kind.used {
-            Use::Settings => Only { namespace: Some(own.clone()), name: Some(options.mesh_config_map.clone()) },
-            _ => Only::default(),
-        };
+        let only = only(kind, &own, &options.mesh_config_map);
         let watch =
             Watch { client, kind, only, seconds: options.watch_seconds, news, metrics, again, failures: 0, lost: None };
         watches.spawn(watch.run());
@@ -133,6 +133,16 @@ pub async fn run(client: Client, options: Options, sinks: Sinks) {
     tokio::select! {
         // A watch that ended would leave its kind as it was for ever.
         _ = watches.join_next() => {}
-        () = gather::run(received, sinks) => {}
+        () = gather::run(&options.kinds, received, sinks) => {}
+    }
+}
+
+/// Which objects of a kind are asked for, in our own namespace those of that name.
+fn only(kind: &'static Watched, own: &str, settings: &str) -> Only {
+    let within = kind.within.map(str::to_owned);
+    match kind.used {
+        Use::Settings => Only { namespace: Some(own.to_owned()), name: Some(settings.to_owned()) },
+        Use::Read(ObjectKind::Namespace) => Only { namespace: None, name: within },
+        _ => Only { namespace: within, name: None },
     }
 }

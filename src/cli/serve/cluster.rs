@@ -1,6 +1,7 @@
 //! The flags that say which cluster, as kubectl has them.
 
 use crate::source::kubernetes::Options;
+use crate::source::kubernetes::kinds::within;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -16,6 +17,10 @@ pub struct ClusterArgs {
     /// Chancery's own namespace; that of its Pod, or of the context, by default
     #[arg(long, value_name = "NAME", env = "CHANCERY_NAMESPACE", conflicts_with = "config")]
     namespace: Option<String>,
+    /// Follow these namespaces alone, given with commas between them; all by default
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = namespace, env = "CHANCERY_WATCH_NAMESPACES",
+        conflicts_with = "config")]
+    watch_namespaces: Vec<String>,
     /// ConfigMap in that namespace which holds the settings of the mesh (Istio's MeshConfig) under the key `mesh`
     #[arg(long, value_name = "NAME", default_value = "chancery", env = "CHANCERY_MESH_CONFIG_MAP")]
     mesh_config_map: String,
@@ -34,7 +39,16 @@ impl ClusterArgs {
 
 impl From<ClusterArgs> for Options {
     fn from(args: ClusterArgs) -> Self {
-        let ClusterArgs { kubeconfig, context, namespace, mesh_config_map, watch_seconds } = args;
-        Self { kubeconfig, context, namespace, mesh_config_map, watch_seconds }
+        let ClusterArgs { kubeconfig, context, namespace, watch_namespaces, mesh_config_map, watch_seconds } = args;
+        Self { kubeconfig, context, namespace, kinds: within(&watch_namespaces), mesh_config_map, watch_seconds }
+    }
+}
+
+/// A name as the API server takes it for a namespace.
+fn namespace(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match (1..64).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') && !text.ends_with('-') {
+        true => Ok(text.to_owned()),
+        false => Err("no namespace can be called that".to_owned()),
     }
 }

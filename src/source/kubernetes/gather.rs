@@ -3,14 +3,14 @@
 //! Nothing leaves before every kind was listed once, or its absence is somebody's decision: what the first batch leaves
 //! out is taken for gone by every proxy that knew it from an earlier process.
 
-use super::kinds::{KINDS, Need, Watched};
+use super::kinds::{Need, Watched};
 use super::news::{KindStatus, News, State};
 use super::store::Store;
 use super::trouble::Trouble;
 use crate::model::world::{Batch, Change};
 use crate::source::report::Report;
 use crate::telemetry::kubernetes::KubernetesMetrics;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{mpsc, watch};
@@ -35,9 +35,9 @@ const MOST: usize = 4096;
 /// Nobody listens any more.
 struct Abandoned;
 
-/// Gathers until nobody listens or nothing is watched.
-pub async fn run(mut news: mpsc::Receiver<(&'static Watched, News)>, sinks: Sinks) {
-    let mut gatherer = Gatherer::new(sinks);
+/// Gathers what is told of these kinds until nobody listens or nothing is watched.
+pub async fn run(kinds: &[&'static Watched], mut news: mpsc::Receiver<(&'static Watched, News)>, sinks: Sinks) {
+    let mut gatherer = Gatherer::new(kinds, sinks);
     let mut waiting = Vec::with_capacity(MOST);
     while news.recv_many(&mut waiting, MOST).await > 0 {
         let at = Instant::now();
@@ -49,19 +49,19 @@ pub async fn run(mut news: mpsc::Receiver<(&'static Watched, News)>, sinks: Sink
     }
 }
 
-/// How it stands with a kind of which nothing is known.
-pub fn unknown() -> Arc<[KindStatus]> {
+/// How it stands with kinds of which nothing is known.
+pub fn unknown(kinds: &[&'static Watched]) -> Arc<[KindStatus]> {
     let state = || State::Listing(0);
     // What is never in effect is not missed.
     let settled = |kind: &Watched| kind.is_metadata_only();
-    KINDS.iter().map(|kind| KindStatus { kind, state: state(), settled: settled(kind), objects: 0 }).collect()
+    kinds.iter().map(|kind| KindStatus { kind, state: state(), settled: settled(kind), objects: 0 }).collect()
 }
 
 struct Gatherer {
     store: Store,
     status: Vec<KindStatus>,
     trouble: Trouble,
-    /// Kinds that were listed once.
+    /// Kinds that were listed once, each with where.
     listed: BTreeSet<String>,
     /// Kinds that could not be listed at some time before.
     troubled: BTreeSet<String>,
@@ -72,8 +72,8 @@ struct Gatherer {
 }
 
 impl Gatherer {
-    fn new(sinks: Sinks) -> Self {
-        let (store, trouble, status) = (Store::default(), Trouble::default(), unknown().to_vec());
+    fn new(kinds: &[&'static Watched], sinks: Sinks) -> Self {
+        let (store, trouble, status) = (Store::default(), Trouble::default(), unknown(kinds).to_vec());
         let (listed, troubled) = (BTreeSet::new(), BTreeSet::new());
         Self { store, status, trouble, listed, troubled, begun: false, revision: 0, sinks }
     }
@@ -83,9 +83,9 @@ impl Gatherer {
         match news {
             News::Listed(items) => {
                 status.settled = true;
-                self.listed.insert(kind.to_string());
+                self.listed.insert(kind.place());
                 changes.extend(self.store.replace(kind, items));
-                if kind.need == Need::Required && self.troubled.remove(&kind.to_string()) && !self.begun {
+                if kind.need == Need::Required && self.troubled.remove(&kind.place()) && !self.begun {
                     self.doubt();
                 }
             }
@@ -94,33 +94,40 @@ impl Gatherer {
             News::State(state) => {
                 self.trouble.note(kind, &state);
                 if state.reason().is_some() {
-                    self.troubled.insert(kind.to_string());
+                    self.troubled.insert(kind.place());
                 }
                 if !self.begun && !kind.is_metadata_only() {
-                    status.settled = self.listed.contains(&kind.to_string()) || is_decided(kind.need, &state);
+                    status.settled = self.listed.contains(&kind.place()) || is_decided(kind.need, &state);
                 }
                 status.state = state;
             }
         }
-        let count = self.store.count(kind);
-        self.status.iter_mut().filter(|status| std::ptr::eq(status.kind, kind)).for_each(|it| it.objects = count);
     }
 
     /// A required kind can be listed that could not be before: whatever was in the way may have been in the way of others.
     fn doubt(&mut self) {
         for status in &mut self.status {
-            let known = self.listed.contains(&status.kind.to_string()) || status.kind.is_metadata_only();
+            let known = self.listed.contains(&status.kind.place()) || status.kind.is_metadata_only();
             status.settled &= known;
         }
         self.sinks.again.send_modify(|count| *count += 1);
     }
 
+    /// Counts what there is, for the metrics of each kind wherever it is watched.
+    fn count(&mut self) {
+        let mut all: BTreeMap<String, (usize, bool)> = BTreeMap::new();
+        for status in &mut self.status {
+            status.objects = self.store.count(status.kind);
+            let (objects, synced) = all.entry(status.kind.to_string()).or_insert((0, true));
+            *objects += status.objects;
+            *synced &= status.state == State::Watching;
+        }
+        all.iter().for_each(|(kind, (objects, synced))| self.sinks.metrics.counted(kind, *objects, *synced));
+    }
+
     async fn send(&mut self, mut changes: Vec<Change>, at: Instant) -> Result<(), Abandoned> {
         self.trouble.log();
-        for status in &self.status {
-            let synced = status.state == State::Watching;
-            self.sinks.metrics.counted(&status.kind.to_string(), status.objects, synced);
-        }
+        self.count();
         self.sinks.kinds.send_replace(self.status.as_slice().into());
         if self.revision != self.store.revision() {
             self.revision = self.store.revision();

@@ -1,6 +1,7 @@
 //! The table of watched kinds, one line each.
 
 use crate::model::provenance::ObjectKind;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What it takes to be ready, as far as a kind is concerned.
@@ -42,9 +43,22 @@ pub struct Watched {
     pub need: Need,
     /// What is done with its objects.
     pub used: Use,
+    /// The only namespace that is looked into, or, of Namespaces, at; none: all.
+    pub within: Option<&'static str>,
 }
 
 impl Watched {
+    /// Whether an object of the kind is among those that are watched.
+    pub fn covers(&self, namespace: &str, name: &str) -> bool {
+        let place = if self.used == Use::Read(ObjectKind::Namespace) { name } else { namespace };
+        self.within.is_none_or(|within| place == within)
+    }
+
+    /// The kind, and where it is watched if that is not everywhere.
+    pub fn place(&self) -> String {
+        self.within.map_or_else(|| self.to_string(), |within| format!("{self} in {within}"))
+    }
+
     /// Whether only metadata is asked for.
     pub fn is_metadata_only(&self) -> bool {
         matches!(self.used, Use::Listed | Use::ListedSecurity)
@@ -86,12 +100,21 @@ const SECURITY: &str = "security.istio.io";
 const GATEWAY: &str = "gateway.networking.k8s.io";
 
 const fn core(kind: ObjectKind, name: &'static str, plural: &'static str, need: Need) -> Watched {
-    Watched { kind: name, group: "", versions: &["v1"], plural, fields: "", need, used: Use::Read(kind) }
+    Watched { kind: name, group: "", versions: &["v1"], plural, fields: "", need, used: Use::Read(kind), within: None }
 }
 
 const fn policy(kind: ObjectKind, name: &'static str, plural: &'static str) -> Watched {
     let used = Use::Read(kind);
-    Watched { kind: name, group: NETWORKING, versions: ISTIO, plural, fields: "", need: Need::Optional, used }
+    Watched {
+        kind: name,
+        group: NETWORKING,
+        versions: ISTIO,
+        plural,
+        fields: "",
+        need: Need::Optional,
+        used,
+        within: None,
+    }
 }
 
 const fn listed(
@@ -100,7 +123,7 @@ const fn listed(
     kind: &'static str,
     plural: &'static str,
 ) -> Watched {
-    Watched { kind, group, versions, plural, fields: "", need: Need::Optional, used: Use::Listed }
+    Watched { kind, group, versions, plural, fields: "", need: Need::Optional, used: Use::Listed, within: None }
 }
 
 const fn security(kind: &'static str, plural: &'static str) -> Watched {
@@ -143,10 +166,31 @@ pub static KINDS: &[Watched] = &[
     listed(GATEWAY, &["v1", "v1alpha2"], "TCPRoute", "tcproutes"),
 ];
 
+/// The table for some namespaces only; for all if none is named. Each kind is watched in each of them by itself, so that rights
+/// to these are enough; Namespaces and Nodes, which are in none, may be out of reach then. Its lines are kept for as long as
+/// the process lives, so this is for its start.
+pub fn within(namespaces: &[String]) -> Vec<&'static Watched> {
+    if namespaces.is_empty() {
+        return KINDS.iter().collect();
+    }
+    let names: BTreeSet<&'static str> = namespaces.iter().map(|name| &*name.clone().leak()).collect();
+    let one = |kind: &'static Watched, name| -> &'static Watched {
+        let need = if kind.used == Use::Read(ObjectKind::Namespace) { Need::Optional } else { kind.need };
+        Box::leak(Box::new(Watched { need, within: Some(name), ..*kind }))
+    };
+    let each = |kind: &'static Watched| -> Vec<&'static Watched> {
+        match kind.used {
+            // The settings are in our own namespace, wherever that is.
+            Use::Settings | Use::Read(ObjectKind::Node) => vec![kind],
+            _ => names.iter().map(|name| one(kind, name)).collect(),
+        }
+    };
+    KINDS.iter().flat_map(each).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn each_kind_is_there_once_and_every_kind_of_the_model_is_watched() {
@@ -157,6 +201,23 @@ mod tests {
             assert_eq!(read.len(), 1, "{kind}");
             assert_eq!(read[0].kind, kind.as_str());
         }
+    }
+
+    #[test]
+    fn some_namespaces_are_watched_one_by_one() {
+        assert_eq!(within(&[]).len(), KINDS.len());
+        let table = within(&["b".to_owned(), "a".to_owned(), "b".to_owned()]);
+        let places =
+            |plural| table.iter().filter(|kind| kind.plural == plural).map(|kind| kind.place()).collect::<Vec<_>>();
+        assert_eq!(places("services"), ["services in a", "services in b"]);
+        assert_eq!((places("nodes"), places("configmaps")), (vec!["nodes".to_owned()], vec!["configmaps".to_owned()]));
+        assert_eq!(table.len(), 2 * (KINDS.len() - 2) + 2);
+        let first = |plural| table.iter().find(|kind| kind.plural == plural).expect("it is watched");
+        let (services, namespaces) = (first("services"), first("namespaces"));
+        assert!(services.covers("a", "b") && !services.covers("b", "a"));
+        assert!(namespaces.covers("", "a") && !namespaces.covers("", "b"));
+        assert!(first("nodes").covers("", "any") && KINDS[0].covers("", "any"));
+        assert_eq!((services.need, namespaces.need), (Need::Required, Need::Optional));
     }
 
     #[test]

@@ -48,7 +48,8 @@ struct Outcome {
 impl Store {
     /// How many objects of a kind there are.
     pub fn count(&self, kind: &'static Watched) -> usize {
-        self.kinds.get(&index(kind)).map_or(0, BTreeMap::len)
+        let Some(all) = self.kinds.get(&index(kind)) else { return 0 };
+        if kind.within.is_none() { all.len() } else { all.keys().filter(|id| covers(kind, id)).count() }
     }
 
     /// What is wrong now.
@@ -68,12 +69,12 @@ impl Store {
         objects.map(|object| (object.key().clone(), Some(object))).collect()
     }
 
-    /// These are all the objects of a kind.
+    /// These are all the objects of a kind, as far as it is watched.
     pub fn replace(&mut self, kind: &'static Watched, items: Vec<Item>) -> Vec<Change> {
         let there: BTreeSet<Id> = items.iter().map(|item| item.id.clone()).collect();
         let mut changes: Vec<_> = items.into_iter().filter_map(|item| self.set(kind, item)).collect();
         let held = self.kinds.entry(index(kind)).or_default();
-        let gone: Vec<_> = held.keys().filter(|id| !there.contains(*id)).cloned().collect();
+        let gone: Vec<_> = held.keys().filter(|id| covers(kind, id) && !there.contains(*id)).cloned().collect();
         changes.extend(gone.iter().filter_map(|id| self.remove(kind, id)));
         changes
     }
@@ -129,6 +130,10 @@ impl Store {
             false => self.report.origins.insert(origin, findings.into()),
         };
     }
+}
+
+fn covers(kind: &'static Watched, id: &Id) -> bool {
+    kind.covers(&id.namespace, &id.name)
 }
 
 fn index(kind: &'static Watched) -> (&'static str, &'static str) {
@@ -208,4 +213,30 @@ fn not_in_effect(kind: &'static Watched) -> Note {
     };
     let text = format!("{} is not supported yet, so it is not in effect{more}", kind.kind);
     Note { field: String::new(), severity, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::kubernetes::kinds::within;
+
+    /// A list of one namespace says nothing of another.
+    #[test]
+    fn a_list_replaces_what_is_where_it_was_made() {
+        let kinds = within(&["a".to_owned(), "b".to_owned()]);
+        let splits: Vec<_> = kinds.into_iter().filter(|kind| kind.plural == "trafficsplits").collect();
+        let [a, b] = splits[..] else { panic!("one for each namespace") };
+        let item = |namespace: &str, name: &str| {
+            let id = Id { namespace: namespace.into(), name: name.into() };
+            Item { id, uid: "".into(), parsed: None }
+        };
+        let mut store = Store::default();
+        store.replace(a, vec![item("a", "one"), item("a", "two")]);
+        store.replace(b, vec![item("b", "one")]);
+        assert_eq!((store.count(a), store.count(b)), (2, 1));
+        store.replace(a, vec![item("a", "two")]);
+        assert_eq!((store.count(a), store.count(b)), (1, 1));
+        store.replace(b, Vec::new());
+        assert_eq!((store.count(a), store.count(b), store.report().origins.len()), (1, 0, 1));
+    }
 }

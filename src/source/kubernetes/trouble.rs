@@ -19,12 +19,12 @@ impl Trouble {
     pub fn note(&mut self, kind: &'static Watched, state: &State) {
         match state {
             State::Failing(reason) | State::Denied(reason)
-                if self.now.insert(kind.to_string(), state.as_str()) != Some(state.as_str()) =>
+                if self.now.insert(kind.place(), state.as_str()) != Some(state.as_str()) =>
             {
-                self.begun.entry(reason.clone()).or_default().push(kind.to_string());
+                self.begun.entry(reason.clone()).or_default().push(kind.place());
             }
-            State::Watching if self.now.remove(&kind.to_string()).is_some() => self.over.push(kind.to_string()),
-            State::Missing => _ = self.now.remove(&kind.to_string()),
+            State::Watching if self.now.remove(&kind.place()).is_some() => self.over.push(kind.place()),
+            State::Missing => _ = self.now.remove(&kind.place()),
             _ => {}
         }
     }
