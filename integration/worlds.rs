@@ -106,6 +106,7 @@ pub fn slice(service: &ServiceKey, name: &str, ports: &[u16], endpoints: &[(u8, 
         service: service.clone(),
         ports: ports.iter().map(|port| (format!("p{port}").into(), port + 8000)).collect(),
         endpoints: endpoints.iter().map(endpoint).collect(),
+        by_hand: true,
     };
     Object::EndpointSlice(Stored::new(meta(ObjectKind::EndpointSlice, namespace, name, None, 0), value))
 }
@@ -122,7 +123,7 @@ pub fn pod(namespace: &str, name: &str, pairs: &[(&str, &str)]) -> Object {
     let address = |number: u8| IpAddr::V4(Ipv4Addr::new(10, 0, 0, number));
     let addresses = number.map(address).into_iter().chain(both.then(|| v6(9))).collect();
     let node = Some(Name::from(NODES[usize::from(both)]));
-    let value = Pod { labels, addresses, service_account: "default".into(), node, ports: vec![] };
+    let value = Pod { labels, addresses, host_network: false, service_account: "default".into(), node, ports: vec![] };
     Object::Pod(Stored::new(meta(ObjectKind::Pod, namespace, name, None, 0), value))
 }
 

@@ -168,7 +168,12 @@ impl Town {
         let key = self.key(service);
         let name = Name::from(format!("s{service}-{slice}"));
         let reference = object(ObjectKind::EndpointSlice, key.namespace.clone(), name);
-        let value = EndpointSlice { service: key, ports: vec![("http".into(), 8080)], endpoints: endpoints.collect() };
+        let value = EndpointSlice {
+            service: key,
+            ports: vec![("http".into(), 8080)],
+            endpoints: endpoints.collect(),
+            by_hand: false,
+        };
         Object::EndpointSlice(Stored::new(meta(ObjectKind::EndpointSlice, &reference, None), value))
     }
 
@@ -206,7 +211,14 @@ fn to(host: Host) -> WeightedDestination {
 
 fn pod(reference: &ObjectKey, labels: Labels, at: IpAddr, node: Name) -> Object {
     let ports = vec![("http".into(), 8080)];
-    let value = Pod { labels, addresses: vec![at], service_account: "default".into(), node: Some(node), ports };
+    let value = Pod {
+        labels,
+        addresses: vec![at],
+        host_network: false,
+        service_account: "default".into(),
+        node: Some(node),
+        ports,
+    };
     Object::Pod(Stored::new(meta(ObjectKind::Pod, reference, None), value))
 }
 

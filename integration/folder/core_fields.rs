@@ -153,6 +153,7 @@ const PAIRS: &[(&str, &str, &str, &str)] = &[
     ),
     ("Pod", "metadata.labels", "{metadata: {name: x}}", "{metadata: {name: x, labels: {a: b}}}"),
     ("Pod", "spec.serviceAccountName", "{spec: {containers: []}}", "{spec: {containers: [], serviceAccountName: b}}"),
+    ("Pod", "spec.hostNetwork", "{spec: {containers: []}}", "{spec: {containers: [], hostNetwork: true}}"),
     ("Pod", "spec.nodeName", "{spec: {containers: []}}", "{spec: {containers: [], nodeName: b}}"),
     (
         "Pod",
@@ -254,6 +255,12 @@ const SLICE: &[(&str, &str, &str)] = &[
         r#"metadata.labels["kubernetes.io/service-name"]"#,
         "metadata: {name: x, labels: {kubernetes.io/service-name: a}}",
         "metadata: {name: x, labels: {kubernetes.io/service-name: b}}",
+    ),
+    (
+        r#"metadata.labels["endpointslice.kubernetes.io/managed-by"]"#,
+        "metadata: {name: x, labels: {kubernetes.io/service-name: a}}",
+        "metadata: {name: x, labels: {kubernetes.io/service-name: a,
+          endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io}}",
     ),
 ];
 

@@ -13,6 +13,8 @@ pub struct EndpointSlice {
     pub ports: Vec<(Arc<str>, u16)>,
     /// `endpoints`, in the order of the slice.
     pub endpoints: Vec<Endpoint>,
+    /// Whether somebody else wrote it than Kubernetes' controller, by the label `endpointslice.kubernetes.io/managed-by`.
+    pub by_hand: bool,
 }
 
 /// One endpoint of an [`EndpointSlice`].

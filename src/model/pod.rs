@@ -12,6 +12,8 @@ pub struct Pod {
     pub labels: Labels,
     /// `status.podIPs`, sorted.
     pub addresses: Vec<IpAddr>,
+    /// `spec.hostNetwork`: its addresses are its Node's.
+    pub host_network: bool,
     /// `spec.serviceAccountName`, `default` when unset.
     pub service_account: Arc<str>,
     /// `spec.nodeName`; none while it is not scheduled.
@@ -21,6 +23,11 @@ pub struct Pod {
 }
 
 impl Pod {
+    /// Its addresses, where they are not its Node's.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().copied().filter(|_| !self.host_network)
+    }
+
     /// The number of the port of that name.
     pub fn port_named(&self, name: &str) -> Option<u16> {
         self.ports.iter().find(|(other, _)| **other == *name).map(|(_, number)| *number)

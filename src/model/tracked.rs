@@ -165,6 +165,12 @@ impl<'w> Tracked<'w> {
         keys.map(|key| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }).collect()
     }
 
+    /// The keys of the Pods that have an address of their own, sorted.
+    pub fn pods_at(&self, address: IpAddr) -> Vec<ObjectKey> {
+        self.reads.borrow_mut().insert(Key::PodsAt(address));
+        self.world.pods_at(address).cloned().collect()
+    }
+
     /// The Services that are other names for a host.
     pub fn aliases_of(&self, host: &Host) -> Vec<Stored<Service>> {
         let found = self.read(Key::AliasesOf(host.clone()));

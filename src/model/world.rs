@@ -39,6 +39,8 @@ pub enum Key {
     NamesNear(Nearness),
     /// Services that are other names for a host.
     AliasesOf(Host),
+    /// Pods that have an address of their own.
+    PodsAt(IpAddr),
     /// EndpointSlices of a service.
     SlicesOf(ServiceKey),
     /// DestinationRules that name a host.
@@ -57,7 +59,7 @@ impl Key {
 
     /// Whether the index says what is found under the key: objects are found by their keys, and addresses elsewhere.
     fn is_indexed(&self) -> bool {
-        !matches!(self, Key::Object(_) | Key::AddressedBy(_))
+        !matches!(self, Key::Object(_) | Key::AddressedBy(_) | Key::PodsAt(_))
     }
 }
 
@@ -65,7 +67,8 @@ impl Key {
 pub fn keys(object: &Object) -> Vec<Key> {
     let mut keys = vec![Key::Object(object.key().clone()), Key::Names(object.key().kind)];
     match object {
-        Object::Namespace(_) | Object::Pod(_) | Object::Node(_) | Object::MeshConfig(_) => {}
+        Object::Namespace(_) | Object::Node(_) | Object::MeshConfig(_) => {}
+        Object::Pod(pod) => keys.extend(pod.own_addresses().map(Key::PodsAt)),
         Object::Service(service) => {
             keys.extend(service.ports.iter().map(|port| Key::NamesOnPort(port.number)));
             let http = service.ports.iter().filter(|port| matches!(port.protocol, Protocol::Http | Protocol::Http2));
@@ -84,6 +87,11 @@ pub fn keys(object: &Object) -> Vec<Key> {
         Object::Sidecar(_) => keys.push(Key::SidecarsIn(object.key().namespace.clone())),
     }
     keys
+}
+
+fn own_addresses(object: &Object) -> Vec<(IpAddr, ObjectKey)> {
+    let Object::Pod(pod) = object else { return Vec::new() };
+    pod.own_addresses().map(|address| (address, object.key().clone())).collect()
 }
 
 fn addressed(object: &Object) -> Vec<Addressed> {
@@ -111,6 +119,8 @@ pub struct World {
     index: OrdMap<Key, Found>,
     /// The addresses of services, each with those that have it, oldest first.
     addresses: OrdSet<Addressed>,
+    /// The addresses of Pods, each with those that have it.
+    pods: OrdSet<(IpAddr, ObjectKey)>,
 }
 
 /// An address, when the service was created (none sorts last), and which it is.
@@ -148,6 +158,8 @@ impl World {
         }
         old.iter().flat_map(addressed).for_each(|gone| _ = self.addresses.remove(&gone));
         self.addresses.extend(value.iter().flat_map(addressed));
+        old.iter().flat_map(own_addresses).for_each(|gone| _ = self.pods.remove(&gone));
+        self.pods.extend(value.iter().flat_map(own_addresses));
         match value {
             Some(value) => self.objects.insert(key, value),
             None => self.objects.remove(&key),
@@ -199,6 +211,13 @@ impl World {
         let first = ObjectKey { kind: ObjectKind::Namespace, namespace: "".into(), name: "".into() };
         let from = self.addresses.range((address, i64::MIN, first)..);
         from.take_while(move |(other, ..)| *other == address).map(|(.., key)| key)
+    }
+
+    /// The keys of the Pods that have an address of their own, sorted.
+    pub fn pods_at(&self, address: IpAddr) -> impl Iterator<Item = &ObjectKey> {
+        let first = ObjectKey { kind: ObjectKind::Namespace, namespace: "".into(), name: "".into() };
+        let from = self.pods.range((address, first)..);
+        from.take_while(move |(other, _)| *other == address).map(|(_, key)| key)
     }
 
     /// The numbers of the ports that services have, ascending.

@@ -3,6 +3,7 @@
 
 mod name;
 mod sidecar;
+mod slice;
 
 use super::{alias, destination, route, visible};
 use crate::model::audience::Audience;
@@ -25,6 +26,7 @@ pub fn check(world: &Tracked, key: &ObjectKey) -> Vec<Problem> {
         Some(Object::DestinationRule(object)) => destination_rule(world, object),
         Some(Object::Service(object)) => service(world, object),
         Some(Object::Sidecar(object)) => sidecar::check(world, object),
+        Some(Object::EndpointSlice(object)) => slice::check(world, object).into_iter().collect(),
         _ => Vec::new(),
     }
 }

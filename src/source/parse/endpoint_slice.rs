@@ -16,10 +16,16 @@ use std::sync::Arc;
 /// Names the Service of a slice.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
+/// Says who keeps a slice, and what Kubernetes' own controller says there.
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const CONTROLLER: &str = "endpointslice-controller.k8s.io";
+
 /// Parses an EndpointSlice. A slice no Service is named by, or of domain names, is nothing we can use.
 pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<EndpointSlice> {
     let slice: k8s::EndpointSlice = typed(value, "", Severity::Warning, notes)?;
-    let service = service(slice.metadata.labels.unwrap_or_default(), key, notes);
+    let labels = slice.metadata.labels.unwrap_or_default();
+    let by_hand = labels.get(MANAGED_BY).is_none_or(|manager| manager != CONTROLLER);
+    let service = service(labels, key, notes);
     let ports = ports(slice.ports.unwrap_or_default(), notes);
     let endpoints = match &*slice.address_type {
         "IPv4" | "IPv6" => endpoints(slice.endpoints.unwrap_or_default(), &slice.address_type, notes),
@@ -35,7 +41,7 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Endpoi
             Vec::new()
         }
     };
-    Some(EndpointSlice { service: service?, ports, endpoints })
+    Some(EndpointSlice { service: service?, ports, endpoints, by_hand })
 }
 
 fn service(

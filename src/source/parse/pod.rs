@@ -22,6 +22,7 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Pod> {
     let account = account.unwrap_or_else(|| "default".to_owned());
     notes.check("spec.serviceAccountName", syntax::subdomain(&account));
     Some(Pod {
+        host_network: spec.host_network.unwrap_or(false),
         addresses: addresses(pod.status.unwrap_or_default(), notes),
         labels: labels?,
         service_account: account.into(),

@@ -11,9 +11,16 @@ pub const FIELDS: &[Field] = &[
     Field::done("endpoints", List(&Object(ENDPOINT)), "the endpoints"),
 ];
 
-const METADATA: &[Field] = &[Field::done("labels", Object(LABELS), "which Service it is")];
+const METADATA: &[Field] = &[Field::done("labels", Object(LABELS), "which Service it is, and whose the slice")];
 
-const LABELS: &[Field] = &[Field::done("kubernetes.io/service-name", Text, "the Service whose endpoints these are")];
+const LABELS: &[Field] = &[
+    Field::done("kubernetes.io/service-name", Text, "the Service whose endpoints these are"),
+    Field::done(
+        "endpointslice.kubernetes.io/managed-by",
+        Text,
+        "what Kubernetes' controller doesn't keep gets a warning if it names Pods of other namespaces",
+    ),
+];
 
 const PORT: &[Field] = &[
     Field::done("name", Text, "which port of the Service this is"),

@@ -1,6 +1,6 @@
 //! The fields of Namespace, Node and Pod that are read; all their others have no effect and nothing is said of them.
 
-use super::Shape::{List, Object, Text, Whole};
+use super::Shape::{Flag, List, Object, Text, Whole};
 use super::{Field, TEXT_MAP};
 
 /// Of a Namespace.
@@ -32,6 +32,7 @@ const TOPOLOGY: &[Field] = &[
 const POD_SPEC: &[Field] = &[
     Field::silent("serviceAccountName", Text, "it is read, but nothing depends on it yet"),
     Field::done("nodeName", Text, "where its proxy is, for Services whose endpoints are chosen by that"),
+    Field::done("hostNetwork", Flag, "whether its addresses are its Node's"),
     Field::done("containers", List(&Object(CONTAINER)), "what runs in it"),
 ];
 
