@@ -227,6 +227,7 @@ fn problems_found_later_get_their_place() {
         field: "spec.http[0].route[0].destination.host".to_owned(),
         severity: chancery::model::problem::Severity::Warning,
         text: "nobody has this host".to_owned(),
+        cause: chancery::model::problem::Cause::Reference,
     };
     analysis.add(problem);
     assert!(

@@ -21,6 +21,19 @@ impl fmt::Display for Severity {
     }
 }
 
+/// What a [`Problem`] comes from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Cause {
+    /// What the object says, whatever else there is.
+    Content,
+    /// What it names isn't there.
+    Reference,
+    /// Something else says the same, or has what is asked for.
+    Conflict,
+    /// A proxy refused what was made of it.
+    Rejection,
+}
+
 /// What is wrong with an object, in words its author understands.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Problem {
@@ -32,6 +45,8 @@ pub struct Problem {
     pub severity: Severity,
     /// The reason, one sentence without a trailing full stop.
     pub text: String,
+    /// What it comes from.
+    pub cause: Cause,
 }
 
 impl fmt::Display for Problem {

@@ -98,7 +98,7 @@ impl Finding {
 
     /// A problem that was found elsewhere (by translation), with its place.
     pub fn of(problem: Problem, position: Position) -> Self {
-        let Problem { object, field, severity, text } = problem;
+        let Problem { object, field, severity, text, .. } = problem;
         Self::new(position, Subject::from(&object), Note { field, severity, text })
     }
 

@@ -10,7 +10,7 @@ use crate::model::audience::Audience;
 use crate::model::destination::DestinationRule;
 use crate::model::name::{Host, ServiceKey};
 use crate::model::object::{Meta, Object, Stored, by_age};
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::model::route::{Destination, VirtualService};
 use crate::model::service::{Protocol, Service};
@@ -70,7 +70,12 @@ fn unnamed_ports(object: &Stored<Service>) -> Vec<Problem> {
 }
 
 fn problem(object: &ObjectKey, field: String, severity: Severity, text: String) -> Problem {
-    Problem { object: object.clone(), field, severity, text }
+    Problem { object: object.clone(), field, severity, text, cause: Cause::Conflict }
+}
+
+/// A problem with what is named and isn't there.
+fn unresolved(object: &ObjectKey, field: String, severity: Severity, text: String) -> Problem {
+    Problem { cause: Cause::Reference, ..problem(object, field, severity, text) }
 }
 
 fn virtual_service(world: &Tracked, object: &Stored<VirtualService>) -> Vec<Problem> {
@@ -131,7 +136,7 @@ fn unknown_host(object: &ObjectKey, field: String, host: &Host) -> Problem {
     } else {
         format!("no Service has the host {host}, so this has no effect")
     };
-    problem(object, field, Severity::Warning, text)
+    unresolved(object, field, Severity::Warning, text)
 }
 
 /// A rule outside the namespace of the services acts for its own proxies only, which who comes from Istio may not expect.
@@ -153,7 +158,8 @@ fn destination_problem(
     field: String,
     to: &Destination,
 ) -> Option<Problem> {
-    let error = |part: &str, text: String| Some(problem(object.key(), format!("{field}{part}"), Severity::Error, text));
+    let error =
+        |part: &str, text: String| Some(unresolved(object.key(), format!("{field}{part}"), Severity::Error, text));
     let Some(service) = alias::resolve(world, &to.host) else {
         return error(".host", format!("no Service has the host {}; requests get 503", to.host));
     };

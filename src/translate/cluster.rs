@@ -12,7 +12,7 @@ use crate::model::destination::{
 };
 use crate::model::name::ServiceKey;
 use crate::model::object::Stored;
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::Provenance;
 use crate::model::service::{Protocol, Service, ServicePort};
 use crate::model::tracked::Tracked;
@@ -92,6 +92,7 @@ fn address_unknown(view: &View, service: &Service, rules: &[Stored<DestinationRu
         severity: Severity::Warning,
         text: "proxies without interception don't know the address asked for: with PASSTHROUGH their requests get 503"
             .to_owned(),
+        cause: Cause::Conflict,
     })
 }
 

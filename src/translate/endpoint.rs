@@ -19,7 +19,7 @@ use crate::model::name::ServiceKey;
 use crate::model::near::Here;
 use crate::model::node as place;
 use crate::model::object::Stored;
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::ObjectRef;
 use crate::model::service::{Protocol, Service, ServicePort};
 use crate::model::tracked::Tracked;
@@ -97,7 +97,8 @@ fn into_proxies(slice: &Stored<EndpointSlice>, mesh: &Mesh) -> Option<Problem> {
         |port| slice.endpoints.iter().any(|endpoint| is_of_the_proxy(endpoint.address, port, mesh)).then_some(port);
     let port = slice.ports.iter().find_map(|(_, port)| leads(*port))?;
     let text = format!("port {port} of loopback is one of the proxy's own: nothing may lead there, and nothing does");
-    Some(Problem { object: slice.key().clone(), field: "ports".to_owned(), severity: Severity::Error, text })
+    let (object, field, severity) = (slice.key().clone(), "ports".to_owned(), Severity::Error);
+    Some(Problem { object, field, severity, text, cause: Cause::Conflict })
 }
 
 /// Whether endpoints that are not ready are listed: not where panic mode is wanted, which would pick them.

@@ -10,7 +10,7 @@ use crate::model::destination::{DestinationRule, TrafficPolicy};
 use crate::model::name::Host;
 use crate::model::object::Stored;
 use crate::model::outlook::Place;
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::service::{Protocol, Service, ServicePort, TargetPort};
 use crate::model::view::View;
 use std::sync::Arc;
@@ -58,6 +58,7 @@ pub fn unbalanced(service: &Service, rules: &[Stored<DestinationRule>]) -> Optio
              routes of other hosts lead to it",
             service.host
         ),
+        cause: Cause::Conflict,
     })
 }
 

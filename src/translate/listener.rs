@@ -16,7 +16,7 @@ use crate::model::destination::{HashKey, LoadBalancer};
 use crate::model::name::ServiceKey;
 use crate::model::object::{Stored, by_age};
 use crate::model::outlook::Place;
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::service::{Protocol, Service};
 use crate::model::tracked::Tracked;
@@ -125,7 +125,8 @@ fn kept_shut(world: &Tracked, view: &View, claims: &[Claim], (at, port): (IpAddr
     let source = view.outlook().source.as_ref().filter(|_| !usual && !at.is_loopback() && !at.is_unspecified())?;
     let text =
         format!("without interception ports are opened on loopback addresses, and {at} is none: nothing is there");
-    Some(vec![Problem { object: source.clone(), field: "spec.egress".to_owned(), severity: Severity::Warning, text }])
+    let (object, field, severity) = (source.clone(), "spec.egress".to_owned(), Severity::Warning);
+    Some(vec![Problem { object, field, severity, text, cause: Cause::Conflict }])
 }
 
 /// The objects given, and the Sidecar that says where ports are.
@@ -151,6 +152,7 @@ fn taken(claim: &Claim, bind: IpAddr, port: u16) -> Problem {
         field: "spec.ports".to_owned(),
         severity: Severity::Warning,
         text: format!("port {port} is not reachable from workloads that listen on {bind}:{port} themselves"),
+        cause: Cause::Conflict,
     }
 }
 
@@ -170,6 +172,7 @@ fn losers(claims: &[Claim], whence: &str) -> Vec<Problem> {
                 winner.service.key(),
                 if http { "HTTP" } else { "TCP, which one service can have" },
             ),
+            cause: Cause::Conflict,
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! Collects everything wrong with one object, so that all of it is reported and not only the first.
 
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::source::finding::Note;
 
@@ -56,7 +56,10 @@ impl Notes {
 
     /// The notes as problems of an object.
     pub fn into_problems(self, object: &ObjectKey) -> Vec<Problem> {
-        let problem = |Note { field, severity, text }| Problem { object: object.clone(), field, severity, text };
+        let problem = |Note { field, severity, text }| {
+            let object = object.clone();
+            Problem { object, field, severity, text, cause: Cause::Content }
+        };
         self.into_notes().into_iter().map(problem).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::model::audience::Audience;
 use crate::model::object::Stored;
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::scope::Scope;
 use crate::model::sidecar::{EgressListener, Sidecar};
 use crate::model::tracked::Tracked;
@@ -19,15 +19,16 @@ pub fn check(world: &Tracked, object: &Stored<Sidecar>) -> Vec<Problem> {
     let egress = object.egress.iter().flatten();
     let numbered = egress.filter_map(|listener| Some((listener, listener.port?.0)));
     let problem = |(listener, port): (&EgressListener, u16)| {
-        let (severity, text) = if fixed::is_own(&mesh, port) {
-            (Severity::Error, format!("port {port} is one of the proxy's own, so nothing is there"))
+        let (severity, cause, text) = if fixed::is_own(&mesh, port) {
+            (Severity::Error, Cause::Conflict, format!("port {port} is one of the proxy's own, so nothing is there"))
         } else if !is_anything_on(world, object, listener, port) {
-            (Severity::Warning, format!("no Service that the hosts name has port {port}, so nothing is there"))
+            let text = format!("no Service that the hosts name has port {port}, so nothing is there");
+            (Severity::Warning, Cause::Reference, text)
         } else {
             return None;
         };
         let field = format!("spec.egress[{}].port.number", listener.entry);
-        Some(Problem { object: object.key().clone(), field, severity, text })
+        Some(Problem { object: object.key().clone(), field, severity, text, cause })
     };
     numbered.filter_map(problem).collect()
 }

@@ -4,7 +4,7 @@
 use crate::model::audience::{Audience, Served, Workload};
 use crate::model::destination::ConnectionPool;
 use crate::model::object::Stored;
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::{ObjectKey, ObjectRef};
 use crate::model::service::Protocol;
 use crate::model::sidecar::{DefaultEndpoint, Ingress, Sidecar};
@@ -157,7 +157,8 @@ impl Ports<'_> {
 }
 
 fn error(object: &ObjectKey, field: &str, text: String) -> Box<Problem> {
-    Box::new(Problem { object: object.clone(), field: field.to_owned(), severity: Severity::Error, text })
+    let (object, field, severity) = (object.clone(), field.to_owned(), Severity::Error);
+    Box::new(Problem { object, field, severity, text, cause: Cause::Conflict })
 }
 
 fn own(object: &ObjectKey, field: &str, port: u16) -> Box<Problem> {

@@ -5,7 +5,7 @@
 
 use super::{Claim, claim, claims, is_http, losers, sources, speaking_http, taken, tcp_options};
 use crate::model::object::by_age;
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::ObjectRef;
 use crate::model::service::Protocol;
 use crate::model::tracked::Tracked;
@@ -66,6 +66,7 @@ pub fn reserved(claim: &Claim, port: u16) -> Problem {
         field: "spec.ports".to_owned(),
         severity: Severity::Warning,
         text: format!("port {port} is one of the proxy's own and is passed on without rules where traffic is captured"),
+        cause: Cause::Conflict,
     }
 }
 
@@ -79,6 +80,7 @@ fn unrecognised(claim: &Claim) -> Problem {
             "port {} is not HTTP: captured connections to a name outside can't be told from those to unknown hosts",
             claim.port
         ),
+        cause: Cause::Conflict,
     }
 }
 

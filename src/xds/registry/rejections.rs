@@ -1,7 +1,7 @@
 //! What proxies reject, told to those who wrote it: the rejections of all connected proxies as problems of source objects.
 
 use super::Proxy;
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::Version;
@@ -23,7 +23,16 @@ struct Culprit {
 /// a warning where it was only rejected together with something else. A culprit that several proxies find is one problem, in
 /// the words of one of them. Costs what is held back, and a look at each proxy.
 pub fn problems(proxies: &[Arc<Proxy>]) -> BTreeSet<Problem> {
-    culprits(proxies).iter().flat_map(|((kind, ..), culprit)| culprit.problems(*kind)).collect()
+    told(proxies, |culprit| culprit.who())
+}
+
+/// The same without who rejects it and how many, so that it stays as it is while proxies come and go.
+pub fn lasting(proxies: &[Arc<Proxy>]) -> BTreeSet<Problem> {
+    told(proxies, |_| "proxies reject".to_owned())
+}
+
+fn told(proxies: &[Arc<Proxy>], who: impl Fn(&Culprit) -> String) -> BTreeSet<Problem> {
+    culprits(proxies).iter().flat_map(|((kind, ..), culprit)| culprit.problems(*kind, &who(culprit))).collect()
 }
 
 /// How many things each kind has that some connected proxy was found to reject.
@@ -53,25 +62,31 @@ fn culprits(proxies: &[Arc<Proxy>]) -> BTreeMap<Rejected, Culprit> {
 }
 
 impl Culprit {
-    fn problems(&self, kind: Kind) -> Vec<Problem> {
+    fn problems(&self, kind: Kind, who: &str) -> Vec<Problem> {
         let severity = if self.charge.found { Severity::Error } else { Severity::Warning };
-        let text = self.text(kind);
+        let text = self.text(kind, who);
         let mut objects: BTreeSet<_> = self.charge.sources.refs().iter().map(|source| source.key.clone()).collect();
         if objects.is_empty() {
             // What every proxy has, whatever objects there are, follows from the settings.
             objects.insert(ObjectKey::mesh());
         }
-        let problem = |object| Problem { object, field: String::new(), severity, text: text.clone() };
+        let problem = |object| {
+            let (field, text) = (String::new(), text.clone());
+            Problem { object, field, severity, text, cause: Cause::Rejection }
+        };
         objects.into_iter().map(problem).collect()
     }
 
-    fn text(&self, kind: Kind) -> String {
-        let Charge { unit, found, reason, .. } = &self.charge;
-        let who = match (self.nodes.len(), self.nodes.first()) {
+    fn who(&self) -> String {
+        match (self.nodes.len(), self.nodes.first()) {
             (1, Some(node)) => format!("proxy {node} rejects"),
             (count, Some(node)) => format!("{count} proxies, among them {node}, reject"),
             (_, None) => "a proxy rejects".to_owned(),
-        };
+        }
+    }
+
+    fn text(&self, kind: Kind, who: &str) -> String {
+        let Charge { unit, found, reason, .. } = &self.charge;
         let what = match &unit.part {
             Some(part) => format!("virtual host {part} of {kind} {}", unit.name),
             None => format!("{kind} {}", unit.name),
