@@ -12,6 +12,8 @@ mod harness;
 mod invalid;
 #[path = "kubernetes/kinds.rs"]
 mod kinds;
+#[path = "kubernetes/leaders.rs"]
+mod leaders;
 #[path = "kubernetes/losses.rs"]
 mod losses;
 #[path = "kubernetes/namespaces.rs"]
@@ -28,6 +30,10 @@ mod serving;
 mod shared;
 #[path = "kubernetes/stage.rs"]
 mod stage;
+#[path = "kubernetes/status.rs"]
+mod status;
+#[path = "kubernetes/told.rs"]
+mod told;
 #[path = "kubernetes/verdicts.rs"]
 mod verdicts;
 #[path = "kubernetes/waiting.rs"]

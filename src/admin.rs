@@ -6,6 +6,7 @@ mod kinds;
 mod objects;
 mod problems;
 mod proxies;
+mod status;
 
 use crate::model::problem::{Problem, Severity};
 use crate::model::provenance::ObjectKind;
@@ -15,6 +16,7 @@ use crate::peers::Asker;
 use crate::snapshot::kind::Kind;
 use crate::source::kubernetes::news::KindStatus;
 use crate::source::report::Report;
+use crate::status::account::{Leadership, Writing};
 use crate::telemetry::Metrics;
 use crate::telemetry::readiness::Readiness;
 use crate::xds::registry::Registry;
@@ -54,6 +56,10 @@ pub struct AdminContext {
     pub standing: watch::Receiver<Arc<Standing>>,
     /// The other replicas, where there is talk among them.
     pub others: Option<Asker>,
+    /// Who writes status.
+    pub leadership: watch::Receiver<Leadership>,
+    /// How that goes.
+    pub writing: watch::Receiver<Writing>,
     /// The World.
     pub states: watch::Receiver<Option<WorldState>>,
 }
@@ -77,6 +83,7 @@ fn router(context: AdminContext) -> Router {
         .route("/api/v1/problems", get(problems))
         .route("/api/v1/objects", get(objects))
         .route("/api/v1/kinds", get(kinds))
+        .route("/api/v1/status", get(status))
         .with_state(context)
 }
 
@@ -88,7 +95,8 @@ async fn index() -> &'static str {
      /api/v1/proxies    who is connected, and how far each has come\n\
      /api/v1/problems   what is wrong in the configuration\n\
      /api/v1/objects    at how many proxies each policy is in effect (?kind=, namespace=, name=)\n\
-     /api/v1/kinds      what is watched in the cluster, and how that goes\n"
+     /api/v1/kinds      what is watched in the cluster, and how that goes\n\
+     /api/v1/status     who writes status and events, and how that goes\n"
 }
 
 async fn readyz(State(context): State<AdminContext>) -> Response {
@@ -152,6 +160,10 @@ async fn objects(State(context): State<AdminContext>, Query(wanted): Query<Wante
 
 async fn kinds(State(context): State<AdminContext>) -> Json<Value> {
     list(context.kinds.borrow().iter().map(kinds::describe).collect())
+}
+
+async fn status(State(context): State<AdminContext>) -> Json<Value> {
+    list(vec![status::describe(&context.leadership.borrow(), &context.writing.borrow())])
 }
 
 fn list(items: Vec<Value>) -> Json<Value> {

@@ -2,6 +2,7 @@
 //!
 //! Only the command line uses it. When a task ends before it should, the process ends with its reason.
 
+mod facts;
 mod problem_log;
 mod progress;
 mod sources;
@@ -16,6 +17,9 @@ use crate::publish::{Engine, Outcome};
 use crate::snapshot::board::Board;
 use crate::source::directory::DirectoryError;
 use crate::source::kubernetes::{self, KubernetesError};
+use crate::status::account::{Leadership, Writing};
+use crate::status::clerk::Facts;
+use crate::status::{self, lease};
 use crate::telemetry::Metrics;
 use crate::telemetry::publish::{PublishMetrics, Step};
 use crate::telemetry::readiness::{Readiness, Token};
@@ -58,6 +62,19 @@ pub struct Options {
     pub xds: limits::Options,
     /// How replicas talk with each other, and where this one listens for that; none: this one is alone.
     pub peers: Option<(SocketAddr, peers::Options)>,
+    /// How status is written, where there is an API server; none: it is not.
+    pub status: Option<StatusOptions>,
+}
+
+/// How status is written.
+#[derive(Clone, Debug)]
+pub struct StatusOptions {
+    /// The name of the Lease, in our own namespace.
+    pub lease: String,
+    /// How long it lasts.
+    pub lasts: Duration,
+    /// What this process is called where it runs.
+    pub host: String,
 }
 
 /// Where objects come from.
@@ -117,7 +134,8 @@ pub async fn run(options: Options) -> Result<(), AppError> {
         (Some((address, options)), Some(client)) => Some((options, client, bind("other replicas", address).await?)),
         _ => None,
     };
-    let mut house = House::build(source, options.xds, peers, [xds, admin])?;
+    let office = options.status.and_then(|options| source.status(options));
+    let mut house = House::build(source, options.xds, (peers, office), [xds, admin])?;
     let result = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -148,6 +166,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// What the talk among replicas needs.
 type Talking = (peers::Options, Client, TcpListener);
 
+/// What the writing of status needs.
+type Office = (Client, lease::Options);
+
 /// How a task ended: which, and why.
 type Ended = (&'static str, Result<(), AppError>);
 
@@ -164,7 +185,7 @@ impl House {
     fn build(
         source: Source,
         options: limits::Options,
-        peers: Option<Talking>,
+        (peers, office): (Option<Talking>, Option<Office>),
         [xds, admin]: [TcpListener; 2],
     ) -> Result<Self, AppError> {
         let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
@@ -182,8 +203,10 @@ impl House {
         let sinks = Sinks { board: board.clone(), published, problems, observer };
         let watched = state.clone();
         let waiting = kinds_awaited(kind.clone(), readiness.clone());
-        let again = watch::Sender::new(0);
-        let sinks_of_source = kubernetes::Sinks { batches, reports, kinds, metrics: metrics.kubernetes.clone(), again };
+        let (inventories, inventory) = watch::channel(Default::default());
+        let (counters, again) = (metrics.kubernetes.clone(), watch::Sender::new(0));
+        let sinks_of_source =
+            kubernetes::Sinks { batches, reports, inventory: inventories, kinds, metrics: counters, again };
         house.task("source", source.run(sinks_of_source));
         house.task("readiness of kinds", ending(waiting));
         house.task("keeper", ending(keeper::run(received, states)));
@@ -192,6 +215,9 @@ impl House {
         let following = progress::run(publication, board.clone(), registry.clone(), standings);
         house.task("progress of policies", ending(following));
         let (standing, others) = house.talk(peers, own, registry.clone())?;
+        let (reports, problems, states) = (report.clone(), problem.clone(), state.clone());
+        let facts = facts::Sources { inventory, reports, problems, standing: standing.clone(), states };
+        let (leadership, writing) = house.writing(office, facts, &metrics);
         house.task("problem log", ending(problem_log::run(report.clone(), problem.clone())));
         let context = XdsContext {
             board,
@@ -212,6 +238,8 @@ impl House {
             kinds: kind,
             standing,
             others,
+            leadership,
+            writing,
             states: state,
         };
         let shutdown = house.shutdown.clone();
@@ -233,6 +261,26 @@ impl House {
         let own = Own { standing: own, proxies };
         self.task("talk among replicas", async move { Ok(talk.run(options, client, listener, own, all).await?) });
         Ok((standing, Some(asker)))
+    }
+
+    /// What writes status, if anything does.
+    fn writing(
+        &mut self,
+        office: Option<Office>,
+        sources: facts::Sources,
+        metrics: &Metrics,
+    ) -> (watch::Receiver<Leadership>, watch::Receiver<Writing>) {
+        let (leaderships, leadership) = watch::channel(Leadership::default());
+        let (writings, writing) = watch::channel(Writing::default());
+        if let Some((client, options)) = office {
+            let (composed, facts) = watch::channel(Facts::default());
+            let metrics = metrics.status.clone();
+            let channels = status::Channels { facts, leadership: leaderships, writing: writings, metrics };
+            let shutdown = self.shutdown.clone();
+            self.task("facts of statuses", ending(facts::run(sources, composed)));
+            self.server("status", ending(status::run(client, options, channels, shutdown)));
+        }
+        (leadership, writing)
     }
 
     fn task(&mut self, name: &'static str, task: impl Future<Output = Result<(), AppError>> + Send + 'static) {

@@ -2,8 +2,8 @@
 //!
 //! In the order a change travels: [`source`] parses manifests into the nouns of [`model`]; [`keeper`] applies them to the
 //! World; [`publish`] recomputes what a change reaches through [`translate`] and posts a [`snapshot`]; [`xds`] streams
-//! the difference to proxies. [`peers`] is what replicas tell each other. [`cli`] starts it all, [`app`] composes it;
-//! [`admin`] and [`telemetry`] are how it is watched.
+//! the difference to proxies. [`status`] tells objects what became of them, [`peers`] is what replicas tell each other.
+//! [`cli`] starts it all, [`app`] composes it; [`admin`] and [`telemetry`] are how it is watched.
 
 pub mod admin;
 pub mod app;
@@ -14,6 +14,7 @@ pub mod peers;
 pub mod publish;
 pub mod snapshot;
 pub mod source;
+pub mod status;
 pub mod telemetry;
 pub mod translate;
 pub mod xds;

@@ -8,6 +8,7 @@ pub mod kubernetes;
 pub mod logging;
 pub mod publish;
 pub mod readiness;
+pub mod status;
 pub mod world;
 pub mod xds;
 
@@ -15,6 +16,7 @@ use admission::AdmissionMetrics;
 use kubernetes::KubernetesMetrics;
 use prometheus::{Registry, TextEncoder};
 use publish::PublishMetrics;
+use status::StatusMetrics;
 use world::WorldMetrics;
 use xds::XdsMetrics;
 
@@ -28,6 +30,8 @@ pub struct Metrics {
     pub kubernetes: KubernetesMetrics,
     /// The publisher's metrics.
     pub publish: PublishMetrics,
+    /// Metrics of what is written to the API server.
+    pub status: StatusMetrics,
     /// Metrics of objects and problems.
     pub world: WorldMetrics,
     /// The xDS server's metrics.
@@ -41,9 +45,10 @@ impl Metrics {
         let admission = AdmissionMetrics::register(&registry);
         let kubernetes = KubernetesMetrics::register(&registry);
         let publish = PublishMetrics::register(&registry);
+        let status = StatusMetrics::register(&registry);
         let world = WorldMetrics::register(&registry);
         let xds = XdsMetrics::register(&registry);
-        Self { registry, admission, kubernetes, publish, world, xds }
+        Self { registry, admission, kubernetes, publish, status, world, xds }
     }
 
     /// Every metric in the Prometheus text format.

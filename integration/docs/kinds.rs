@@ -25,7 +25,8 @@ fn row(kind: &Watched) -> String {
 #[test]
 fn every_watched_kind_is_on_the_page() {
     let page = pages::page(PAGE);
-    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && line.contains("| `")).collect();
+    let opening = page.split("\n## ").next().unwrap_or_default();
+    let rows: Vec<&str> = opening.lines().filter(|line| line.starts_with("| ") && line.contains("| `")).collect();
     let expected: Vec<String> = KINDS.iter().map(row).collect();
     assert_eq!(rows, expected, "{PAGE} is not what is watched; its table should be\n{}", expected.join("\n"));
 }
@@ -68,8 +69,12 @@ fn the_rights_on_the_page_are_those_that_are_used() {
     let page = pages::blocks(&pages::page(PAGE), "yaml");
     let (own, all): (Vec<_>, Vec<_>) = KINDS.iter().partition(|kind| kind.used == Use::Settings);
     let read = |kind: &&Watched| ["list", "watch"].map(|verb| right(kind.group, kind.plural, verb));
-    assert_eq!(granted(&rules(&page, "ClusterRole")), all.iter().flat_map(read).collect());
-    let leases = ["list", "create", "patch", "delete"].map(|verb| right("coordination.k8s.io", "leases", verb));
+    let written = KINDS.iter().filter(|kind| kind.has_status());
+    let written = written.map(|kind| right(kind.group, &format!("{}/status", kind.plural), "patch"));
+    let all = all.iter().flat_map(read).chain(written).chain([right("events.k8s.io", "events", "create")]);
+    assert_eq!(granted(&rules(&page, "ClusterRole")), all.collect());
+    let verbs = ["get", "list", "create", "update", "patch", "delete"];
+    let leases = verbs.map(|verb| right("coordination.k8s.io", "leases", verb));
     assert_eq!(granted(&rules(&page, "Role")), own.iter().flat_map(read).chain(leases).collect());
 }
 

@@ -96,6 +96,26 @@ pub struct Kind {
     pub objects: u64,
 }
 
+/// The entry of `/api/v1/status`.
+#[derive(Deserialize, Clone, Debug)]
+pub struct Status {
+    /// Who writes: `leading`, `following` and so on.
+    pub state: String,
+    /// Our own name.
+    #[serde(default)]
+    pub identity: String,
+    /// The name of who holds the Lease.
+    #[serde(default)]
+    pub holder: String,
+    /// Why the Lease can't be had.
+    #[serde(default)]
+    pub reason: String,
+    /// How many statuses are to be written.
+    pub waiting: u64,
+    /// Whose status may not be written.
+    pub denied: Vec<serde_json::Value>,
+}
+
 impl Proxy {
     /// Whether everything sent of a type is accepted and nothing newer is meant.
     pub fn settled(&self, kind: &str) -> bool {
@@ -143,6 +163,12 @@ impl Api {
     pub async fn kind(&self, resource: &str) -> Outcome<Kind> {
         let found = self.kinds().await?.into_iter().find(|kind| kind.resource == resource);
         found.ok_or_else(|| Failure::new(format!("{resource} is not watched")))
+    }
+
+    /// Who writes status.
+    pub async fn status(&self) -> Outcome<Status> {
+        let entries = self.client.json::<List<Status>>(self.address, "/api/v1/status").await?.items;
+        entries.into_iter().next().ok_or_else(|| Failure::new("no status"))
     }
 
     /// What `/readyz` says.

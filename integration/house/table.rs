@@ -73,7 +73,17 @@ pub const ROOMS: &[Room] = &[
     Room { name: "ca", may: &["model::name", "telemetry"], never: &["kube", "k8s_openapi"] },
     Room {
         name: "status",
-        may: &["model::problem", "model::provenance", "model::name", "telemetry"],
+        // Of the source what it tells of objects: what is wrong, and what is stored of them.
+        may: &[
+            "model::name",
+            "model::problem",
+            "model::provenance",
+            "model::reach",
+            "source::finding",
+            "source::kubernetes::inventory",
+            "source::kubernetes::kinds",
+            "telemetry",
+        ],
         never: &["envoy_types", "tonic"],
     },
     Room {
@@ -88,6 +98,7 @@ pub const ROOMS: &[Room] = &[
             "source::finding",
             "source::kubernetes::kinds",
             "source::kubernetes::news",
+            "status::account",
             "telemetry",
             "xds::registry",
             "xds::session::status",

@@ -50,7 +50,7 @@ impl Stage {
         cluster.set_pod(namespace, "client", "10.9.0.10", true).await?;
         let log = files.path().join("chancery.log");
         let mut chancery = Chancery::of_cluster(&subnet, 1, &cluster.kubeconfig(user), log)?;
-        chancery.flags = ["--watch-seconds", WATCH, "--namespace", namespace].map(str::to_owned).into();
+        chancery.flags = flags(namespace);
         let ip = subnet.ip(10);
         let metadata = vec![format!("OUTBOUND_BIND={}", subnet.ip(110))];
         let (ports, place, client) = (addresses::ports(ip)?, Place::default(), Client::default());
@@ -64,6 +64,18 @@ impl Stage {
         stage.chancery.restart().await?;
         stage.connect().await?;
         Ok(stage)
+    }
+
+    /// Lets chancery write status from its next start on, under a Lease of so many seconds.
+    pub fn write_status(&mut self, seconds: u32) {
+        let flags = ["--status", "on", "--lease-seconds", &seconds.to_string()].map(str::to_owned);
+        self.chancery.flags.truncate(4);
+        self.chancery.flags.extend(flags);
+    }
+
+    /// An address of the stage's own on which nobody listens.
+    pub fn vacant(&self) -> IpAddr {
+        self.subnet.ip(111)
     }
 
     /// Starts the Envoy and waits until requests arrive.
@@ -88,7 +100,7 @@ impl Stage {
     pub fn another(&self, cluster: &Cluster, user: &str, replica: &str, host: u8) -> Outcome<Chancery> {
         let log = self.files.path().join(format!("{replica}.log"));
         let mut other = Chancery::of_cluster(&self.subnet, host, &cluster.kubeconfig(user), log)?;
-        other.flags = ["--watch-seconds", WATCH, "--namespace", &self.namespace].map(str::to_owned).into();
+        other.flags = flags(&self.namespace);
         other.flags.extend(self.talks(replica, host)?);
         Ok(other)
     }
@@ -159,6 +171,11 @@ impl Stage {
         let same = same.await;
         same.map_err(|failure| failure.with(&format!("{found:?}")).with(&self.chancery.tail()))
     }
+}
+
+/// What every chancery is started with. Many of them watch one cluster: only tests of it let them write to it.
+fn flags(namespace: &str) -> Vec<String> {
+    ["--watch-seconds", WATCH, "--namespace", namespace, "--status", "off"].map(str::to_owned).into()
 }
 
 /// An EndpointSlice of a Service, by hand.

@@ -39,6 +39,11 @@ fn after_every_event() -> String {
     metrics.kubernetes.heard("services");
     metrics.kubernetes.relisted("services", "expired");
     metrics.kubernetes.failed("services", "silent");
+    metrics.status.led(true);
+    metrics.status.waited(1);
+    metrics.status.wrote("written");
+    metrics.status.event_sent("written");
+    metrics.status.dropped(1);
     metrics.world.objects_counted("Pod", 1);
     metrics.world.problems_counted("error", 1);
     metrics.world.rejections_counted("lds", 1);

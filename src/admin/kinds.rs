@@ -1,6 +1,6 @@
 //! What is watched in the cluster, one entry for each kind.
 
-use crate::source::kubernetes::kinds::{Need, Use};
+use crate::source::kubernetes::kinds::Need;
 use crate::source::kubernetes::news::KindStatus;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ pub fn describe(status: &KindStatus) -> Value {
         "state": status.state.as_str(),
         "objects": status.objects,
         "required": kind.need == Need::Required,
-        "inEffect": matches!(kind.used, Use::Read(_) | Use::Settings),
+        "inEffect": kind.is_in_effect(),
     });
     if let Some(within) = kind.within {
         value["within"] = within.into();

@@ -1,9 +1,11 @@
 //! The source of objects: a folder or a cluster, and what is waited for until it has been read once.
 
-use super::{AppError, SourceOptions};
+use super::{AppError, SourceOptions, StatusOptions};
 use crate::source::directory::{self, Directory};
 use crate::source::kubernetes::news::KindStatus;
 use crate::source::kubernetes::{self, Sinks};
+use crate::status::election::Terms;
+use crate::status::lease;
 use crate::telemetry::readiness::{Readiness, Token};
 use kube::Client;
 use std::collections::BTreeMap;
@@ -54,6 +56,16 @@ impl Source {
             Source::Folder(_) => Arc::new([]),
             Source::Cluster(_, options) => kubernetes::unknown(&options.kinds),
         }
+    }
+
+    /// Where status is written, and under which Lease; nowhere for a folder.
+    pub fn status(&self, options: StatusOptions) -> Option<(Client, lease::Options)> {
+        let Source::Cluster(client, cluster) = self else { return None };
+        let StatusOptions { lease: name, lasts, host } = options;
+        let namespace = cluster.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+        // A process that is started again in the same place is another.
+        let identity = format!("{host}_{:016x}", fastrand::u64(..));
+        Some((client.clone(), lease::Options { namespace, name, identity, terms: Terms { lasts } }))
     }
 
     /// Reads and follows it.

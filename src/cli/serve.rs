@@ -3,6 +3,7 @@
 mod cluster;
 mod limits;
 mod peers;
+mod status;
 
 use crate::app::{self, Options, SourceOptions};
 use crate::telemetry::logging::{self, Format};
@@ -22,6 +23,8 @@ pub struct ServeArgs {
     mesh_config: Option<PathBuf>,
     #[command(flatten)]
     cluster: cluster::ClusterArgs,
+    #[command(flatten)]
+    status: status::StatusArgs,
     /// Where proxies connect, in plain text: keep it on loopback
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15010", env = "CHANCERY_XDS_ADDRESS")]
     xds_address: SocketAddr,
@@ -43,8 +46,18 @@ pub struct ServeArgs {
 impl ServeArgs {
     /// Serves until a signal or a failure.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
-        let Self { config, mesh_config, cluster, xds_address, admin_address, log_level, log_format, peers, limits } =
-            self;
+        let Self {
+            config,
+            mesh_config,
+            cluster,
+            status,
+            xds_address,
+            admin_address,
+            log_level,
+            log_format,
+            peers,
+            limits,
+        } = self;
         logging::init(log_format, &log_level)?;
         let peers = peers.options(&cluster)?;
         let source = match config {
@@ -52,7 +65,8 @@ impl ServeArgs {
             None => SourceOptions::Kubernetes(cluster.into()),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let options = Options { source, xds_address, admin_address, xds: limits.into(), peers };
+        let (xds, status) = (limits.into(), status.options());
+        let options = Options { source, xds_address, admin_address, xds, peers, status };
         Ok(runtime.block_on(app::run(options))?)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::provenance::ObjectKey;
 use std::fmt;
+use std::sync::Arc;
 
 /// How bad a [`Problem`] is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -22,7 +23,7 @@ impl fmt::Display for Severity {
 }
 
 /// What a [`Problem`] comes from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Cause {
     /// What the object says, whatever else there is.
     Content,
@@ -30,8 +31,8 @@ pub enum Cause {
     Reference,
     /// Something else says the same, or has what is asked for.
     Conflict,
-    /// A proxy refused what was made of it.
-    Rejection,
+    /// Proxies reject what was made of it: who does, as the beginning of a sentence that the text ends.
+    Rejection(Arc<str>),
 }
 
 /// What is wrong with an object, in words its author understands.

@@ -2,7 +2,7 @@
 //! those are left out.
 
 use crate::model::name::Namespace;
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::{ObjectKey, ObjectKind};
 use crate::model::reach::{self, Reach, Reaches};
 use serde::{Deserialize, Serialize};
@@ -46,12 +46,21 @@ struct Object {
 struct Rejection {
     object: Key,
     error: bool,
+    #[serde(default)]
+    who: String,
     text: String,
 }
 
 impl From<&ObjectKey> for Key {
     fn from(key: &ObjectKey) -> Self {
         Self { kind: key.kind.to_string(), namespace: key.namespace.to_string(), name: key.name.to_string() }
+    }
+}
+
+fn who(problem: &Problem) -> String {
+    match &problem.cause {
+        Cause::Rejection(who) => who.to_string(),
+        _ => String::new(),
     }
 }
 
@@ -71,6 +80,7 @@ impl From<&reach::Standing> for Standing {
         let rejection = |problem: &Problem| Rejection {
             object: (&problem.object).into(),
             error: problem.severity == Severity::Error,
+            who: who(problem),
             text: problem.text.clone(),
         };
         Self {
@@ -90,7 +100,8 @@ impl From<Standing> for reach::Standing {
         };
         let rejection = |rejection: Rejection| {
             let severity = if rejection.error { Severity::Error } else { Severity::Warning };
-            Some(Problem { object: rejection.object.read()?, field: String::new(), severity, text: rejection.text })
+            let (object, cause) = (rejection.object.read()?, Cause::Rejection(rejection.who.into()));
+            Some(Problem { object, field: String::new(), severity, text: rejection.text, cause })
         };
         let objects = standing.objects.into_iter().filter_map(object).collect();
         Self {

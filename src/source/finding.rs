@@ -1,6 +1,6 @@
 //! What a person is told about their files: like a problem, but with a place, and possible where no object is known.
 
-use crate::model::problem::{Problem, Severity};
+use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::{ObjectKey, ObjectKind};
 use std::fmt;
 use std::path::Path;
@@ -98,7 +98,11 @@ impl Finding {
 
     /// A problem that was found elsewhere (by translation), with its place.
     pub fn of(problem: Problem, position: Position) -> Self {
-        let Problem { object, field, severity, text, .. } = problem;
+        let Problem { object, field, severity, text, cause } = problem;
+        let text = match cause {
+            Cause::Rejection(who) => format!("{who} {text}"),
+            _ => text,
+        };
         Self::new(position, Subject::from(&object), Note { field, severity, text })
     }
 

@@ -2,10 +2,11 @@
 //!
 //! In reading order: [`kinds`] is the table; `api` the requests; `raw` what is kept of the answers; `watch` the one loop, run
 //! once for each kind; [`news`] what it tells; `gather` makes batches of that with the help of `store`, which knows
-//! what is there. The API server may be away for as long as it likes: what is known stays in effect.
+//! what is there; [`inventory`] is what a status is written on. The API server may be away for as long as it likes: what is known stays in effect.
 
 mod api;
 mod gather;
+pub mod inventory;
 pub mod kinds;
 pub mod lookup;
 pub mod news;
@@ -18,6 +19,7 @@ mod watch;
 pub use gather::{Sinks, unknown};
 
 use crate::model::provenance::ObjectKind;
+use crate::telemetry::logging::words;
 use api::Only;
 use kinds::{Use, Watched};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -77,7 +79,7 @@ impl From<kube::config::KubeconfigError> for KubernetesError {
         Self::Kubeconfig(match error {
             // The library's words show lines of the file, which holds keys.
             KubeconfigError::Parse(_) => "it is not understood".to_owned(),
-            error => api::words(&error),
+            error => words(&error),
         })
     }
 }

@@ -58,6 +58,20 @@ pub fn init(format: Format, level: &str) -> Result<(), LoggingError> {
     Ok(())
 }
 
+/// The most characters of a text of others that are shown.
+const SHOWN: usize = 300;
+
+/// A text of others as it may stand in a log.
+pub fn shown(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(SHOWN).map(plain).collect()
+}
+
+/// An error with what caused it, each said once, as it may stand in a log.
+pub fn words(error: &dyn std::error::Error) -> String {
+    shown(&chain(error))
+}
+
 /// An error and what caused it, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

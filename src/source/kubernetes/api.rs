@@ -2,7 +2,7 @@
 
 use super::kinds::Watched;
 use super::raw::{Page, Raw};
-use crate::telemetry::logging::chain;
+use crate::telemetry::logging::{shown, words};
 use kube::core::params::{ListParams, WatchParams};
 use kube::core::{Request, Status, WatchEvent};
 use kube::{Client, Error};
@@ -78,20 +78,6 @@ impl From<Error> for Failure {
     }
 }
 
-/// The most characters of a text of others that are shown.
-const SHOWN: usize = 300;
-
-/// A text of others as it may stand in a log.
-fn shown(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(SHOWN).map(plain).collect()
-}
-
-/// An error with what caused it, each said once, as it may stand in a log.
-pub fn words(error: &dyn std::error::Error) -> String {
-    shown(&chain(error))
-}
-
 /// The resources of a version of a group.
 #[derive(Deserialize, Debug)]
 struct Resources {
@@ -147,9 +133,9 @@ impl Api {
         Err(Failure::Missing)
     }
 
-    /// The objects' `apiVersion`.
-    pub fn api_version(&self) -> String {
-        self.kind.api_version(self.version)
+    /// The version of the kind that is asked for.
+    pub fn version(&self) -> &'static str {
+        self.version
     }
 
     /// The next page of a list, after what the page before said to go on with.

@@ -3,6 +3,7 @@
 //! Nothing leaves before every kind was listed once, or its absence is somebody's decision: what the first batch leaves
 //! out is taken for gone by every proxy that knew it from an earlier process.
 
+use super::inventory::Inventory;
 use super::kinds::{Need, Watched};
 use super::news::{KindStatus, News, State};
 use super::store::Store;
@@ -21,6 +22,8 @@ pub struct Sinks {
     pub batches: mpsc::Sender<Batch>,
     /// What is wrong.
     pub reports: watch::Sender<Arc<Report>>,
+    /// What a status is written on.
+    pub inventory: watch::Sender<Inventory>,
     /// How it stands with each kind.
     pub kinds: watch::Sender<Arc<[KindStatus]>>,
     /// Counters.
@@ -53,7 +56,7 @@ pub async fn run(kinds: &[&'static Watched], mut news: mpsc::Receiver<(&'static 
 pub fn unknown(kinds: &[&'static Watched]) -> Arc<[KindStatus]> {
     let state = || State::Listing(0);
     // What is never in effect is not missed.
-    let settled = |kind: &Watched| kind.is_metadata_only();
+    let settled = |kind: &Watched| !kind.is_in_effect();
     kinds.iter().map(|kind| KindStatus { kind, state: state(), settled: settled(kind), objects: 0 }).collect()
 }
 
@@ -96,7 +99,7 @@ impl Gatherer {
                 if state.reason().is_some() {
                     self.troubled.insert(kind.place());
                 }
-                if !self.begun && !kind.is_metadata_only() {
+                if !self.begun && kind.is_in_effect() {
                     status.settled = self.listed.contains(&kind.place()) || is_decided(kind.need, &state);
                 }
                 status.state = state;
@@ -107,7 +110,7 @@ impl Gatherer {
     /// A required kind can be listed that could not be before: whatever was in the way may have been in the way of others.
     fn doubt(&mut self) {
         for status in &mut self.status {
-            let known = self.listed.contains(&status.kind.place()) || status.kind.is_metadata_only();
+            let known = self.listed.contains(&status.kind.place()) || !status.kind.is_in_effect();
             status.settled &= known;
         }
         self.sinks.again.send_modify(|count| *count += 1);
@@ -133,6 +136,11 @@ impl Gatherer {
             self.revision = self.store.revision();
             self.sinks.reports.send_replace(Arc::new(self.store.report().clone()));
         }
+        self.sinks.inventory.send_if_modified(|known| {
+            let changed = !known.ptr_eq(self.store.inventory());
+            known.clone_from(self.store.inventory());
+            changed
+        });
         if !self.begun {
             if !self.status.iter().all(|status| status.settled) {
                 return Ok(());

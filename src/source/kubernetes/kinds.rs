@@ -20,14 +20,14 @@ pub enum Use {
     Read(ObjectKind),
     /// One of them, in our own namespace, holds the settings of the mesh.
     Settings,
-    /// Nothing yet; only their metadata is asked for, and each is said not to be in effect.
+    /// Nothing yet; each is said not to be in effect.
     Listed,
     /// The same of a kind that protects something.
     ListedSecurity,
 }
 
 /// One watched kind.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub struct Watched {
     /// The kind as written in a manifest.
     pub kind: &'static str,
@@ -59,9 +59,20 @@ impl Watched {
         self.within.map_or_else(|| self.to_string(), |within| format!("{self} in {within}"))
     }
 
+    /// Whether its objects mean anything to proxies.
+    pub fn is_in_effect(&self) -> bool {
+        !matches!(self.used, Use::Listed | Use::ListedSecurity)
+    }
+
+    /// Whether a status of ours belongs on its objects. That of the Gateway API's kinds belongs to whoever takes their parent,
+    /// which is not us, and TrafficSplits have none.
+    pub fn has_status(&self) -> bool {
+        self.group.ends_with(".istio.io")
+    }
+
     /// Whether only metadata is asked for.
     pub fn is_metadata_only(&self) -> bool {
-        matches!(self.used, Use::Listed | Use::ListedSecurity)
+        !self.is_in_effect() && !self.has_status()
     }
 
     /// The path of the resource in a version, in one namespace or in all.

@@ -1,5 +1,6 @@
 //! What the watch of one kind tells, and what is known of its state.
 
+use super::inventory::Entry;
 use super::kinds::Watched;
 use crate::source::parse::Parsed;
 use std::fmt;
@@ -23,6 +24,8 @@ pub struct Item {
     pub uid: Arc<str>,
     /// What it is; none of a kind that is not read.
     pub parsed: Option<Parsed>,
+    /// What is there of it besides; none of a kind without a status of ours.
+    pub entry: Option<Box<Entry>>,
 }
 
 /// What happened to the objects of a kind.

@@ -34,6 +34,16 @@ impl Raw {
         self.metadata("resourceVersion")
     }
 
+    /// Counts the changes of what it says; none for kinds that don't count them.
+    pub fn generation(&self) -> Option<i64> {
+        self.0.pointer("/metadata/generation").and_then(Value::as_i64)
+    }
+
+    /// Its status as JSON; empty for none.
+    pub fn status(&self) -> String {
+        self.0.get("status").map(Value::to_string).unwrap_or_default()
+    }
+
     /// The whole of it as an object of a kind: items of a list don't say what they are.
     pub fn of_kind(self, api_version: &str, kind: &str) -> Value {
         let mut value = self.0;

@@ -2,6 +2,7 @@
 //!
 //! Reached by news in order; what leaves are differences. An object that can't be understood keeps the version read before.
 
+use super::inventory::{Entry, Inventory, Which};
 use super::kinds::{Use, Watched};
 use super::news::{Id, Item};
 use crate::model::mesh::Mesh;
@@ -24,6 +25,7 @@ pub struct Store {
     /// By the resource's name in paths and its group.
     kinds: BTreeMap<(&'static str, &'static str), BTreeMap<Id, Held>>,
     report: Report,
+    inventory: Inventory,
     revision: u64,
     /// Whether proxies may have what is known already.
     begun: bool,
@@ -57,6 +59,11 @@ impl Store {
         &self.report
     }
 
+    /// What a status is written on.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
     /// Counts the changes of the report.
     pub fn revision(&self) -> u64 {
         self.revision
@@ -81,7 +88,8 @@ impl Store {
 
     /// An object is new, or another now.
     pub fn set(&mut self, kind: &'static Watched, item: Item) -> Option<Change> {
-        let Item { id, uid, parsed } = item;
+        let Item { id, uid, parsed, entry } = item;
+        self.enter(kind, &id, entry);
         let held = self.kinds.entry(index(kind)).or_default();
         let before = held.remove(&id);
         let mesh = (self.begun && kind.used == Use::Settings).then(|| mesh(before.as_ref()));
@@ -106,7 +114,18 @@ impl Store {
     pub fn remove(&mut self, kind: &'static Watched, id: &Id) -> Option<Change> {
         let before = self.kinds.entry(index(kind)).or_default().remove(id);
         self.say(kind, id, Vec::new(), None);
+        self.enter(kind, id, None);
         before?.object.and(key(kind, id)).map(|key| (key, None))
+    }
+
+    /// What is there of an object, as far as a status is concerned.
+    fn enter(&mut self, kind: &'static Watched, id: &Id, entry: Option<Box<Entry>>) {
+        let which = Which::of(kind, id);
+        match entry {
+            Some(entry) if self.inventory.get(&which) != Some(&*entry) => _ = self.inventory.insert(which, *entry),
+            None if self.inventory.contains_key(&which) => _ = self.inventory.remove(&which),
+            _ => {}
+        }
     }
 
     /// What is wrong with an object now, and what is in effect instead of it.
@@ -228,7 +247,7 @@ mod tests {
         let [a, b] = splits[..] else { panic!("one for each namespace") };
         let item = |namespace: &str, name: &str| {
             let id = Id { namespace: namespace.into(), name: name.into() };
-            Item { id, uid: "".into(), parsed: None }
+            Item { id, uid: "".into(), parsed: None, entry: None }
         };
         let mut store = Store::default();
         store.replace(a, vec![item("a", "one"), item("a", "two")]);

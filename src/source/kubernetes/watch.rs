@@ -3,6 +3,7 @@
 //! A failure never takes anything away. What is gone is told by a watch, or by a whole list that doesn't have it.
 
 use super::api::{Api, Failure, Only};
+use super::inventory::Entry;
 use super::kinds::{Use, Watched};
 use super::news::{Id, Item, News, State};
 use super::raw::Raw;
@@ -138,8 +139,7 @@ impl Watch {
         loop {
             self.tell(News::State(State::Listing(items.len()))).await?;
             let page = api.page(after.as_deref()).await?;
-            let version = api.api_version();
-            items.extend(page.items.into_iter().map(|raw| self.item(raw, &version)));
+            items.extend(page.items.into_iter().map(|raw| self.item(raw, api.version())));
             match page.metadata.r#continue {
                 end if end.is_empty() => return Ok((items, page.metadata.resource_version)),
                 next => after = Some(next),
@@ -165,7 +165,7 @@ impl Watch {
         let silence = Duration::from_secs(seconds.into()) + GRACE;
         let mut events = api.watch(since, seconds).await?;
         self.tell(News::State(State::Watching)).await?;
-        let (version, name) = (api.api_version(), self.kind.to_string());
+        let (version, name) = (api.version(), self.kind.to_string());
         let (begun, mut heard) = (Instant::now(), false);
         loop {
             let event = timeout(silence, events.next()).await.map_err(|_| Failure::Silent(silence))?;
@@ -186,7 +186,7 @@ impl Watch {
             match event {
                 WatchEvent::Added(raw) | WatchEvent::Modified(raw) => {
                     *since = raw.version().to_owned();
-                    self.tell(News::Changed(self.item(raw, &version))).await?;
+                    self.tell(News::Changed(self.item(raw, version))).await?;
                 }
                 WatchEvent::Deleted(raw) => {
                     *since = raw.version().to_owned();
@@ -198,15 +198,27 @@ impl Watch {
         }
     }
 
-    fn item(&self, raw: Raw, version: &str) -> Item {
+    fn item(&self, raw: Raw, version: &'static str) -> Item {
         let (id, uid) = (id(&raw), raw.uid().into());
-        let value = raw.of_kind(version, self.kind.kind);
+        let entry = self.kind.has_status().then(|| self.entry(&raw, version).into());
+        let value = raw.of_kind(&self.kind.api_version(version), self.kind.kind);
         let parsed = match self.kind.used {
             Use::Read(_) => Some(parse::stored_object(&value)),
             Use::Settings => Some(settings::parse(&value)),
             Use::Listed | Use::ListedSecurity => None,
         };
-        Item { id, uid, parsed }
+        Item { id, uid, parsed, entry }
+    }
+
+    fn entry(&self, raw: &Raw, served: &'static str) -> Entry {
+        Entry {
+            kind: self.kind,
+            served,
+            uid: raw.uid().into(),
+            version: raw.version().into(),
+            generation: raw.generation(),
+            status: raw.status().into(),
+        }
     }
 
     async fn tell(&self, news: News) -> Result<(), Abandoned> {

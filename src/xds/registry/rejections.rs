@@ -23,16 +23,7 @@ struct Culprit {
 /// a warning where it was only rejected together with something else. A culprit that several proxies find is one problem, in
 /// the words of one of them. Costs what is held back, and a look at each proxy.
 pub fn problems(proxies: &[Arc<Proxy>]) -> BTreeSet<Problem> {
-    told(proxies, |culprit| culprit.who())
-}
-
-/// The same without who rejects it and how many, so that it stays as it is while proxies come and go.
-pub fn lasting(proxies: &[Arc<Proxy>]) -> BTreeSet<Problem> {
-    told(proxies, |_| "proxies reject".to_owned())
-}
-
-fn told(proxies: &[Arc<Proxy>], who: impl Fn(&Culprit) -> String) -> BTreeSet<Problem> {
-    culprits(proxies).iter().flat_map(|((kind, ..), culprit)| culprit.problems(*kind, &who(culprit))).collect()
+    culprits(proxies).iter().flat_map(|((kind, ..), culprit)| culprit.problems(*kind)).collect()
 }
 
 /// How many things each kind has that some connected proxy was found to reject.
@@ -62,17 +53,17 @@ fn culprits(proxies: &[Arc<Proxy>]) -> BTreeMap<Rejected, Culprit> {
 }
 
 impl Culprit {
-    fn problems(&self, kind: Kind, who: &str) -> Vec<Problem> {
+    fn problems(&self, kind: Kind) -> Vec<Problem> {
         let severity = if self.charge.found { Severity::Error } else { Severity::Warning };
-        let text = self.text(kind, who);
+        let (text, who) = (self.text(kind), Arc::from(self.who()));
         let mut objects: BTreeSet<_> = self.charge.sources.refs().iter().map(|source| source.key.clone()).collect();
         if objects.is_empty() {
             // What every proxy has, whatever objects there are, follows from the settings.
             objects.insert(ObjectKey::mesh());
         }
         let problem = |object| {
-            let (field, text) = (String::new(), text.clone());
-            Problem { object, field, severity, text, cause: Cause::Rejection }
+            let (field, text, cause) = (String::new(), text.clone(), Cause::Rejection(Arc::clone(&who)));
+            Problem { object, field, severity, text, cause }
         };
         objects.into_iter().map(problem).collect()
     }
@@ -85,13 +76,13 @@ impl Culprit {
         }
     }
 
-    fn text(&self, kind: Kind, who: &str) -> String {
+    fn text(&self, kind: Kind) -> String {
         let Charge { unit, found, reason, .. } = &self.charge;
         let what = match &unit.part {
             Some(part) => format!("virtual host {part} of {kind} {}", unit.name),
             None => format!("{kind} {}", unit.name),
         };
         let together = if *found { "" } else { ", together with others of which one is at fault" };
-        format!("{who} {what}, and keeps what it accepted last, if anything{together}: {reason}")
+        format!("{what}, and keeps what it accepted last, if anything{together}: {reason}")
     }
 }

@@ -82,4 +82,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
   resources: [gateways, httproutes, grpcroutes, tlsroutes, tcproutes]
   verbs: [list, watch]
 {{- end }}
+{{- if .Values.rbac.istio }}
+- apiGroups: [networking.istio.io]
+  resources: [destinationrules/status, virtualservices/status, sidecars/status, serviceentries/status, gateways/status, workloadentries/status, workloadgroups/status, envoyfilters/status, proxyconfigs/status]
+  verbs: [patch]
+- apiGroups: [security.istio.io]
+  resources: [peerauthentications/status, authorizationpolicies/status, requestauthentications/status]
+  verbs: [patch]
+- apiGroups: [telemetry.istio.io]
+  resources: [telemetries/status]
+  verbs: [patch]
+- apiGroups: [extensions.istio.io]
+  resources: [wasmplugins/status]
+  verbs: [patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
 {{- end -}}

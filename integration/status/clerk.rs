@@ -1,0 +1,148 @@
+//! What is written, given what is known and what is stored.
+
+use chancery::model::problem::{Cause, Problem, Severity};
+use chancery::model::provenance::{ObjectKey, ObjectKind};
+use chancery::model::reach::{Reach, Reaches, Standing};
+use chancery::source::kubernetes::inventory::{Entry, Inventory, Which};
+use chancery::source::kubernetes::kinds::{KINDS, Watched};
+use chancery::source::kubernetes::news::Id;
+use chancery::status::clerk::{Clerk, Draft, Facts};
+use chancery::status::desk::Outcome;
+use chancery::status::shape::{PROGRAMMED, Status};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn kind() -> &'static Watched {
+    KINDS.iter().find(|kind| kind.plural == "virtualservices").expect("it is watched")
+}
+
+fn which(name: &str) -> Which {
+    Which::of(kind(), &Id { namespace: "shop".into(), name: name.into() })
+}
+
+fn entry(version: &str, generation: i64, status: &str) -> Entry {
+    let (uid, version, status) = ("uid".into(), version.into(), status.into());
+    Entry { kind: kind(), served: "v1", uid, version, generation: Some(generation), status }
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey { kind: ObjectKind::VirtualService, namespace: "shop".into(), name: name.into() }
+}
+
+fn facts(entries: &[(&str, Entry)], problems: &[Problem]) -> Facts {
+    let reach = |entry: &Entry| Reach { generation: entry.generation, targeted: 3, live: 3 };
+    let inventory: Inventory = entries.iter().map(|(name, entry)| (which(name), entry.clone())).collect();
+    let objects = entries.iter().map(|(name, entry)| (key(name), reach(entry))).collect();
+    let problems: BTreeSet<_> = problems.iter().cloned().collect();
+    let told = Facts::gather(&[], &[&problems]);
+    let reaches = Reaches { objects, partial: false };
+    Facts { inventory, told, standing: Arc::new(Standing { reaches, ..Standing::default() }) }
+}
+
+fn rejection(name: &str) -> Problem {
+    let (severity, cause) = (Severity::Error, Cause::Rejection("proxy x rejects".into()));
+    Problem { object: key(name), field: String::new(), severity, text: "it".into(), cause }
+}
+
+/// What the API server would have after a write.
+fn stored(draft: &Draft, version: &str) -> Entry {
+    let before = Status::stored(&draft.entry.status);
+    let status = serde_json::to_string(&draft.status.clone().over(&before, "2026-01-01T00:00:00Z")).expect("JSON");
+    Entry { version: version.into(), status: status.into(), ..draft.entry.clone() }
+}
+
+const LATER: Duration = Duration::from_secs(2);
+
+#[test]
+fn what_is_stored_is_not_written_again_by_whoever_comes_later() {
+    let start = Instant::now();
+    let mut clerk = Clerk::new(start);
+    clerk.learn(facts(&[("a", entry("1", 7, ""))], &[]), start);
+    assert_eq!(clerk.waiting(), 1);
+    let draft = clerk.next(start + LATER).expect("it is due");
+    assert_eq!((draft.which.clone(), &*draft.entry.version), (which("a"), "1"));
+    let after = stored(&draft, "2");
+    clerk.done(&draft, Outcome::Written, Some(after.clone()), start + LATER);
+    assert_eq!(clerk.waiting(), 0);
+    // The watch is late, and something else happens.
+    clerk.learn(facts(&[("a", entry("1", 7, "")), ("b", entry("1", 1, &after.status))], &[]), start + LATER);
+    assert_eq!(clerk.waiting(), 1, "of b only: that status is of another generation");
+    for mut clerk in [clerk, Clerk::new(start)] {
+        clerk.learn(facts(&[("a", after.clone())], &[]), start + LATER * 2);
+        assert!(clerk.next(start + LATER * 4).is_none(), "it is stored");
+    }
+}
+
+/// The control: a status that somebody spoilt is written again.
+#[test]
+fn what_is_stored_otherwise_is_written() {
+    let start = Instant::now();
+    let mut clerk = Clerk::new(start);
+    clerk.learn(facts(&[("a", entry("1", 7, ""))], &[]), start);
+    let draft = clerk.next(start + LATER).expect("it is due");
+    let good = stored(&draft, "2");
+    clerk.done(&draft, Outcome::Written, Some(good.clone()), start + LATER);
+    let spoilt = good.status.replace("Programmed", "Otherwise");
+    clerk.learn(facts(&[("a", entry("3", 7, &spoilt))], &[]), start + LATER);
+    let again = clerk.next(start + LATER * 4).expect("it is due");
+    assert_eq!(&*again.entry.version, "3");
+}
+
+#[test]
+fn the_newest_is_written_and_nothing_of_what_is_gone() {
+    let start = Instant::now();
+    let mut clerk = Clerk::new(start);
+    clerk.learn(facts(&[("a", entry("1", 7, "")), ("b", entry("1", 7, ""))], &[]), start);
+    clerk.learn(facts(&[("a", entry("2", 8, ""))], &[]), start);
+    let draft = clerk.next(start + LATER).expect("it is due");
+    assert_eq!((&*draft.entry.version, draft.entry.generation), ("2", Some(8)));
+    assert!(clerk.next(start + LATER).is_none(), "b is gone");
+}
+
+#[test]
+fn a_write_that_was_too_late_is_made_anew_from_what_is_known_then() {
+    let start = Instant::now();
+    let mut clerk = Clerk::new(start);
+    clerk.learn(facts(&[("a", entry("1", 7, ""))], &[]), start);
+    let draft = clerk.next(start + LATER).expect("it is due");
+    clerk.done(&draft, Outcome::Refused, None, start + LATER);
+    assert_eq!(clerk.waiting(), 1, "it is tried again, if the watch says nothing");
+    clerk.learn(facts(&[("a", stored(&draft, "2"))], &[]), start + LATER);
+    assert!(clerk.next(start + LATER * 10).is_none(), "somebody else wrote the same");
+}
+
+#[test]
+fn a_rejection_is_said_at_once_and_complained_of_once() {
+    let start = Instant::now();
+    let mut clerk = Clerk::new(start);
+    clerk.learn(facts(&[("a", entry("1", 7, ""))], &[]), start);
+    let draft = clerk.next(start + LATER).expect("it is due");
+    let good = stored(&draft, "2");
+    clerk.done(&draft, Outcome::Written, Some(good.clone()), start + LATER);
+    let now = start + LATER * 2;
+    let rejected = facts(&[("a", good)], &[rejection("a")]);
+    clerk.learn(rejected.clone(), now);
+    let draft = clerk.next(now + Duration::from_millis(150)).expect("it is due at once");
+    assert_eq!(draft.status.condition(PROGRAMMED).expect("it is there").reason, "Rejected");
+    clerk.learn(rejected, now);
+    let complaints = clerk.complaints();
+    assert_eq!(complaints.len(), 1);
+    assert_eq!((&complaints[0].which, &*complaints[0].text), (&which("a"), "a proxy rejects it"));
+    assert!(clerk.complaints().is_empty());
+}
+
+#[test]
+fn kinds_that_may_not_be_written_are_left_alone_for_a_while() {
+    let start = Instant::now();
+    let mut clerk = Clerk::new(start);
+    clerk.learn(facts(&[("a", entry("1", 7, "")), ("b", entry("1", 7, ""))], &[]), start);
+    let mut now = start + LATER;
+    let draft = clerk.next(now).expect("it is due");
+    clerk.deny(&draft.which, now);
+    clerk.done(&draft, Outcome::Postponed, None, now);
+    assert!(clerk.next(now).is_none(), "nor b");
+    assert_eq!(clerk.waiting(), 2);
+    now += Duration::from_secs(12);
+    assert!(clerk.next(now).is_some());
+}

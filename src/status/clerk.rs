@@ -1,0 +1,294 @@
+//! Finds what is to be written: compares what should be said of each object with what is stored. Pure.
+//!
+//! Looks again only at objects of which something else is known than before. After a write it takes the answer for what is
+//! stored until the watch tells of it.
+
+use super::desk::{ALONE, Desk, Outcome, Urgency};
+use super::shape::Status;
+use super::verdict::{Known, Told, is_progress, is_rejection, verdict};
+use crate::model::problem::{Cause, Problem, Severity};
+use crate::model::provenance::{ObjectKey, ObjectKind};
+use crate::model::reach::{Reach, Standing};
+use crate::source::finding::{Finding, Subject};
+use crate::source::kubernetes::inventory::{Entry, Inventory, Which};
+use crate::source::kubernetes::kinds::Use;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use xxhash_rust::xxh3::Xxh3;
+
+/// Everything that statuses are made of.
+#[derive(Clone, Default, Debug)]
+pub struct Facts {
+    /// The objects.
+    pub inventory: Inventory,
+    /// What is wrong with them, by object.
+    pub told: Arc<BTreeMap<Subject, Vec<Told>>>,
+    /// How far they have come.
+    pub standing: Arc<Standing>,
+}
+
+impl Facts {
+    /// What the source, translation and proxies say, by object.
+    pub fn gather(findings: &[Finding], problems: &[&BTreeSet<Problem>]) -> Arc<BTreeMap<Subject, Vec<Told>>> {
+        let mut told: BTreeMap<Subject, Vec<Told>> = BTreeMap::new();
+        for finding in findings {
+            let (note, effect) = (finding.note.clone(), finding.effect.clone());
+            let (severity, cause) = (note.severity, Cause::Content);
+            let said = Told { severity, cause, field: note.field, text: note.text, effect };
+            told.entry(finding.subject.clone()).or_default().push(said);
+        }
+        for problem in problems.iter().copied().flatten() {
+            let Problem { object, field, severity, text, cause } = problem.clone();
+            // Who rejects it, and how many, changes while proxies come and go.
+            let (text, cause) = match cause {
+                Cause::Rejection(_) => (format!("a proxy rejects {text}"), Cause::Rejection("".into())),
+                cause => (text, cause),
+            };
+            let said = Told { severity, cause, field, text, effect: "".into() };
+            told.entry(Subject::from(&object)).or_default().push(said);
+        }
+        Arc::new(told)
+    }
+
+    fn told(&self, which: &Which, entry: &Entry) -> &[Told] {
+        let (namespace, name) = (which.id.namespace.to_string(), which.id.name.to_string());
+        let subject = Subject { kind: entry.kind.kind.to_owned(), namespace, name };
+        self.told.get(&subject).map_or(&[], Vec::as_slice)
+    }
+
+    fn reach(&self, which: &Which, entry: &Entry) -> Option<Reach> {
+        let kind = read_as(entry)?;
+        let (namespace, name) = (which.id.namespace.as_ref().into(), which.id.name.as_ref().into());
+        self.standing.reaches.objects.get(&ObjectKey { kind, namespace, name }).copied()
+    }
+}
+
+fn read_as(entry: &Entry) -> Option<ObjectKind> {
+    match entry.kind.used {
+        Use::Read(kind) => Some(kind),
+        Use::Settings | Use::Listed | Use::ListedSecurity => None,
+    }
+}
+
+/// A status to be written.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Of which object.
+    pub which: Which,
+    /// The object that the status is made for, and no later state of it.
+    pub entry: Entry,
+    /// The status.
+    pub status: Status,
+}
+
+/// A rejection to be told with an Event.
+#[derive(Clone, Debug)]
+pub struct Complaint {
+    /// Of which object.
+    pub which: Which,
+    /// The object.
+    pub entry: Entry,
+    /// What a proxy says.
+    pub text: String,
+}
+
+/// How many complaints may be told at once, and how many are remembered as told.
+const COMPLAINTS: usize = 64;
+const REMEMBERED: usize = 4096;
+
+/// What is known, what was looked at, and what waits.
+#[derive(Debug)]
+pub struct Clerk {
+    facts: Facts,
+    desk: Desk<Which>,
+    /// What was known of each object when it was looked at last.
+    looked: BTreeMap<Which, u64>,
+    /// What the answers to writes say is stored, by the state that was written over.
+    written: BTreeMap<Which, (Arc<str>, Entry)>,
+    complaints: Vec<Complaint>,
+    complained: BTreeSet<u64>,
+    /// Kinds of which no status may be written, until when that is believed.
+    denied: BTreeMap<(&'static str, &'static str), Instant>,
+    dropped: u64,
+}
+
+impl Clerk {
+    /// One that knows nothing yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            facts: Facts::default(),
+            desk: Desk::new(now),
+            looked: BTreeMap::new(),
+            written: BTreeMap::new(),
+            complaints: Vec::new(),
+            complained: BTreeSet::new(),
+            denied: BTreeMap::new(),
+            dropped: 0,
+        }
+    }
+
+    /// This is known now.
+    pub fn learn(&mut self, facts: Facts, now: Instant) {
+        self.facts = facts;
+        let inventory = self.facts.inventory.clone();
+        if self.looked.len() > inventory.len() {
+            self.looked.retain(|which, _| inventory.contains_key(which));
+        }
+        self.written.retain(|which, (over, _)| inventory.get(which).is_some_and(|entry| entry.version == *over));
+        for (which, entry) in &inventory {
+            let entry = self.current(which, entry).clone();
+            let print = self.print(which, &entry);
+            if self.looked.get(which) != Some(&print) && self.look(which, &entry, now) {
+                self.looked.insert(which.clone(), print);
+            }
+        }
+        self.desk.sweep(now);
+    }
+
+    /// The next status to be written, if any may be.
+    pub fn next(&mut self, now: Instant) -> Option<Draft> {
+        loop {
+            let which = self.desk.take(now)?;
+            let known = self.facts.inventory.get(&which).map(|entry| self.current(&which, entry).clone());
+            let Some(draft) = known.and_then(|entry| self.draft(&which, entry)) else {
+                self.desk.done(&which, Outcome::Needless, now);
+                continue;
+            };
+            if self.denied.get(&(which.group, which.plural)).is_none_or(|until| *until <= now) {
+                return Some(draft);
+            }
+            self.done(&draft, Outcome::Postponed, None, now);
+        }
+    }
+
+    /// No status of objects of that kind may be written.
+    pub fn deny(&mut self, which: &Which, now: Instant) {
+        // Those that wait for the same reason come a little later each.
+        self.denied.insert((which.group, which.plural), now + ALONE - Duration::from_secs(1));
+    }
+
+    /// How writing a draft went; `stored` is what the API server has now, if it said so.
+    pub fn done(&mut self, draft: &Draft, outcome: Outcome, stored: Option<Entry>, now: Instant) {
+        let which = &draft.which;
+        self.desk.done(which, outcome, now);
+        if let Some(stored) = stored {
+            self.written.insert(which.clone(), (draft.entry.version.clone(), stored));
+        }
+        if let Some(entry) = self.facts.inventory.get(which).map(|entry| self.current(which, entry).clone()) {
+            self.look(which, &entry, now);
+        }
+    }
+
+    /// When there may be something to write, if nothing else happens.
+    pub fn due(&self) -> Option<Instant> {
+        self.desk.next()
+    }
+
+    /// How many statuses wait.
+    pub fn waiting(&self) -> usize {
+        self.desk.len()
+    }
+
+    /// Rejections that were not told yet.
+    pub fn complaints(&mut self) -> Vec<Complaint> {
+        std::mem::take(&mut self.complaints)
+    }
+
+    /// How many statuses and complaints found no room since this was asked last.
+    pub fn dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// What is stored of an object: what was just written, until the watch tells anything newer.
+    fn current<'a>(&'a self, which: &Which, entry: &'a Entry) -> &'a Entry {
+        match self.written.get(which) {
+            Some((over, written)) if *over == entry.version && written.uid == entry.uid => written,
+            _ => entry,
+        }
+    }
+
+    fn print(&self, which: &Which, entry: &Entry) -> u64 {
+        let reach = self.facts.reach(which, entry);
+        let reach = reach.map(|reach| (reach.generation, reach.targeted, reach.live));
+        let mut hash = Xxh3::new();
+        let told = self.facts.told(which, entry);
+        (&entry.uid, &entry.version, told, reach, self.facts.standing.reaches.partial).hash(&mut hash);
+        hash.finish()
+    }
+
+    /// Looks at an object; false if there was no room for what is to be written.
+    fn look(&mut self, which: &Which, entry: &Entry, now: Instant) -> bool {
+        self.complain(which, entry);
+        let stored = Status::stored(&entry.status);
+        let wanted = self.verdict(which, entry, &stored);
+        if wanted == undated(&stored) {
+            self.desk.unwant(which);
+            return true;
+        }
+        let rejected = self.rejections(which, entry).next().is_some();
+        let urgency = match (rejected, is_progress(&wanted, &undated(&stored))) {
+            (true, _) => Urgency::Rejection,
+            (false, true) => Urgency::Progress,
+            (false, false) => Urgency::Change,
+        };
+        let room = self.desk.want(which, urgency, entry.generation, now);
+        self.dropped += u64::from(!room);
+        room
+    }
+
+    fn draft(&self, which: &Which, entry: Entry) -> Option<Draft> {
+        let stored = Status::stored(&entry.status);
+        let status = self.verdict(which, &entry, &stored);
+        (status != undated(&stored)).then(|| Draft { which: which.clone(), entry, status })
+    }
+
+    fn verdict(&self, which: &Which, entry: &Entry, stored: &Status) -> Status {
+        verdict(&Known {
+            generation: entry.generation,
+            in_effect: entry.kind.is_in_effect(),
+            told: self.facts.told(which, entry),
+            reach: self.facts.reach(which, entry),
+            partial: self.facts.standing.reaches.partial,
+            stored,
+        })
+    }
+
+    fn rejections(&self, which: &Which, entry: &Entry) -> impl Iterator<Item = &Told> {
+        let told = self.facts.told(which, entry).iter();
+        told.filter(|told| is_rejection(&told.cause) && told.severity == Severity::Error)
+    }
+
+    fn complain(&mut self, which: &Which, entry: &Entry) {
+        let mut new = Vec::new();
+        for told in self.rejections(which, entry) {
+            let mut hash = Xxh3::new();
+            (&entry.uid, entry.generation, &told.text).hash(&mut hash);
+            if !self.complained.contains(&hash.finish()) {
+                new.push((hash.finish(), told.text.clone()));
+            }
+        }
+        for (hash, text) in new {
+            if self.complaints.len() >= COMPLAINTS {
+                self.dropped += 1;
+                return;
+            }
+            if self.complained.len() >= REMEMBERED {
+                self.complained.clear(); // The API server knows those that were told lately by their names.
+            }
+            self.complained.insert(hash);
+            self.complaints.push(Complaint { which: which.clone(), entry: entry.clone(), text });
+        }
+    }
+}
+
+/// What is ours of what is stored, without times.
+fn undated(stored: &Status) -> Status {
+    let mut ours = stored.clone();
+    ours.conditions.retain(super::shape::Condition::is_ours);
+    for condition in &mut ours.conditions {
+        (condition.last_transition_time, condition.last_probe_time) = (None, None);
+    }
+    ours
+}

@@ -1,0 +1,105 @@
+//! Tells of rejections with Events, each once: its name says what it is about, so that a second one is refused.
+
+use super::clerk::Complaint;
+use super::lease::Held;
+use super::writer::MANAGER;
+use crate::telemetry::status::StatusMetrics;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client, Error};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// How many wait at most.
+pub const WAITING: usize = 64;
+/// How far two are apart.
+const APART: Duration = Duration::from_millis(100);
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most bytes of a note: the API server takes 1024.
+const NOTE: usize = 1000;
+/// The most characters of an object's name in that of an Event.
+const NAME: usize = 200;
+
+/// Tells of what comes while the Lease is held; the rest is for whoever holds it.
+pub async fn run(
+    client: Client,
+    instance: String,
+    mut complaints: mpsc::Receiver<Complaint>,
+    held: watch::Receiver<Held>,
+    metrics: StatusMetrics,
+) {
+    while let Some(complaint) = complaints.recv().await {
+        if !held.borrow().is_valid(Instant::now()) {
+            continue;
+        }
+        let event = event(&complaint, &instance, MicroTime(Timestamp::now()));
+        let api: Api<Event> = Api::namespaced(client.clone(), &complaint.which.id.namespace);
+        let result = match timeout(PATIENCE, api.create(&PostParams::default(), &event)).await {
+            Ok(Ok(_)) => "written",
+            Ok(Err(Error::Api(status))) if status.code == 409 => "known",
+            Ok(Err(Error::Api(status))) if status.code == 403 => "denied",
+            Ok(Err(Error::Api(status))) if status.code == 404 => "gone",
+            Ok(Err(_)) | Err(_) => "failed",
+        };
+        metrics.event_sent(result);
+        sleep(APART).await;
+    }
+}
+
+fn event(complaint: &Complaint, instance: &str, now: MicroTime) -> Event {
+    let Complaint { which, entry, text } = complaint;
+    let about = format!("{}\n{:?}\n{text}", entry.uid, entry.generation);
+    let named: String = which.id.name.chars().take(NAME).collect();
+    let name = format!("{}.{:016x}", named.trim_end_matches(['.', '-']), xxh3_64(about.as_bytes()));
+    let namespace = Some(which.id.namespace.to_string());
+    Event {
+        metadata: ObjectMeta { name: Some(name), namespace: namespace.clone(), ..ObjectMeta::default() },
+        action: Some("Program".to_owned()),
+        event_time: Some(now),
+        note: Some(cut(text)),
+        reason: Some("Rejected".to_owned()),
+        regarding: Some(ObjectReference {
+            api_version: Some(entry.kind.api_version(entry.served)),
+            kind: Some(entry.kind.kind.to_owned()),
+            name: Some(which.id.name.to_string()),
+            namespace,
+            resource_version: Some(entry.version.to_string()),
+            uid: Some(entry.uid.to_string()),
+            ..ObjectReference::default()
+        }),
+        reporting_controller: Some(MANAGER.to_owned()),
+        reporting_instance: Some(instance.chars().take(120).collect()),
+        type_: Some("Warning".to_owned()),
+        ..Event::default()
+    }
+}
+
+/// The beginning of a text, plain, in no more bytes than a note has.
+fn cut(text: &str) -> String {
+    let mut note = String::new();
+    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        if note.len() + c.len_utf8() > NOTE {
+            break;
+        }
+        note.push(c);
+    }
+    note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_no_longer_than_the_api_server_takes() {
+        assert_eq!(cut("a\nb"), "a b");
+        let long = cut(&"ü".repeat(2_000));
+        assert_eq!((long.len(), long.chars().count()), (1000, 500));
+    }
+}
