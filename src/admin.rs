@@ -136,7 +136,8 @@ async fn proxies(State(context): State<AdminContext>) -> Json<Value> {
         Some(others) => others.proxies().await,
         None => BTreeMap::new(),
     };
-    let partial = others.values().any(Option::is_none);
+    let known = context.others.as_ref().is_none_or(Asker::is_complete);
+    let partial = !known || others.values().any(Option::is_none);
     for (replica, proxies) in others {
         let of_replica = |mut proxy: Value| {
             proxy["replica"] = replica.as_str().into();

@@ -247,7 +247,8 @@ impl House {
         Ok(house)
     }
 
-    /// What all replicas know of the proxies, and how to ask the others; where there is no talk among them, what this one does.
+    /// What all replicas know of the proxies, and how to ask the others; where there is no talk among them, what this one
+    /// does.
     fn talk(
         &mut self,
         peers: Option<Talking>,

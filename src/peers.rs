@@ -14,7 +14,7 @@ use crate::model::reach::Standing;
 use follow::Heard;
 use identity::{Identity, IdentityError};
 use kube::Client;
-use members::Member;
+use members::{Member, Members};
 use serde_json::Value;
 use server::Proxies;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// How many answers of other replicas may wait.
@@ -35,6 +35,8 @@ pub struct Options {
     pub replica: String,
     /// Where others reach it.
     pub advertised: SocketAddr,
+    /// The installation whose replicas these are: several may be in one namespace.
+    pub installation: String,
     /// The namespace in which the replicas say who they are; none: that of the kubeconfig or the service account.
     pub namespace: Option<String>,
 }
@@ -62,13 +64,21 @@ pub struct Own {
 #[derive(Clone)]
 pub struct Asker {
     identity: Arc<Identity>,
-    members: watch::Receiver<BTreeMap<String, Member>>,
+    members: watch::Receiver<Members>,
+    /// One question at a time: each may be a large answer of every replica.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Asker {
+    /// Whether it is known which other replicas there are.
+    pub fn is_complete(&self) -> bool {
+        self.members.borrow().known
+    }
+
     /// The proxies of every other replica that there should be, by its name; none where it doesn't answer.
     pub async fn proxies(&self) -> BTreeMap<String, Option<Vec<Value>>> {
-        let members = self.members.borrow().clone();
+        let _turn = self.turn.lock().await;
+        let members = self.members.borrow().by_name.clone();
         let mut questions = JoinSet::new();
         for (name, member) in members {
             let identity = self.identity.clone();
@@ -85,8 +95,8 @@ impl Asker {
 /// The talk among replicas: to be run, and to ask with.
 pub struct Talk {
     identity: Arc<Identity>,
-    members: watch::Sender<BTreeMap<String, Member>>,
-    known: watch::Receiver<BTreeMap<String, Member>>,
+    members: watch::Sender<Members>,
+    known: watch::Receiver<Members>,
 }
 
 impl Talk {
@@ -95,13 +105,13 @@ impl Talk {
     /// # Errors
     /// If no key can be made.
     pub fn new() -> Result<Self, PeersError> {
-        let (members, known) = watch::channel(BTreeMap::new());
+        let (members, known) = watch::channel(Members::default());
         Ok(Self { identity: Arc::new(Identity::new()?), members, known })
     }
 
     /// Asks the others.
     pub fn asker(&self) -> Asker {
-        Asker { identity: self.identity.clone(), members: self.known.clone() }
+        Asker { identity: self.identity.clone(), members: self.known.clone(), turn: Arc::default() }
     }
 
     /// Talks until the process ends. `all` is told what all replicas know together.
@@ -122,7 +132,7 @@ impl Talk {
         let mut tasks = JoinSet::new();
         tasks.spawn(members::run(client, options, identity.certificate_pem().to_owned(), members));
         tasks.spawn(server::run(listener, identity.clone(), known.clone(), mine.clone(), proxies));
-        let mut others = Others { identity, answers, following: BTreeMap::new(), tasks: JoinSet::new() };
+        let mut others = Others { identity, answers, known: false, following: BTreeMap::new(), tasks: JoinSet::new() };
         loop {
             tokio::select! {
                 _ = tasks.join_next() => return Err(PeersError::Ended),
@@ -149,6 +159,8 @@ impl Talk {
 struct Others {
     identity: Arc<Identity>,
     answers: mpsc::Sender<Heard>,
+    /// Whether it is known who there is.
+    known: bool,
     following: BTreeMap<String, Followed>,
     tasks: JoinSet<()>,
 }
@@ -162,7 +174,8 @@ struct Followed {
 
 impl Others {
     /// These are there now.
-    fn follow(&mut self, members: &BTreeMap<String, Member>) {
+    fn follow(&mut self, Members { known, by_name: members }: &Members) {
+        self.known = *known;
         self.following.retain(|name, followed| {
             let stays = members.get(name) == Some(&followed.member);
             if !stays {
@@ -190,6 +203,7 @@ impl Others {
     /// What all know together.
     fn together(&self, own: &Standing) -> Standing {
         let mut all = own.clone();
+        all.reaches.partial |= !self.known;
         for followed in self.following.values() {
             match &followed.standing {
                 Some(standing) => all.join(standing),

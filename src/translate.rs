@@ -46,7 +46,7 @@ pub fn select(world: &Tracked, subject: &Subject, unit: &Unit) -> Selection {
             Selection { asked: view.into_asked(), ..selection }
         }
         (Subject::Workload(workload), Unit::Roots) => {
-            let near = workload.near.iter().flat_map(|_| near::units(world));
+            let near = workload.near.iter().flat_map(|near| near::units(world, near));
             Selection::of_children([Unit::Inbound].into_iter().chain(near))
         }
         (Subject::Workload(workload), Unit::Endpoints(service)) => {

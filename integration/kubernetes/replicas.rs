@@ -60,8 +60,8 @@ impl Pair {
     }
 
     /// Waits until both replicas say the same of the rule; how long that took.
-    async fn both_say(&self, partial: bool, generation: i64, live: usize) -> Outcome<Duration> {
-        let expected = Some((partial, Object { generation: Some(generation), proxies: 2, in_effect_at: live }));
+    async fn both_say(&self, generation: i64, live: usize) -> Outcome<Duration> {
+        let expected = Some((false, Object { generation: Some(generation), proxies: 2, in_effect_at: live }));
         let (began, mut found) = (Instant::now(), [None, None]);
         let same = deadline::until("both replicas say the same", SOON, async || {
             let [one, two] = [self.stage.chancery.admin, self.other.admin];
@@ -87,7 +87,7 @@ async fn each_says_what_all_know() -> Outcome<()> {
     let cluster = shared::cluster().await?;
     let mut pair = Pair::open(&cluster, "replicas").await?;
     cluster.apply(&waiting::timeout("replicas", "7s")).await?;
-    pair.both_say(false, 1, 2).await?;
+    pair.both_say(1, 2).await?;
 
     // Each lists the proxies of both.
     for admin in [pair.stage.chancery.admin, pair.other.admin] {
@@ -100,12 +100,12 @@ async fn each_says_what_all_know() -> Outcome<()> {
     // A proxy of the other replica that takes nothing is missing in what this one says, and is waited for.
     pair.other_envoy.freeze()?;
     cluster.apply(&waiting::timeout("replicas", "8s")).await?;
-    pair.both_say(false, 2, 1).await?;
+    pair.both_say(2, 1).await?;
     let arguments = ["vs/slow", "-n", "replicas", "--timeout", "1"];
     let (code, _, errors) = waiting::said(&waiting::wait(&pair.stage, &cluster, &arguments).await?);
     assert!(code == Some(5) && errors.contains("at 1 of 2 proxies"), "{code:?} {errors}");
     pair.other_envoy.thaw()?;
-    pair.both_say(false, 2, 2).await?;
+    pair.both_say(2, 2).await?;
 
     // A replica that is gone without a word leaves what is said incomplete, until nobody counts on it any more.
     pair.other.kill()?;
@@ -123,7 +123,7 @@ async fn nobody_else_hears_what_they_know() -> Outcome<()> {
     let cluster = shared::cluster().await?;
     let pair = Pair::open(&cluster, "strangers").await?;
     cluster.apply(&waiting::timeout("strangers", "7s")).await?;
-    pair.both_say(false, 1, 2).await?;
+    pair.both_say(1, 2).await?;
     let address = pair.other.flags.last().expect("the address of the talk").parse().expect("an address");
     let answer = greeted(address, b"GET /peer/v1/standing HTTP/1.1\r\nhost: peer\r\n\r\n").await?;
     assert!(!answer.starts_with(b"HTTP"), "plain text is answered");
@@ -151,7 +151,7 @@ async fn nobody_else_hears_what_they_know() -> Outcome<()> {
     assert!(refused.contains("fatal alert"), "{refused}");
     // All of that was of no consequence.
     assert!(Api::new(pair.other.admin).is_ready().await);
-    pair.both_say(false, 1, 2).await?;
+    pair.both_say(1, 2).await?;
     Ok(())
 }
 

@@ -284,3 +284,29 @@ fn proxies_are_counted_by_what_they_have_accepted() {
     listed.pop();
     assert_eq!(fleet.reach(&policies(2))[0], (Some(2), 2, 2));
 }
+
+/// A policy that loses a virtual host is not in effect as a whole before the client has taken that.
+#[test]
+fn what_a_policy_says_no_more_is_lacked_until_it_is_gone() {
+    let client = Client::of(&FIRST.snapshot());
+    let mut layer = FIRST.layer();
+    let mut hosts = layer.get(Kind::Route, "80").and_then(|routes| routes.fragments().cloned()).expect("its hosts");
+    hosts.remove("x");
+    let (head, nobody) = (RouteConfiguration::default(), Provenance::default());
+    layer.insert(Arc::new(Resource::of_fragments(Kind::Route, "80", &head, hosts, nobody)));
+    let second = Snapshot { outbound: Arc::new(layer.clone()), ..Snapshot::default() };
+    client.tell(second.clone());
+    let sent = client.read();
+    assert_eq!(client.lacks(&second), these(&["x"]), "it still has the virtual host");
+    client.answer(&sent, None);
+    assert_eq!(client.lacks(&second), these(&[]));
+    layer.remove(Kind::Listener, "l");
+    let third = Snapshot { outbound: Arc::new(layer), ..Snapshot::default() };
+    client.tell(third.clone());
+    assert_eq!(client.lacks(&third), these(&["sidecar"]), "it still has the listener");
+    let sent = client.read();
+    assert_eq!(client.lacks(&third), these(&["sidecar"]), "it may still have it");
+    client.answer(&sent, None);
+    client.accept();
+    assert_eq!(client.lacks(&third), these(&[]));
+}

@@ -6,13 +6,14 @@ mod server;
 use super::{Done, TIMED_OUT, UNREACHABLE};
 use crate::model::provenance::ObjectKey;
 use crate::source::kubernetes::{self, lookup};
+use crate::telemetry::logging::chain;
 use clap::Args;
 use object::Asked;
 use server::{Answer, Server, Standing};
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{sleep, timeout};
 
 /// How long until it is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -52,34 +53,39 @@ impl WaitArgs {
     }
 
     async fn wait(self) -> Result<Done, Box<dyn Error>> {
-        let ends = Instant::now() + Duration::from_secs(self.timeout);
+        let mut told = String::new();
+        match timeout(Duration::from_secs(self.timeout), self.watch(&mut told)).await {
+            Ok(done) => done,
+            Err(_) => {
+                eprintln!("chancery: not reached within {} s", self.timeout);
+                Ok(Done { text: String::new(), code: TIMED_OUT })
+            }
+        }
+    }
+
+    /// Asks until it is reached; what was `told` last is not told again.
+    async fn watch(&self, told: &mut String) -> Result<Done, Box<dyn Error>> {
         let server = Server::new(&self.server)?;
         let from_cluster = match server.source().await {
             Ok(from_cluster) => from_cluster,
             Err(error) => {
-                let text = crate::telemetry::logging::chain(&error);
-                eprintln!("chancery: {text}");
+                eprintln!("chancery: {}", chain(&error));
                 return Ok(Done { text: String::new(), code: UNREACHABLE });
             }
         };
         let (key, generation) = self.goal(from_cluster).await?;
-        let mut told = String::new();
         loop {
             let answer = server.object(&key).await;
             let line = match &answer {
                 Ok(answer) => describe(&key, answer, generation),
-                Err(error) => format!("{key}: {}", crate::telemetry::logging::chain(error)),
+                Err(error) => format!("{key}: {}", chain(error)),
             };
             if answer.is_ok_and(|answer| is_reached(&answer, generation)) {
                 return Ok(Done::ok(format!("{line}\n")));
             }
-            if line != told {
+            if line != *told {
                 eprintln!("{line}");
-                told = line;
-            }
-            if Instant::now() + AGAIN >= ends {
-                eprintln!("chancery: not reached within {} s", self.timeout);
-                return Ok(Done { text: String::new(), code: TIMED_OUT });
+                *told = line;
             }
             sleep(AGAIN).await;
         }
@@ -88,6 +94,11 @@ impl WaitArgs {
     /// Which object, and which generation of it: none where it has none.
     async fn goal(&self, from_cluster: bool) -> Result<(ObjectKey, Option<i64>), Box<dyn Error>> {
         let default = "default";
+        if from_cluster && self.object.is_mesh() {
+            return Err(
+                "settings of the mesh have no generation in a cluster: ask /api/v1/objects how far they are".into()
+            );
+        }
         if !from_cluster || (self.generation.is_some() && self.namespace.is_some()) {
             return Ok((self.object.key(self.namespace.as_deref().unwrap_or(default)), self.generation));
         }

@@ -1,7 +1,7 @@
 //! Tells the other replicas what this one knows: one question, answered when there is something new to say.
 
 use super::identity::Identity;
-use super::members::Member;
+use super::members::Members;
 use super::wire::{self, After};
 use crate::model::reach::Standing;
 use axum::extract::{Query, State};
@@ -12,7 +12,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 /// Lists the proxies that are connected here, as the API shows them.
 pub type Proxies = Arc<dyn Fn() -> Vec<Value> + Send + Sync>;
 
-/// How many connections there may be at once; anybody may try to open one.
+/// How many connections there may be at once, but for those from where a replica is; anybody may try to open one.
 const MOST: usize = 64;
 /// How long a connection may take until it has proved who it is, and then to say a question.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,7 +33,7 @@ pub const HELD: Duration = Duration::from_secs(10);
 pub async fn run(
     listener: TcpListener,
     identity: Arc<Identity>,
-    members: watch::Receiver<BTreeMap<String, Member>>,
+    members: watch::Receiver<Members>,
     own: watch::Receiver<Arc<Standing>>,
     proxies: Proxies,
 ) {
@@ -42,15 +41,20 @@ pub async fn run(
     let router = router.route(wire::PROXIES, get(async move || Json(proxies())));
     let room = Arc::new(Semaphore::new(MOST));
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(_) => {
                 // Out of descriptors, perhaps: there will be some again.
                 sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
+        // Strangers must not keep replicas out.
+        let is_member = members.borrow().by_name.values().any(|member| member.address.ip() == from.ip());
+        let permit = room.clone().try_acquire_owned().ok();
+        if permit.is_none() && !is_member {
+            continue;
+        }
         let (router, tls) = (router.clone(), config(&identity, &members));
         tokio::spawn(async move {
             if let Some(tls) = tls {
@@ -62,8 +66,8 @@ pub async fn run(
 }
 
 /// Who may ask changes with the members.
-fn config(identity: &Identity, members: &watch::Receiver<BTreeMap<String, Member>>) -> Option<Arc<ServerConfig>> {
-    let certificates: Vec<_> = members.borrow().values().map(|member| member.certificate.clone()).collect();
+fn config(identity: &Identity, members: &watch::Receiver<Members>) -> Option<Arc<ServerConfig>> {
+    let certificates: Vec<_> = members.borrow().by_name.values().map(|member| member.certificate.clone()).collect();
     if certificates.is_empty() {
         // Nobody is known: nobody gets in.
         return None;

@@ -7,7 +7,7 @@
 mod post;
 
 use super::bell::Bell;
-use super::interest::{Interest, Wanted};
+use super::interest::Interest;
 use super::set::{Layer, Snapshot};
 use crate::model::audience::{Placement, ProxyFacts, Subject};
 use dashmap::DashMap;
@@ -245,14 +245,15 @@ impl Seat {
         self.newest()
     }
 
-    /// From now on this is wanted of the outbound half.
+    /// From now on this is wanted.
     pub fn wants(&mut self, interest: Interest) {
         if interest.key() == self.interest.key() {
             return;
         }
         self.interest = interest;
-        if let Some([outbound, _]) = &mut self.halves {
+        if let Some([outbound, inbound]) = &mut self.halves {
             *outbound = outbound.anew(&self.interest, self.seen[0].as_ref());
+            *inbound = inbound.anew(&self.interest.of_inbound(), self.seen[1].as_ref());
         }
     }
 
@@ -267,10 +268,9 @@ impl Seat {
                 self.board.post_of(subject).follow(interest, seen.as_ref(), self.posted.clone())
             };
             let [outbound, inbound] = &self.seen;
-            // There is little inbound, and all of it is asked for.
             [
                 half(Subject::Audience(placement.audience), &self.interest, outbound),
-                half(Subject::Workload(placement.workload), &Interest::new(|_| Wanted::Everything), inbound),
+                half(Subject::Workload(placement.workload), &self.interest.of_inbound(), inbound),
             ]
         });
     }

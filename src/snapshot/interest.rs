@@ -30,6 +30,14 @@ impl Interest {
         Self(Kind::ALL.map(wanted))
     }
 
+    /// What is wanted of an inbound half: there is little, and all of it is asked for, but for endpoints.
+    pub(super) fn of_inbound(&self) -> Self {
+        Self(Kind::ALL.map(|kind| match kind {
+            Kind::Endpoint => self.0[kind as usize].clone(),
+            _ => Wanted::Everything,
+        }))
+    }
+
     pub(super) fn key(&self) -> Key {
         Kind::ALL.map(|kind| match &self.0[kind as usize] {
             Wanted::Nothing => Default::default(),

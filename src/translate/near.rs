@@ -4,17 +4,23 @@
 //! far from all of them has the same assignment as one of no place at all.
 
 use super::unit::{ResolvedEndpoint, Unit};
+use super::visible;
 use crate::model::endpoint::{Endpoint, EndpointSlice};
-use crate::model::near::Here;
+use crate::model::near::{Here, Near};
 use crate::model::node::Locality;
 use crate::model::object::Stored;
 use crate::model::service::{Distribution, Nearness, Service};
 use crate::model::tracked::Tracked;
+use crate::model::view::View;
 use std::collections::BTreeSet;
 
-/// The units whose results differ from those that the audience has in common, for a proxy that is somewhere.
-pub fn units(world: &Tracked) -> BTreeSet<Unit> {
+/// The units whose results differ from those that the audience has in common, for a proxy that is somewhere: of what a
+/// Sidecar leaves out there is nothing.
+pub fn units(world: &Tracked, near: &Near) -> BTreeSet<Unit> {
     let services = [Nearness::Zone, Nearness::Node].into_iter().flat_map(|nearness| world.services_near(nearness));
+    let view = View::new(&near.audience);
+    let needed = (!view.outlook().is_everything()).then(|| visible::needed(world, &view));
+    let services = services.filter(|service| needed.as_ref().is_none_or(|needed| needed.contains(service)));
     services.map(Unit::Endpoints).collect()
 }
 

@@ -31,6 +31,11 @@ pub struct ClusterArgs {
 }
 
 impl ClusterArgs {
+    /// What tells this installation from others in its namespace: the name of its settings.
+    pub fn installation(&self) -> String {
+        self.mesh_config_map.clone()
+    }
+
     /// Chancery's own namespace, as far as it is said.
     pub fn own_namespace(&self) -> Option<String> {
         self.namespace.clone()

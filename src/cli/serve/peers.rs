@@ -32,6 +32,7 @@ impl PeerArgs {
         let named = self.replica.or_else(|| std::env::var("HOSTNAME").ok()).filter(|name| !name.is_empty());
         let replica = named.ok_or("the host has no name: give --replica")?;
         let advertised = SocketAddr::new(ip, address.port());
-        Ok(Some((address, Options { replica, advertised, namespace: cluster.own_namespace() })))
+        let (installation, namespace) = (cluster.installation(), cluster.own_namespace());
+        Ok(Some((address, Options { replica, advertised, installation, namespace })))
     }
 }

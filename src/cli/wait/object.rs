@@ -12,6 +12,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Whether these are the settings of the mesh.
+    pub fn is_mesh(&self) -> bool {
+        self.kind == ObjectKind::MeshConfig
+    }
+
     /// The object of that name in a namespace.
     pub fn key(&self, namespace: &str) -> ObjectKey {
         if self.kind == ObjectKind::MeshConfig {
@@ -33,6 +38,10 @@ impl FromStr for Asked {
             let known: Vec<_> = policies().map(ObjectKind::as_str).collect();
             format!("\"{kind}\" is none of {}", known.join(", "))
         })?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        if !name.chars().all(plain) {
+            return Err(format!("{name:?} is not a name"));
+        }
         Ok(Self { kind, name: name.to_owned() })
     }
 }
@@ -61,7 +70,7 @@ mod tests {
         }
         assert_eq!("dr/a".parse::<Asked>().expect("it is known").key("n").to_string(), "DestinationRule n/a");
         assert_eq!("meshconfig/mesh".parse::<Asked>().expect("it is known").key("n"), ObjectKey::mesh());
-        for text in ["vs", "vs/", "/a", "pod/a", ""] {
+        for text in ["vs", "vs/", "/a", "pod/a", "", "vs/a b", "vs/a&b"] {
             text.parse::<Asked>().expect_err(text);
         }
     }

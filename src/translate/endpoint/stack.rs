@@ -32,7 +32,8 @@ struct Seen {
 pub struct Stack(BTreeMap<Identity, Seen>);
 
 impl Stack {
-    /// Adds an entry of a slice, with how far away it is and where. It may stand in two slices while Kubernetes moves it: ready if either says so.
+    /// Adds an entry of a slice, with how far away it is and where. It may stand in two slices while Kubernetes moves it:
+    /// ready if either says so.
     pub fn add(&mut self, endpoint: &Endpoint, address: SocketAddr, healthy: bool, (rank, locality): (u32, Locality)) {
         let identity = match &endpoint.pod {
             Some(pod) => Identity::Pod(pod.clone(), endpoint.pod_uid.clone(), address.port()),

@@ -249,7 +249,8 @@ impl Flights {
     /// The names of which something is said that is not answered yet; none where that is a whole roll.
     pub(super) fn unanswered(&self) -> Option<BTreeSet<Arc<str>>> {
         let whole = self.unanswered.iter().any(|flight| flight.roll.is_some());
-        (!whole).then(|| self.unanswered.iter().flat_map(Flight::names).cloned().collect())
+        let names = || self.unanswered.iter().flat_map(|flight| flight.names().chain(&flight.absent));
+        (!whole).then(|| names().cloned().collect())
     }
 
     /// Whether something is said of a name that is not answered yet.

@@ -117,16 +117,21 @@ impl Session {
         newest: &Snapshot,
         objects: &mut BTreeSet<ObjectKey>,
     ) {
-        let Some(wanted) = newest.get(kind, name) else { return };
+        let wanted = newest.get(kind, name);
         let track = self.track(kind);
         let held = match (open.unanswered.contains(name), self.quarantine.ground(kind, name)) {
             (true, Some(Before::Form(form))) => Some(form),
             (true, _) => None,
-            (false, _) if track.is_claimed(name, wanted.version()) => Some(wanted),
+            (false, _) if wanted.is_some_and(|wanted| track.is_claimed(name, wanted.version())) => wanted,
             (false, _) => track.last_told(name, &self.view),
         };
-        let parts = differences(held.map(|held| &**held), Some(wanted));
-        add(objects, parts.iter().filter(|part| !part.is_same).flat_map(|part| part.after()));
+        let parts = differences(held.map(|held| &**held), wanted.map(|wanted| &**wanted));
+        let open = || parts.iter().filter(|part| !part.is_same);
+        add(objects, open().flat_map(|part| part.after()));
+        // What a policy says no more is in effect until it is gone. A cluster that lingers is used by nobody new.
+        if matches!(kind, Kind::Listener | Kind::Route) {
+            add(objects, open().flat_map(|part| part.before()));
+        }
     }
 
     /// A listener is not in effect before what it names is, and neither is that.
