@@ -45,6 +45,13 @@ async fn it_returns_when_the_newest_generation_is_in_effect() -> Outcome<()> {
         let routes = format!("{:?}", stage.envoy().dump("dynamic_route_configs").await?);
         assert!(routes.contains(&format!("\"timeout\": String(\"{time}\")")), "{routes}");
     }
+    // Another object of that name is another, although its generation is an earlier one.
+    cluster.kubectl(&["delete", "virtualservice", "slow", "-n", "waiting"]).await?;
+    cluster.apply(&timeout("waiting", "6s")).await?;
+    let (code, out, errors) = said(&wait(&stage, &cluster, &["vs/slow", "-n", "waiting"]).await?);
+    assert!(code == Some(0) && out.contains("generation 1: in effect at all"), "{out}{errors}");
+    let routes = format!("{:?}", stage.envoy().dump("dynamic_route_configs").await?);
+    assert!(routes.contains("\"timeout\": String(\"6s\")"), "{routes}");
     // The control: what nobody has is waited for in vain.
     let output = wait(&stage, &cluster, &["vs/slow", "-n", "waiting", "--generation", "9", "--timeout", "1"]).await?;
     let (code, out, errors) = said(&output);

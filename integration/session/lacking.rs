@@ -222,7 +222,11 @@ impl Fleet {
     fn reach(&mut self, policies: &[ObjectRef]) -> Vec<(Option<i64>, usize, usize)> {
         let found = self.surveyor.survey(policies, &self.board, &self.registry).objects;
         let reach = |policy: &ObjectRef| found[&policy.key];
-        policies.iter().map(reach).map(|Reach { generation, targeted, live }| (generation, targeted, live)).collect()
+        policies
+            .iter()
+            .map(reach)
+            .map(|Reach { generation, targeted, live, .. }| (generation, targeted, live))
+            .collect()
     }
 
     fn post(&self, layer: &Arc<Layer>) {

@@ -31,7 +31,7 @@ fn key(name: &str) -> ObjectKey {
 }
 
 fn facts(entries: &[(&str, Entry)], problems: &[Problem]) -> Facts {
-    let reach = |entry: &Entry| Reach { generation: entry.generation, targeted: 3, live: 3 };
+    let reach = |entry: &Entry| Reach { generation: entry.generation, identity: None, targeted: 3, live: 3 };
     let inventory: Inventory = entries.iter().map(|(name, entry)| (which(name), entry.clone())).collect();
     let objects = entries.iter().map(|(name, entry)| (key(name), reach(entry))).collect();
     let problems: BTreeSet<_> = problems.iter().cloned().collect();

@@ -10,7 +10,7 @@ fn told(severity: Severity, cause: Cause, text: &str) -> Told {
 }
 
 fn reach(generation: i64, live: usize, targeted: usize) -> Option<Reach> {
-    Some(Reach { generation: Some(generation), targeted, live })
+    Some(Reach { generation: Some(generation), identity: None, targeted, live })
 }
 
 fn known<'a>(told: &'a [Told], reach: Option<Reach>, stored: &'a Status) -> Known<'a> {

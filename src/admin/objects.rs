@@ -39,6 +39,7 @@ fn object(key: &ObjectKey, reach: &Reach, findings: &[Finding]) -> Value {
         "namespace": key.namespace.as_str(),
         "name": key.name.as_str(),
         "generation": reach.generation,
+        "identity": reach.identity.map(|identity| identity.to_string()),
         "proxies": reach.targeted,
         "inEffectAt": reach.live,
         "problems": problems.map(super::problems::describe).collect::<Vec<_>>(),

@@ -73,14 +73,14 @@ impl WaitArgs {
                 return Ok(Done { text: String::new(), code: UNREACHABLE });
             }
         };
-        let (key, generation) = self.goal(from_cluster).await?;
+        let (key, wanted) = self.goal(from_cluster).await?;
         loop {
             let answer = server.object(&key).await;
             let line = match &answer {
-                Ok(answer) => describe(&key, answer, generation),
+                Ok(answer) => describe(&key, answer, &wanted),
                 Err(error) => format!("{key}: {}", chain(error)),
             };
-            if answer.is_ok_and(|answer| is_reached(&answer, generation)) {
+            if answer.is_ok_and(|answer| is_reached(&answer, &wanted)) {
                 return Ok(Done::ok(format!("{line}\n")));
             }
             if line != *told {
@@ -91,8 +91,8 @@ impl WaitArgs {
         }
     }
 
-    /// Which object, and which generation of it: none where it has none.
-    async fn goal(&self, from_cluster: bool) -> Result<(ObjectKey, Option<i64>), Box<dyn Error>> {
+    /// Which object, and which state of it.
+    async fn goal(&self, from_cluster: bool) -> Result<(ObjectKey, Wanted), Box<dyn Error>> {
         let default = "default";
         if from_cluster && self.object.is_mesh() {
             return Err(
@@ -100,33 +100,51 @@ impl WaitArgs {
             );
         }
         if !from_cluster || (self.generation.is_some() && self.namespace.is_some()) {
-            return Ok((self.object.key(self.namespace.as_deref().unwrap_or(default)), self.generation));
+            let wanted = Wanted { generation: self.generation, identity: None };
+            return Ok((self.object.key(self.namespace.as_deref().unwrap_or(default)), wanted));
         }
         let client = kubernetes::client_of(self.kubeconfig.as_deref(), self.context.as_deref()).await?;
         let key = self.object.key(self.namespace.as_deref().unwrap_or(client.default_namespace()));
-        let generation = match self.generation {
-            Some(generation) => Some(generation),
-            None => lookup::generation(&client, &key).await.map_err(|failure| format!("{key}: {failure}"))?,
+        let wanted = match self.generation {
+            Some(_) => Wanted { generation: self.generation, identity: None },
+            None => {
+                let found = lookup::generation(&client, &key).await;
+                let (generation, identity) = found.map_err(|failure| format!("{key}: {failure}"))?;
+                Wanted { generation, identity: Some(identity.to_string()) }
+            }
         };
-        Ok((key, generation))
+        Ok((key, wanted))
     }
 }
 
-/// Whether every proxy has accepted that generation, or a newer one, and no proxy may be missing.
-fn is_reached(answer: &Answer, generation: Option<i64>) -> bool {
-    let reached = |standing: &Standing| {
-        generation.is_none_or(|wanted| standing.generation.is_some_and(|is| is >= wanted))
-            && standing.in_effect_at == standing.proxies
-    };
+/// The state of an object that is waited for.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// None where objects have none.
+    generation: Option<i64>,
+    /// Which of all objects of its name; none: whichever.
+    identity: Option<String>,
+}
+
+impl Wanted {
+    fn is(&self, standing: &Standing) -> bool {
+        let same = self.identity.is_none() || self.identity == standing.identity;
+        same && self.generation.is_none_or(|wanted| standing.generation.is_some_and(|is| is >= wanted))
+    }
+}
+
+/// Whether every proxy has accepted that state, or a newer one, and no proxy may be missing.
+fn is_reached(answer: &Answer, wanted: &Wanted) -> bool {
+    let reached = |standing: &Standing| wanted.is(standing) && standing.in_effect_at == standing.proxies;
     !answer.partial && answer.items.first().is_some_and(reached)
 }
 
-fn describe(key: &ObjectKey, answer: &Answer, wanted: Option<i64>) -> String {
+fn describe(key: &ObjectKey, answer: &Answer, wanted: &Wanted) -> String {
     let Some(standing) = answer.items.first() else {
         let problems = answer.problems(key);
         return format!("{key}: chancery has nothing of it in effect{problems}");
     };
-    let older = wanted.filter(|wanted| standing.generation.is_none_or(|is| is < *wanted));
+    let older = wanted.generation.filter(|_| !wanted.is(standing));
     let waits = older.map_or_else(String::new, |wanted| format!(", waiting for generation {wanted}"));
     let generation = standing.generation.map_or_else(String::new, |is| format!(" generation {is}"));
     let partial = if answer.partial { "; replicas that did not answer may have more" } else { "" };
@@ -136,4 +154,25 @@ fn describe(key: &ObjectKey, answer: &Answer, wanted: Option<i64>) -> String {
         (live, proxies) => format!("in effect at {live} of {proxies} proxies that it concerns"),
     };
     format!("{key}{generation}: {at}{waits}{partial}{}", answer.problems(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_object_of_the_same_name_is_not_waited_for() {
+        let answer = |generation, identity: &str, live| {
+            let text = format!(
+                r#"{{"fromCluster":true,"partial":false,"items":[{{"generation":{generation},"identity":"{identity}",
+                "proxies":2,"inEffectAt":{live},"problems":[]}}]}}"#
+            );
+            serde_json::from_str::<Answer>(&text).expect("an answer")
+        };
+        let wanted = Wanted { generation: Some(1), identity: Some("new".into()) };
+        assert!(is_reached(&answer(1, "new", 2), &wanted));
+        assert!(!is_reached(&answer(5, "old", 2), &wanted), "the one before");
+        assert!(!is_reached(&answer(1, "new", 1), &wanted), "not everywhere");
+        assert!(!is_reached(&Answer { partial: true, ..answer(1, "new", 2) }, &wanted));
+    }
 }

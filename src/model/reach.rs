@@ -3,16 +3,42 @@
 use super::problem::Problem;
 use super::provenance::ObjectKey;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// How far one state of an object has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Reach {
     /// The `metadata.generation` that the configuration of proxies is made of; none for what has none.
     pub generation: Option<i64>,
+    /// Tells the object from an earlier one of its name, by its `metadata.uid`; none where the source has none.
+    pub identity: Option<Identity>,
     /// How many connected proxies have configuration that the object shapes.
     pub targeted: usize,
     /// How many of them have accepted all of it as it is now.
     pub live: usize,
+}
+
+/// A hash of an object's `metadata.uid`: which of all objects that have had a name it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity(u128);
+
+impl Identity {
+    /// That of an object with that uid.
+    pub fn of(uid: &str) -> Self {
+        Self(xxh3_128(uid.as_bytes()))
+    }
+
+    /// Reads what [`fmt::Display`] writes: 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
 }
 
 impl Reach {
@@ -49,7 +75,8 @@ impl Standing {
         let (mine, theirs) = (&mut self.reaches.objects, &other.reaches.objects);
         for (key, reach) in mine.iter_mut() {
             let known = theirs.get(key).copied().unwrap_or_default();
-            reach.generation = reach.generation.min(known.generation);
+            let same = reach.identity == known.identity;
+            reach.generation = reach.generation.min(known.generation).filter(|_| same);
             reach.targeted += known.targeted;
             reach.live += known.live;
         }
@@ -69,7 +96,8 @@ mod tests {
     fn standing(objects: &[(&str, i64, usize, usize)]) -> Standing {
         let reach = |(name, generation, targeted, live): &(&str, i64, usize, usize)| {
             let key = ObjectKey { kind: ObjectKind::VirtualService, namespace: "n".into(), name: (*name).into() };
-            (key, Reach { generation: Some(*generation), targeted: *targeted, live: *live })
+            let identity = Some(Identity::of("one"));
+            (key, Reach { generation: Some(*generation), identity, targeted: *targeted, live: *live })
         };
         let reaches = Reaches { objects: objects.iter().map(reach).collect(), partial: false };
         Standing { reaches, ..Standing::default() }
@@ -81,5 +109,13 @@ mod tests {
         all.join(&standing(&[("a", 1, 2, 1), ("theirs", 4, 2, 2)]));
         let found: Vec<_> = all.reaches.objects.values().map(|it| (it.generation, it.targeted, it.live)).collect();
         assert_eq!(found, [(Some(1), 5, 4), (None, 1, 1), (None, 2, 2)]);
+    }
+
+    #[test]
+    fn another_object_of_the_same_name_is_not_the_same() {
+        let (mut all, mut other) = (standing(&[("a", 2, 3, 3)]), standing(&[("a", 5, 2, 2)]));
+        other.reaches.objects.values_mut().for_each(|reach| reach.identity = Some(Identity::of("another")));
+        all.join(&other);
+        assert_eq!(all.reaches.objects.values().map(|reach| reach.generation).collect::<Vec<_>>(), [None]);
     }
 }

@@ -4,7 +4,7 @@
 use crate::model::name::Namespace;
 use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::{ObjectKey, ObjectKind};
-use crate::model::reach::{self, Reach, Reaches};
+use crate::model::reach::{self, Identity, Reach, Reaches};
 use serde::{Deserialize, Serialize};
 
 /// Where it is asked for.
@@ -38,6 +38,7 @@ struct Key {
 struct Object {
     key: Key,
     generation: Option<i64>,
+    identity: Option<String>,
     targeted: usize,
     live: usize,
 }
@@ -74,8 +75,9 @@ impl Key {
 impl From<&reach::Standing> for Standing {
     fn from(standing: &reach::Standing) -> Self {
         let object = |(key, reach): (&ObjectKey, &Reach)| {
-            let Reach { generation, targeted, live } = *reach;
-            Object { key: key.into(), generation, targeted, live }
+            let Reach { generation, identity, targeted, live } = *reach;
+            let identity = identity.map(|identity| identity.to_string());
+            Object { key: key.into(), generation, identity, targeted, live }
         };
         let rejection = |problem: &Problem| Rejection {
             object: (&problem.object).into(),
@@ -96,7 +98,9 @@ impl From<Standing> for reach::Standing {
         let object = |object: Object| {
             // No more can have accepted it than there are.
             let live = object.live.min(object.targeted);
-            Some((object.key.read()?, Reach { generation: object.generation, targeted: object.targeted, live }))
+            let identity = object.identity.as_deref().and_then(Identity::parse);
+            let (generation, targeted) = (object.generation, object.targeted);
+            Some((object.key.read()?, Reach { generation, identity, targeted, live }))
         };
         let rejection = |rejection: Rejection| {
             let severity = if rejection.error { Severity::Error } else { Severity::Warning };

@@ -70,6 +70,8 @@ pub struct Answer {
 pub struct Standing {
     /// The generation in effect.
     pub generation: Option<i64>,
+    /// Which object of that name.
+    pub identity: Option<String>,
     /// How many proxies it concerns.
     pub proxies: usize,
     /// How many have accepted it.

@@ -3,6 +3,7 @@
 use super::api::Failure;
 use super::kinds::{KINDS, Use};
 use crate::model::provenance::ObjectKey;
+use crate::model::reach::Identity;
 use http::Request;
 use kube::Client;
 use serde::Deserialize;
@@ -16,13 +17,15 @@ struct Object {
 struct Metadata {
     #[serde(default)]
     generation: Option<i64>,
+    #[serde(default)]
+    uid: String,
 }
 
-/// The generation that an object has in the cluster; none where its kind has none.
+/// The generation that an object has in the cluster, none where its kind has none, and which object it is.
 ///
 /// # Errors
 /// If there is no such object, or the API server can't be asked.
-pub async fn generation(client: &Client, key: &ObjectKey) -> Result<Option<i64>, Failure> {
+pub async fn generation(client: &Client, key: &ObjectKey) -> Result<(Option<i64>, Identity), Failure> {
     let mut missing = Failure::Missing;
     let kinds = KINDS.iter().filter(|kind| kind.used == Use::Read(key.kind));
     for (kind, version) in kinds.flat_map(|kind| kind.versions.iter().map(move |version| (kind, version))) {
@@ -30,7 +33,7 @@ pub async fn generation(client: &Client, key: &ObjectKey) -> Result<Option<i64>,
         let path = format!("{}/{}", kind.path(version, namespace), key.name.as_str());
         let request = Request::get(path).body(Vec::new()).map_err(|error| Failure::Other(error.to_string()))?;
         match client.request::<Object>(request).await.map_err(Failure::from) {
-            Ok(object) => return Ok(object.metadata.generation),
+            Ok(Object { metadata }) => return Ok((metadata.generation, Identity::of(&metadata.uid))),
             Err(Failure::Missing) => missing = Failure::Missing,
             Err(failure) => return Err(failure),
         }

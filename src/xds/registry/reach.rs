@@ -6,7 +6,7 @@
 use super::{Proxy, Registry};
 use crate::model::audience::Subject;
 use crate::model::provenance::{ObjectKey, ObjectRef};
-use crate::model::reach::{Reach, Reaches};
+use crate::model::reach::{Identity, Reach, Reaches};
 use crate::snapshot::board::Board;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::set::{Layer, Snapshot};
@@ -67,7 +67,8 @@ impl Surveyor {
         }
         let reach = |policy: &ObjectRef| {
             let reach = reaches.get(&policy.key).copied().unwrap_or_default();
-            (policy.key.clone(), Reach { generation: policy.generation, ..reach })
+            let identity = policy.uid.as_deref().map(Identity::of);
+            (policy.key.clone(), Reach { generation: policy.generation, identity, ..reach })
         };
         Reaches { objects: policies.iter().map(reach).collect(), partial: false }
     }
