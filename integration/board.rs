@@ -267,3 +267,28 @@ fn what_is_rare_is_polled_only_when_it_asks() {
     sender.try_send(()).expect("room");
     assert_eq!(pin!(&mut rare).poll(&mut context), Poll::Ready(Some(())));
 }
+
+/// What is wanted of the outbound half says nothing of the inbound one: that is still told of, whoever wants what.
+#[test]
+fn wanting_something_else_outbound_loses_nothing_inbound() {
+    let board = Arc::new(Board::default());
+    let mut seat = board.join(facts());
+    board.place(&facts(), Some(placement(None)));
+    post(&board, &placement(None), "one", None);
+    assert!(ready(&mut seat).is_some());
+    let clusters = |name: &str| {
+        let mut names = NameSet::default();
+        names.insert(name.into());
+        Interest::new(|kind| if kind == Kind::Cluster { Wanted::Names(names.clone()) } else { Wanted::Nothing })
+    };
+    let inbound = |name: &str| {
+        let subject = Subject::Workload(placement(None).workload);
+        board.post(&subject, Posted { layer: layer(name), since: None });
+    };
+    for name in ["a", "b"] {
+        seat.wants(clusters(name));
+        assert!(ready(&mut seat).is_none(), "nothing is new");
+        inbound(name);
+        assert_eq!(names(&ready(&mut seat).expect("it is told")), ["one", name]);
+    }
+}

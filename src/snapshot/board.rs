@@ -250,10 +250,14 @@ impl Seat {
         if interest.key() == self.interest.key() {
             return;
         }
-        self.interest = interest;
+        let before = std::mem::replace(&mut self.interest, interest).of_inbound();
         if let Some([outbound, inbound]) = &mut self.halves {
             *outbound = outbound.anew(&self.interest, self.seen[0].as_ref());
-            *inbound = inbound.anew(&self.interest.of_inbound(), self.seen[1].as_ref());
+            // Who wants what it wanted must not give up the place that it has just taken.
+            let wanted = self.interest.of_inbound();
+            if wanted.key() != before.key() {
+                *inbound = inbound.anew(&wanted, self.seen[1].as_ref());
+            }
         }
     }
 
