@@ -250,14 +250,10 @@ impl Seat {
         if interest.key() == self.interest.key() {
             return;
         }
-        let before = std::mem::replace(&mut self.interest, interest).of_inbound();
+        self.interest = interest;
         if let Some([outbound, inbound]) = &mut self.halves {
-            *outbound = outbound.anew(&self.interest, self.seen[0].as_ref());
-            // Who wants what it wanted must not give up the place that it has just taken.
-            let wanted = self.interest.of_inbound();
-            if wanted.key() != before.key() {
-                *inbound = inbound.anew(&wanted, self.seen[1].as_ref());
-            }
+            outbound.want(&self.interest, self.seen[0].as_ref());
+            inbound.want(&self.interest.of_inbound(), self.seen[1].as_ref());
         }
     }
 

@@ -92,9 +92,12 @@ impl Followed {
         self.post.newest()
     }
 
-    /// The same post for who wants something else.
-    pub(super) fn anew(&self, interest: &Interest, seen: Option<&Arc<Layer>>) -> Followed {
-        self.post.follow(interest, seen, self.bell.clone())
+    /// Goes to those who want that. Who is among them stays where it is: a place taken anew there would be given up with the
+    /// one before.
+    pub(super) fn want(&mut self, interest: &Interest, seen: Option<&Arc<Layer>>) {
+        if interest.key() != self.key {
+            *self = self.post.follow(interest, seen, self.bell.clone());
+        }
     }
 }
 
