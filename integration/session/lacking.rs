@@ -220,7 +220,7 @@ struct Fleet {
 
 impl Fleet {
     fn reach(&mut self, policies: &[ObjectRef]) -> Vec<(Option<i64>, usize, usize)> {
-        let found = self.surveyor.survey(policies, &self.board, &self.registry).objects;
+        let found = self.surveyor.survey(policies, &self.board, &self.registry.proxies()).objects;
         let reach = |policy: &ObjectRef| found[&policy.key];
         policies
             .iter()

@@ -32,8 +32,9 @@ pub async fn run(
         let Some(state) = published.borrow_and_update().clone() else { continue };
         let began = Instant::now();
         let (reaches, rejections) = tokio::task::block_in_place(|| {
-            let reaches = surveyor.survey(&policies(&state.world), &board, &registry);
-            (reaches, rejections::problems(&registry.proxies()))
+            let proxies = registry.proxies();
+            let reaches = surveyor.survey(&policies(&state.world), &board, &proxies);
+            (reaches, rejections::problems(&proxies))
         });
         standings.send_if_modified(|standing| {
             let news = (&standing.reaches, &standing.rejections) != (&reaches, &rejections);

@@ -3,7 +3,7 @@
 //! A proxy is concerned by the objects that shaped what is posted for it, and has what they say once it has accepted it.
 //! Costs a look at each proxy, what is in transition, and the policies of each audience.
 
-use super::{Proxy, Registry};
+use super::Proxy;
 use crate::model::audience::Subject;
 use crate::model::provenance::{ObjectKey, ObjectRef};
 use crate::model::reach::{Identity, Reach, Reaches};
@@ -50,8 +50,8 @@ struct Tally {
 
 impl Surveyor {
     /// How far each of the policies has come. What was posted has to be made of them, or of newer ones.
-    pub fn survey(&mut self, policies: &[ObjectRef], board: &Board, registry: &Registry) -> Reaches {
-        let groups = group(&registry.proxies(), board);
+    pub fn survey(&mut self, policies: &[ObjectRef], board: &Board, proxies: &[Arc<Proxy>]) -> Reaches {
+        let groups = group(proxies, board);
         self.index(&groups);
         let mut reaches: BTreeMap<ObjectKey, Reach> = BTreeMap::new();
         let mut outbound: BTreeMap<&Subject, Tally> = BTreeMap::new();
