@@ -6,7 +6,7 @@ use crate::source::finding::{Finding, Subject};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Which objects are asked for; what is empty says nothing.
+/// Which objects are asked for; what is left out says nothing.
 #[derive(Deserialize, Default, Debug)]
 #[serde(default, deny_unknown_fields)]
 pub struct Wanted {

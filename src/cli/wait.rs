@@ -93,7 +93,6 @@ impl WaitArgs {
 
     /// Which object, and which state of it.
     async fn goal(&self, from_cluster: bool) -> Result<(ObjectKey, Wanted), Box<dyn Error>> {
-        let default = "default";
         if from_cluster && self.object.is_mesh() {
             return Err(
                 "settings of the mesh have no generation in a cluster: ask /api/v1/objects how far they are".into()
@@ -101,7 +100,7 @@ impl WaitArgs {
         }
         if !from_cluster || (self.generation.is_some() && self.namespace.is_some()) {
             let wanted = Wanted { generation: self.generation, identity: None };
-            return Ok((self.object.key(self.namespace.as_deref().unwrap_or(default)), wanted));
+            return Ok((self.object.key(self.namespace.as_deref().unwrap_or("default")), wanted));
         }
         let client = kubernetes::client_of(self.kubeconfig.as_deref(), self.context.as_deref()).await?;
         let key = self.object.key(self.namespace.as_deref().unwrap_or(client.default_namespace()));

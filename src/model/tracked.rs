@@ -54,6 +54,12 @@ impl<'w> Tracked<'w> {
         found.into_iter()
     }
 
+    /// The same of a set of Services.
+    fn service_names(&self, key: Key) -> Vec<ServiceKey> {
+        let name = |key: &ObjectKey| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() };
+        self.names(key).map(name).collect()
+    }
+
     /// The object of that key.
     pub fn object(&self, key: &ObjectKey) -> Option<&'w Object> {
         self.reads.borrow_mut().insert(Key::Object(key.clone()));
@@ -118,8 +124,7 @@ impl<'w> Tracked<'w> {
 
     /// The Services that have a port of that number, sorted.
     pub fn services_on_port(&self, port: u16) -> Vec<ServiceKey> {
-        let keys = self.names(Key::NamesOnPort(port));
-        keys.map(|key| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }).collect()
+        self.service_names(Key::NamesOnPort(port))
     }
 
     /// The Services of a namespace that select an object with these labels; one without a selector selects nothing.
@@ -134,8 +139,7 @@ impl<'w> Tracked<'w> {
 
     /// Those of them that say they speak HTTP there.
     pub fn http_services_on_port(&self, port: u16) -> Vec<ServiceKey> {
-        let keys = self.names(Key::HttpOnPort(port));
-        keys.map(|key| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }).collect()
+        self.service_names(Key::HttpOnPort(port))
     }
 
     /// The Services that have an address, oldest first.
@@ -147,8 +151,7 @@ impl<'w> Tracked<'w> {
 
     /// Every Service, sorted.
     pub fn services(&self) -> Vec<ServiceKey> {
-        let keys = self.names(Key::Names(ObjectKind::Service));
-        keys.map(|key| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }).collect()
+        self.service_names(Key::Names(ObjectKind::Service))
     }
 
     /// The Services that say themselves for whom they are.
@@ -161,8 +164,7 @@ impl<'w> Tracked<'w> {
 
     /// The Services whose endpoints are chosen by that of a client's place, sorted.
     pub fn services_near(&self, nearness: Nearness) -> Vec<ServiceKey> {
-        let keys = self.names(Key::NamesNear(nearness));
-        keys.map(|key| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }).collect()
+        self.service_names(Key::NamesNear(nearness))
     }
 
     /// The keys of the Pods that have an address of their own, sorted.

@@ -7,11 +7,10 @@ use super::desk::{ALONE, Desk, Outcome, Urgency};
 use super::shape::Status;
 use super::verdict::{Known, Told, is_progress, is_rejection, verdict};
 use crate::model::problem::{Cause, Problem, Severity};
-use crate::model::provenance::{ObjectKey, ObjectKind};
+use crate::model::provenance::ObjectKey;
 use crate::model::reach::{Reach, Standing};
 use crate::source::finding::{Finding, Subject};
 use crate::source::kubernetes::inventory::{Entry, Inventory, Which};
-use crate::source::kubernetes::kinds::Use;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -59,16 +58,9 @@ impl Facts {
     }
 
     fn reach(&self, which: &Which, entry: &Entry) -> Option<Reach> {
-        let kind = read_as(entry)?;
+        let kind = entry.kind.read_as()?;
         let (namespace, name) = (which.id.namespace.as_ref().into(), which.id.name.as_ref().into());
         self.standing.reaches.objects.get(&ObjectKey { kind, namespace, name }).copied()
-    }
-}
-
-fn read_as(entry: &Entry) -> Option<ObjectKind> {
-    match entry.kind.used {
-        Use::Read(kind) => Some(kind),
-        Use::Settings | Use::Listed | Use::ListedSecurity => None,
     }
 }
 

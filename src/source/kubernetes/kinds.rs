@@ -59,6 +59,14 @@ impl Watched {
         self.within.map_or_else(|| self.to_string(), |within| format!("{self} in {within}"))
     }
 
+    /// What its objects are read as, if they are.
+    pub fn read_as(&self) -> Option<ObjectKind> {
+        match self.used {
+            Use::Read(kind) => Some(kind),
+            Use::Settings | Use::Listed | Use::ListedSecurity => None,
+        }
+    }
+
     /// Whether its objects mean anything to proxies.
     pub fn is_in_effect(&self) -> bool {
         !matches!(self.used, Use::Listed | Use::ListedSecurity)

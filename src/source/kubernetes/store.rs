@@ -9,7 +9,7 @@ use crate::model::mesh::Mesh;
 use crate::model::name::{Name, Namespace};
 use crate::model::object::Object;
 use crate::model::problem::Severity;
-use crate::model::provenance::{ObjectKey, ObjectKind};
+use crate::model::provenance::ObjectKey;
 use crate::model::world::Change;
 use crate::source::exchange;
 use crate::source::finding::{Finding, Note, Position, Subject};
@@ -164,19 +164,12 @@ fn origin(kind: &'static Watched, id: &Id) -> Arc<Path> {
     Path::new(&format!("{kind}/{}/{}", id.namespace, id.name)).into()
 }
 
-fn read_as(kind: &'static Watched) -> Option<ObjectKind> {
-    match kind.used {
-        Use::Read(kind) => Some(kind),
-        Use::Settings | Use::Listed | Use::ListedSecurity => None,
-    }
-}
-
 fn key(kind: &'static Watched, id: &Id) -> Option<ObjectKey> {
     if kind.used == Use::Settings {
         return Some(ObjectKey::mesh());
     }
     let Id { namespace, name } = id;
-    read_as(kind).map(|kind| ObjectKey { kind, namespace: Namespace::from(&**namespace), name: Name::from(&**name) })
+    kind.read_as().map(|kind| ObjectKey { kind, namespace: Namespace::from(&**namespace), name: Name::from(&**name) })
 }
 
 /// The settings of the mesh in effect.
