@@ -24,6 +24,9 @@ struct Question {
     /// Whether its traffic is captured.
     #[serde(default)]
     captured: bool,
+    /// Whether it has proven who it is.
+    #[serde(default)]
+    authenticated: bool,
     /// Short names of kinds.
     show: Vec<String>,
     /// Settings of the mesh.
@@ -44,7 +47,8 @@ fn cases() -> Vec<PathBuf> {
 fn facts(question: &Question) -> ProxyFacts {
     let (pod, namespace) = question.proxy.rsplit_once('.').expect("proxy is pod.namespace");
     let interception = if question.captured { Interception::Redirect } else { Interception::default() };
-    ProxyFacts::new(namespace.into(), pod.into(), interception)
+    let facts = ProxyFacts::new(namespace.into(), pod.into(), interception);
+    ProxyFacts { authenticated: question.authenticated, ..facts }
 }
 
 /// Reads manifests as a source would; returns what it says about them.

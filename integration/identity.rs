@@ -1,7 +1,7 @@
 //! What a node may say about its proxy, and the sentence for each thing it may not.
 
 use chancery::model::audience::Interception;
-use chancery::xds::identity::facts;
+use chancery::xds::identity::{Credential, admit, facts};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
@@ -19,6 +19,16 @@ fn the_facts_are_read() {
     let read = facts(&node(CART, &[("INTERCEPTION_MODE", "NONE")])).expect("a good node");
     assert_eq!((read.namespace.as_str(), read.pod.as_str()), ("shop", "cart-1"));
     assert_eq!(read.interception, Interception::None { bind: [127, 0, 0, 1].into() });
+}
+
+/// What a node says of itself authenticates nobody; a credential does.
+#[test]
+fn a_credential_authenticates() {
+    let node = node(CART, &[("SERVICE_ACCOUNT", "cart"), ("INTERCEPTION_MODE", "NONE")]);
+    let credential = Credential::Workload { namespace: "shop".into(), service_account: "cart".into() };
+    let authenticated = |credential| admit(&node, &credential).expect("a good node").authenticated;
+    assert!(authenticated(credential));
+    assert!(!authenticated(Credential::None));
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub struct TranslateArgs {
     /// The proxy that asks: pod.namespace, or a file with its Node in proto JSON or YAML
     #[arg(long, value_name = "ID|FILE")]
     proxy: String,
+    /// Answer as for a proxy that has proven who it is, and so holds a certificate
+    #[arg(long)]
+    authenticated: bool,
     /// What to print, of cds, eds, lds, rds, sds
     #[arg(long = "type", value_name = "TYPES", value_delimiter = ',', value_parser = kind, default_value = "cds,eds,lds,rds")]
     kinds: Vec<Kind>,
@@ -53,7 +56,7 @@ fn kind(short: &str) -> Result<Kind, String> {
 impl TranslateArgs {
     /// Answers; what is wrong with the manifests goes to standard error.
     pub fn run(self) -> Result<Done, Box<dyn Error>> {
-        let facts = facts(&self.proxy)?;
+        let facts = ProxyFacts { authenticated: self.authenticated, ..facts(&self.proxy)? };
         let mut files = read(&self.files);
         if let Some(path) = &self.mesh_config {
             let path: Arc<Path> = path.as_path().into();

@@ -84,6 +84,8 @@ pub struct ProxyFacts {
     /// Ports where the workload speaks first, ascending: incoming connections to them are not looked at. Only where
     /// traffic is captured.
     pub server_first: Vec<u16>,
+    /// Whether it has proven who it is, and so holds a certificate: that is no claim of its own.
+    pub authenticated: bool,
 }
 
 /// What decides outbound configuration. Canonical and small; never locality, node or pod.
@@ -104,6 +106,8 @@ pub struct Audience {
     pub taken: Vec<u16>,
     /// Where the workload really listens although its traffic is captured, sorted; empty for nearly all.
     pub listens: Vec<(u16, IpAddr)>,
+    /// Whether it holds a certificate to show to others.
+    pub certified: bool,
 }
 
 /// What decides inbound configuration; replicas of a workload share it.
@@ -121,6 +125,8 @@ pub struct Workload {
     pub addresses: Vec<IpAddr>,
     /// By what place endpoints are chosen, where any are: that is no matter of the audience, which would fall apart.
     pub near: Option<Arc<Near>>,
+    /// Whether it holds a certificate to show to others.
+    pub certified: bool,
 }
 
 /// What decides how captured incoming connections are treated.
@@ -180,7 +186,8 @@ impl Placement {
         let workload = Self::workload(world, facts, &pod, sidecar.as_ref(), families);
         let taken = taken(&outlook, sidecar.as_deref(), &workload);
         let listens = listens(sidecar.as_deref(), &workload);
-        let audience = Audience { namespace: own.clone(), interception, families, outlook, unknown, taken, listens };
+        let (namespace, certified) = (own.clone(), facts.authenticated);
+        let audience = Audience { namespace, interception, families, outlook, unknown, taken, listens, certified };
         let near = Here::of(world, &pod).map(|here| Arc::new(Near { audience: audience.clone(), here }));
         Some(Placement { audience, workload: Workload { near, ..workload } })
     }
@@ -210,6 +217,7 @@ impl Placement {
             sidecar: sidecar.map(|sidecar| sidecar.key().clone()),
             namespace,
             near: None,
+            certified: facts.authenticated,
         }
     }
 
@@ -246,9 +254,10 @@ impl Placement {
 }
 
 impl Workload {
-    /// A workload of which nothing is said and nothing captured.
+    /// A workload of which nothing is said and nothing captured, and that has proven nothing.
     pub fn plain(namespace: Namespace) -> Self {
-        Self { namespace, sidecar: None, captured: None, served: Vec::new(), addresses: Vec::new(), near: None }
+        let (served, addresses) = (Vec::new(), Vec::new());
+        Self { namespace, sidecar: None, captured: None, served, addresses, near: None, certified: false }
     }
 }
 
@@ -297,11 +306,12 @@ impl Audience {
         self.namespace.as_str().is_empty()
     }
 
-    /// The audience of proxies that are not captured and see everything.
+    /// The audience of proxies that are not captured, see everything and have proven nothing.
     pub fn of_everyone_in(namespace: Namespace) -> Self {
         let (interception, unknown) = (Interception::default(), OutboundMode::RegistryOnly);
         let (families, outlook) = (Families::of(&[]), Outlook::everything(interception));
-        Self { namespace, interception, families, outlook, unknown, taken: Vec::new(), listens: Vec::new() }
+        let (taken, listens) = (Vec::new(), Vec::new());
+        Self { namespace, interception, families, outlook, unknown, taken, listens, certified: false }
     }
 
     /// What it may do with hosts nobody has on a port. One that is really opened doesn't know where a connection wanted to
@@ -312,8 +322,8 @@ impl Audience {
 }
 
 impl ProxyFacts {
-    /// A proxy that states no more than this.
+    /// A proxy that states no more than this and has proven nothing.
     pub fn new(namespace: Namespace, pod: Name, interception: Interception) -> Self {
-        Self { namespace, pod, interception, server_first: Vec::new() }
+        Self { namespace, pod, interception, server_first: Vec::new(), authenticated: false }
     }
 }

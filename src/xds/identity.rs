@@ -39,7 +39,8 @@ const MAX_SUBDOMAIN: usize = 253;
 /// The longest name of a namespace, in bytes (DNS-1123 label).
 const MAX_LABEL: usize = 63;
 
-/// As [`facts`], for a connection that has proven something: a node must not claim to be somebody else.
+/// As [`facts`], for a connection that may have proven something: a node must not claim to be somebody else, and its proxy
+/// is authenticated.
 pub fn admit(node: &Node, credential: &Credential) -> Result<ProxyFacts, Refusal> {
     let facts = facts(node)?;
     let Credential::Workload { namespace, service_account } = credential else { return Ok(facts) };
@@ -53,11 +54,11 @@ pub fn admit(node: &Node, credential: &Credential) -> Result<ProxyFacts, Refusal
         Some(claimed) if claimed != service_account.as_str() => Err(Refusal::Denied(format!(
             "the node claims another service account than {service_account}, which its credential is for"
         ))),
-        _ => Ok(facts),
+        _ => Ok(ProxyFacts { authenticated: true, ..facts }),
     }
 }
 
-/// Reads what a node states about its proxy.
+/// Reads what a node states about its proxy; what it states authenticates nobody.
 ///
 /// The id has Istio's form `sidecar~<ip>~<pod>.<namespace>~<namespace>.svc.<domain>`; a Pod's name may contain dots.
 pub fn facts(node: &Node) -> Result<ProxyFacts, Refusal> {
@@ -77,7 +78,8 @@ pub fn facts(node: &Node) -> Result<ProxyFacts, Refusal> {
     }
     let interception = interception(node)?;
     let server_first = if interception == Interception::Redirect { server_first(node)? } else { Vec::new() };
-    Ok(ProxyFacts { namespace: Namespace::from(namespace), pod: Name::from(pod), interception, server_first })
+    let (namespace, pod) = (Namespace::from(namespace), Name::from(pod));
+    Ok(ProxyFacts { server_first, ..ProxyFacts::new(namespace, pod, interception) })
 }
 
 fn pod<'a>(node: &Node, workload: &'a str) -> Result<(&'a str, &'a str), Refusal> {
