@@ -7,6 +7,7 @@ mod worlds;
 
 use chancery::model::access_log::{AccessLog, LogFormat, Stream};
 use chancery::model::audience::{Interception, ProxyFacts, Subject};
+use chancery::model::authentication::Mode;
 use chancery::model::exports::Exports;
 use chancery::model::mesh::Mesh;
 use chancery::model::name::Host;
@@ -30,7 +31,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use worlds::{
-    NODES, exports, key, mesh, node, pod, present, proxy, routes, rule, service, service_key, sidecar, slice,
+    NODES, authentication, exports, key, mesh, node, pod, present, proxy, routes, rule, service, service_key, sidecar,
+    slice,
 };
 
 const NAMESPACES: [&str; 3] = ["shop", "bank", "ops"];
@@ -136,12 +138,23 @@ fn policies() -> impl Strategy<Value = Change> {
             present(sidecar(NAMESPACES[namespace], ["a", "b"][name], selector, &ports, egress))
         },
     );
-    prop_oneof![rules, routes, sidecars]
+    let mode = || {
+        let modes = prop_oneof![Just(Mode::Disable), Just(Mode::Permissive), Just(Mode::Strict)];
+        proptest::option::of(modes)
+    };
+    let authentications = (0..NAMESPACES.len(), 0..2usize, mode(), mode(), 0..12i64).prop_map(
+        |(namespace, name, mode, port, generation)| {
+            present(authentication(NAMESPACES[namespace], ["a", "b"][name], mode, port, generation))
+        },
+    );
+    prop_oneof![rules, routes, sidecars, authentications]
 }
 
 fn pods() -> impl Strategy<Value = Change> {
-    (0..NAMESPACES.len(), 0..3usize, any::<bool>()).prop_map(|(namespace, name, first)| {
-        present(pod(NAMESPACES[namespace], PODS[name], &[("version", if first { "v1" } else { "v2" })]))
+    (0..NAMESPACES.len(), 0..3usize, any::<bool>(), any::<bool>()).prop_map(|(namespace, name, first, meshed)| {
+        let version = ("version", if first { "v1" } else { "v2" });
+        let labels = [version, ("security.istio.io/tlsMode", "istio")];
+        present(pod(NAMESPACES[namespace], PODS[name], if meshed { &labels } else { &labels[..1] }))
     })
 }
 
@@ -160,6 +173,8 @@ fn meshes() -> impl Strategy<Value = Change> {
             virtual_service_exports: routes,
             destination_rule_exports: rules,
             access_log: seconds.is_multiple_of(2).then(|| logged(seconds)),
+            auto_mtls: seconds > 1,
+            trust_domain_aliases: if seconds == 3 { vec!["old.example".into()] } else { vec![] },
             ..Mesh::default()
         }))
     })
@@ -174,8 +189,9 @@ fn steps() -> impl Strategy<Value = Step> {
     let change = prop_oneof![3 => services(), 3 => slices(), 3 => policies(), 3 => pods(), 1 => nodes(), 1 => meshes()];
     let change = (change, prop::bool::weighted(0.25))
         .prop_map(|((key, value), gone)| Step::World((key, value.filter(|_| !gone))));
-    let seat = (0..NAMESPACES.len(), 0..3usize, any::<bool>()).prop_map(|(namespace, pod, captured)| {
-        let facts = proxy(NAMESPACES[namespace], PODS[pod]);
+    let seat = (0..NAMESPACES.len(), 0..3usize, any::<[bool; 2]>()).prop_map(|(namespace, pod, two)| {
+        let [captured, authenticated] = two;
+        let facts = ProxyFacts { authenticated, ..proxy(NAMESPACES[namespace], PODS[pod]) };
         if captured { ProxyFacts { interception: Interception::Redirect, ..facts } } else { facts }
     });
     prop_oneof![8 => change, 2 => seat.clone().prop_map(Step::Seat), 1 => seat.prop_map(Step::Leave)]

@@ -1,5 +1,7 @@
 //! Manifests and folders: what becomes of every field, of broken files, and of files that change while being watched.
 
+#[path = "folder/authentication.rs"]
+mod authentication;
 #[path = "folder/broken.rs"]
 mod broken;
 #[path = "folder/catalog.rs"]

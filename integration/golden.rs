@@ -1,7 +1,10 @@
 //! Golden cases: manifests and a question in, resources and problems out, as text that people read.
 //!
-//! `<case>.in.yaml` starts with the question (`proxy`, `show`, optionally `mesh`: its settings, and `only`: prefixes of resource names), followed
-//! by the manifests; `<case>.out.yaml` is the answer. `CHANCERY_REWRITE=1` rewrites the answers.
+//! `<case>.in.yaml` starts with the question (`proxy`, `show`, optionally `mesh`: its settings, `only`: prefixes of resource names, and `digest`:
+//! one line for each filter chain), followed by the manifests; `<case>.out.yaml` is the answer. `CHANCERY_REWRITE=1` rewrites the answers.
+
+#[path = "golden/digest.rs"]
+mod digest;
 
 use chancery::cli::translate::{answer, print};
 use chancery::model::audience::{Interception, ProxyFacts};
@@ -33,6 +36,9 @@ struct Question {
     mesh: Option<Value>,
     /// Where given, only resources whose name starts with one of these.
     only: Option<Vec<String>>,
+    /// Whether each filter chain is shown in one line.
+    #[serde(default)]
+    digest: bool,
 }
 
 fn cases() -> Vec<PathBuf> {
@@ -83,7 +89,10 @@ fn ask(input: &str) -> String {
     let Value::Object(resources) = print(&answer.snapshot, &kinds).expect("what we encode can be printed") else {
         unreachable!("print returns an object")
     };
-    out.extend(resources.into_iter().map(|(kind, list)| (kind, filter(list, question.only.as_deref()))));
+    out.extend(resources.into_iter().map(|(kind, list)| {
+        let list = filter(list, question.only.as_deref());
+        (kind, if question.digest { digest::chains(list) } else { list })
+    }));
     let violations: Vec<_> = answer.violations.iter().map(ToString::to_string).collect();
     for (name, list) in [("problems", problems), ("violations", violations)] {
         if !list.is_empty() {

@@ -1,7 +1,10 @@
 //! Small worlds made of model objects, for tests that need no YAML: a few names, combined at random or by hand.
 
 use chancery::model::audience::{Interception, ProxyFacts};
-use chancery::model::destination::{DestinationRule, HashKey, HashTable, LoadBalancer, Subset, TrafficPolicy};
+use chancery::model::authentication::{Mode, PeerAuthentication, Selector};
+use chancery::model::destination::{
+    ClientTls, DestinationRule, HashKey, HashTable, LoadBalancer, ServerCheck, ServerTls, Subset, TrafficPolicy,
+};
 use chancery::model::endpoint::{Endpoint, EndpointSlice};
 use chancery::model::exports::Exports;
 use chancery::model::labels::Labels;
@@ -127,6 +130,13 @@ pub fn pod(namespace: &str, name: &str, pairs: &[(&str, &str)]) -> Object {
     Object::Pod(Stored::new(meta(ObjectKind::Pod, namespace, name, None, 0), value))
 }
 
+/// A Pod that runs as another service account.
+pub fn account(pod: Object, account: &str) -> Object {
+    let Object::Pod(pod) = pod else { return pod };
+    let value = Pod { service_account: account.into(), ..(*pod).clone() };
+    Object::Pod(Stored::new(pod.meta().clone(), value))
+}
+
 /// The Nodes that endpoints are on.
 pub const NODES: [&str; 2] = ["n0", "n1"];
 
@@ -154,6 +164,28 @@ fn balancer(number: i64) -> Option<LoadBalancer> {
     }
 }
 
+/// Mostly nothing said, else every kind of TLS.
+fn tls(number: i64) -> Option<ClientTls> {
+    match number % 9 {
+        4 => Some(ClientTls::Disable),
+        5 | 6 => Some(ClientTls::Mesh { sni: None, names: vec![] }),
+        8 => Some(ClientTls::Server(ServerTls { certificate: None, sni: None, check: ServerCheck::Unchecked })),
+        _ => None,
+    }
+}
+
+/// A policy for those of version v1, for those of no version that can be read, or for all.
+pub fn authentication(namespace: &str, name: &str, mode: Option<Mode>, port: Option<Mode>, generation: i64) -> Object {
+    let selector = match generation % 4 {
+        0 => Selector::Labels(labels(&[("version", "v1")])),
+        1 => Selector::Unreadable,
+        _ => Selector::Everything,
+    };
+    let value = PeerAuthentication { selector, mode, ports: [(8080, port), (8088, None)].into() };
+    let meta = meta(ObjectKind::PeerAuthentication, namespace, name, Some(generation), generation % 3);
+    Object::PeerAuthentication(Stored::new(meta, value))
+}
+
 /// Mostly nothing said, else everyone, the own namespace, or another.
 pub fn exports(number: i64) -> Option<Exports> {
     match number % 8 {
@@ -171,7 +203,10 @@ pub fn rule(namespace: &str, name: &str, host: &Host, subsets: &[&str], generati
         labels: labels(&[("version", name)]),
         policy: TrafficPolicy::default(),
     };
-    let policy = TrafficPolicy { load_balancer: balancer(generation), ..TrafficPolicy::default() };
+    let per_port = TrafficPolicy { tls: tls(generation / 3), ..TrafficPolicy::default() };
+    let ports = if generation % 7 == 6 { [(80, per_port)].into() } else { [].into() };
+    let balancer = balancer(generation);
+    let policy = TrafficPolicy { load_balancer: balancer, tls: tls(generation), ports, ..TrafficPolicy::default() };
     let subsets = subsets.iter().map(subset).collect();
     let value = DestinationRule { host: host.clone(), policy, subsets, exports: exports(generation) };
     let meta = meta(ObjectKind::DestinationRule, namespace, name, Some(generation), generation % 3);

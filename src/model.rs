@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod audience;
+pub mod authentication;
 pub mod destination;
 pub mod endpoint;
 pub mod exports;

@@ -18,11 +18,15 @@ mod inbound;
 mod listener;
 mod names;
 mod near;
+mod peers;
 mod proto;
 mod route;
 mod route_match;
 mod route_table;
+mod secure;
 mod settings;
+mod speech;
+mod tls;
 pub mod unit;
 mod visible;
 

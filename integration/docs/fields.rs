@@ -96,6 +96,6 @@ fn a_field_that_changes_changes_the_page() {
     let page = written();
     assert!(page.contains("| `spec.http[].route[].weight` | in effect |"), "{page}");
     assert!(page.contains("| `spec.tcp` | **refused** |") && !page.contains("| `spec.tcp[]."), "{page}");
-    let inner = "| `spec.trafficPolicy.portLevelSettings[].tls` | **refused** |";
+    let inner = "| `spec.trafficPolicy.tls.credentialName` | **refused** |";
     assert!(page.contains(inner), "worse than what it is in:\n{page}");
 }

@@ -3,7 +3,7 @@
 use chancery::model::provenance::Provenance;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::lint;
-use chancery::snapshot::resource::Resource;
+use chancery::snapshot::resource::{Ref, Resource};
 use chancery::snapshot::set::{Layer, Snapshot};
 use envoy_types::pb::envoy::config::core::v3::{Address, SocketAddress, address, socket_address::PortSpecifier};
 use envoy_types::pb::envoy::config::endpoint::v3::{
@@ -55,6 +55,18 @@ fn no_name_stands_in_both_layers() {
     assert_eq!(lint::snapshot(&halves(&["b", "10.0.0.2"])), []);
     assert_eq!(lint::snapshot(&halves(&["b", "10.0.0.1"])).len(), 1, "one address");
     assert_eq!(lint::snapshot(&halves(&["a", "10.0.0.2"])).len(), 1, "one name");
+}
+
+/// What each proxy has of its own stands in no shared layer; every other secret has to be there.
+#[test]
+fn a_proxys_own_secrets_are_elsewhere() {
+    let naming = |secret: &str| {
+        let refs = vec![Ref { kind: Kind::Secret, name: secret.into() }];
+        let listener = Listener { address: Some(address("10.0.0.1")), ..Default::default() };
+        found([Resource::new(Kind::Listener, "a", &listener, refs, Provenance::default())])
+    };
+    assert_eq!((naming("default"), naming("ROOTCA")), (vec![], vec![]));
+    assert_eq!(naming("kubernetes://far"), ["lds a: names sds kubernetes://far, which is not there"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a change costs, counted: computations, builds and posts, in worlds of very different sizes with fifty audiences
 //! alive. Counters, not clocks: they say the same on every machine.
 
-use super::worlds::{pod, present, proxy, routes, rule, service, service_key, slice};
+use super::worlds::{account, pod, present, proxy, routes, rule, service, service_key, slice};
 use chancery::model::audience::ProxyFacts;
 use chancery::model::name::ServiceKey;
 use chancery::model::service::Protocol;
@@ -31,6 +31,11 @@ struct Stage {
 impl Stage {
     /// `services` services with one endpoint each, spread over the namespaces of the audiences.
     fn new(services: usize) -> Self {
+        Self::of(services, false)
+    }
+
+    /// The same with proxies that are authenticated, or not, and Pods that take mutual TLS.
+    fn of(services: usize, authenticated: bool) -> Self {
         let mut world = World::default();
         for index in 0..services {
             let key = key(index);
@@ -40,7 +45,8 @@ impl Stage {
                 present(slice(&key, name, &[80], &[(1, true, false)])),
             ]);
         }
-        let joined: BTreeSet<ProxyFacts> = (0..AUDIENCES).map(|index| proxy(&namespace(index), "client")).collect();
+        let facts = |index| ProxyFacts { authenticated, ..proxy(&namespace(index), "client") };
+        let joined: BTreeSet<ProxyFacts> = (0..AUDIENCES).map(facts).collect();
         world.apply(joined.iter().map(|facts| present(pod(facts.namespace.as_str(), "client", &[]))));
         let board = Arc::new(Board::default());
         let join = |facts: &ProxyFacts| std::array::from_fn(|_| board.join(facts.clone()));
@@ -120,6 +126,25 @@ fn one_endpoint_change_builds_one_resource() {
         let changed = outcome.posts.iter().flat_map(|(_, layer)| layer.get(Kind::Endpoint, &name));
         assert_eq!(changed.map(Arc::as_ptr).collect::<BTreeSet<_>>().len(), 1, "one encoding, shared by all");
         assert_eq!(stage.visited(), [AUDIENCES, AUDIENCES, 0], "{services}: only the streams that asked for it");
+    }
+}
+
+/// The same where mutual TLS is spoken: the clusters are looked at again, for a workload may have come that runs as somebody
+/// else, but that is seen without building any.
+#[test]
+fn one_endpoint_change_builds_one_resource_with_mutual_tls() {
+    for services in [100, 1_000, 10_000] {
+        let mut stage = Stage::of(services, true);
+        let meshed: &[_] = &[("security.istio.io/tlsMode", "istio")];
+        for number in 1..=2 {
+            stage.apply(pod("team-7", &format!("s7-{number}"), meshed));
+        }
+        let outcome = stage.apply(slice(&key(7), "s7", &[80], &[(1, true, false), (2, true, false)]));
+        assert_eq!((outcome.built, outcome.recomputed.len()), (1, 2), "{services}: {:?}", outcome.recomputed);
+        // The control: somebody else comes.
+        stage.apply(account(pod("team-7", "s7-3", meshed), "other"));
+        let outcome = stage.apply(slice(&key(7), "s7", &[80], &[(1, true, false), (2, true, false), (3, true, false)]));
+        assert_eq!((outcome.built, outcome.recomputed.len()), (2, 2), "{services}: {:?}", outcome.recomputed);
     }
 }
 

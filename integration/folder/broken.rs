@@ -14,7 +14,7 @@ fn analysis(name: &str) -> Analysis {
 }
 
 /// File, what is printed after its name, and how many objects are in effect all the same.
-const EXPECTED: [(&str, &str, usize); 39] = [
+const EXPECTED: [(&str, &str, usize); 40] = [
     ("a-bare-list.yaml", ":2: error: not a Kubernetes object: a map with apiVersion and kind is expected", 0),
     (
         "address-of-all.yaml",
@@ -36,6 +36,11 @@ const EXPECTED: [(&str, &str, usize); 39] = [
         "bad-header.yaml",
         ":11: error: VirtualService shop/bad-header: spec.http[0].match[0].headers[\"x user:\"]: \"x user:\" is not the name of an HTTP header",
         0,
+    ),
+    (
+        "bad-mode.yaml",
+        ":9: error: PeerAuthentication shop/bad-mode: spec.mtls.mode: is \"permissive\"; it must be one of UNSET, DISABLE, PERMISSIVE, STRICT; its workloads take nothing but mutual TLS meanwhile, as with STRICT",
+        1,
     ),
     (
         "bad-path.yaml",
@@ -196,7 +201,7 @@ fn no_file_is_forgotten() {
 fn a_whole_folder_is_sorted_and_counted() {
     let analysis = analyze(read(&[folder(), folder().join("bad-port.yaml")]));
     let text = analysis.to_string();
-    assert!(text.ends_with("\n39 files, 5 objects, 35 errors, 2 warnings\n"), "{text}");
+    assert!(text.ends_with("\n40 files, 6 objects, 36 errors, 2 warnings\n"), "{text}");
     let twice = "two-files-a.yaml:2, which is in effect; this one is not";
     assert!(text.lines().any(|line| line.contains("two-files-b.yaml:2: error: ") && line.ends_with(twice)), "{text}");
     let findings = analysis.findings();

@@ -265,7 +265,7 @@ const SLICE: &[(&str, &str, &str)] = &[
 ];
 
 /// Fields that the parser keeps for later, although nothing depends on them yet.
-const KEPT: [&str; 2] = ["metadata.labels", "spec.serviceAccountName"];
+const KEPT: [&str; 1] = ["metadata.labels"];
 
 fn yaml(text: &str) -> Value {
     chancery::source::yaml::read(text.as_bytes()).documents.remove(0).value.clone()

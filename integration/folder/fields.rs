@@ -29,7 +29,7 @@ fn word(state: State) -> &'static str {
     }
 }
 
-const TABLES: [&str; 4] = ["DestinationRule", "VirtualService", "Sidecar", "MeshConfig"];
+const TABLES: [&str; 5] = ["DestinationRule", "VirtualService", "Sidecar", "PeerAuthentication", "MeshConfig"];
 
 #[test]
 fn the_tables_hold_exactly_the_documented_fields() {
@@ -96,7 +96,9 @@ fn found(kind: &str, spec: &Value) -> Vec<String> {
     if kind == "MeshConfig" {
         return findings(settings(spec)).0;
     }
-    let object = json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec});
+    let group = if kind == "PeerAuthentication" { "security" } else { "networking" };
+    let version = format!("{group}.istio.io/v1");
+    let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, "spec": spec});
     parsed(&object.to_string()).0
 }
 

@@ -52,14 +52,16 @@ fn every_setting_that_is_read() {
 #[test]
 fn settings_of_other_values_are_kept_for_those_who_use_them() {
     let (found, object) = read(
-        "{proxyListenPort: 16001, protocolDetectionTimeout: 1s, trustDomain: example.org,
-          outboundTrafficPolicy: {mode: ALLOW_ANY}}",
+        "{proxyListenPort: 16001, protocolDetectionTimeout: 1s, trustDomain: example.org, trustDomainAliases: [b.example, a.example,
+          b.example], enableAutoMtls: false, outboundTrafficPolicy: {mode: ALLOW_ANY}}",
     );
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].starts_with("warning: trustDomain: not supported yet"), "{found:?}");
+    assert_eq!(found, [""; 0]);
     let mesh = mesh(object);
     assert_eq!((mesh.outbound_port, mesh.detection_timeout), (16001, Some(Duration::from_secs(1))));
     assert_eq!((&*mesh.trust_domain, mesh.outbound), ("example.org", OutboundMode::AllowAny));
+    let prefixes: Vec<_> = mesh.trust().prefixes().collect();
+    assert_eq!(prefixes, ["spiffe://example.org/", "spiffe://b.example/", "spiffe://a.example/"]);
+    assert_eq!((mesh.auto_mtls, Mesh::default().auto_mtls), (false, true));
 }
 
 #[test]
@@ -109,6 +111,7 @@ fn settings_that_make_no_sense() {
         ),
         ("{rootNamespace: A}", "rootNamespace", "not a name"),
         ("{trustDomain: 'a b'}", "trustDomain", "not a name"),
+        ("{trustDomainAliases: [a.example, 'a/b']}", "trustDomainAliases[1]", "not a name"),
         ("{defaultServiceExportTo: ['*', x]}", "defaultServiceExportTo", "must stand alone"),
         ("{defaultServiceExportTo: [A_b]}", "defaultServiceExportTo", "have meanings of their own"),
         ("{outboundTrafficPolicy: {mode: SOME}}", "outboundTrafficPolicy.mode", "REGISTRY_ONLY, ALLOW_ANY"),

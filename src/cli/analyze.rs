@@ -7,7 +7,7 @@ use super::{Done, FINDINGS};
 use crate::model::audience::{Interception, ProxyFacts};
 use crate::model::object::Object;
 use crate::model::problem::{Problem, Severity};
-use crate::model::provenance::ObjectKind;
+use crate::model::provenance::{ObjectKey, ObjectKind};
 use crate::model::world::World;
 use crate::publish::Engine;
 use crate::snapshot::board::Seats;
@@ -119,10 +119,14 @@ impl Analysis {
         world
     }
 
-    /// A proxy for every Pod: some mistakes show only in what a proxy would be given.
+    /// A proxy for every Pod: some mistakes show only in what a proxy would be given. It has proven who it is, as proxies do.
     fn proxies(&self) -> BTreeSet<ProxyFacts> {
         let pods = self.objects().filter(|object| object.key().kind == ObjectKind::Pod).map(Object::key);
-        pods.map(|pod| ProxyFacts::new(pod.namespace.clone(), pod.name.clone(), Interception::default())).collect()
+        let facts = |pod: &ObjectKey| {
+            let facts = ProxyFacts::new(pod.namespace.clone(), pod.name.clone(), Interception::default());
+            ProxyFacts { authenticated: true, ..facts }
+        };
+        pods.map(facts).collect()
     }
 
     /// Adds a problem that was found when the objects were looked at together. Its place is looked up.

@@ -3,6 +3,7 @@
 //! [`Audience`] decides the outbound configuration and is shared by thousands of proxies; [`Workload`] decides the thin
 //! private layer. Code that takes neither cannot depend on a proxy.
 
+use super::authentication::Policies;
 use super::labels::{Labels, selects};
 use super::mesh::OutboundMode;
 use super::name::{Name, Namespace, ServiceKey};
@@ -123,6 +124,8 @@ pub struct Workload {
     pub served: Vec<Served>,
     /// The Pod's addresses, sorted, where what the Sidecar says follows from them; empty for nearly all.
     pub addresses: Vec<IpAddr>,
+    /// The PeerAuthentications that apply to it, the widest first; none where nothing is listened on.
+    pub authentication: Vec<ObjectKey>,
     /// By what place endpoints are chosen, where any are: that is no matter of the audience, which would fall apart.
     pub near: Option<Arc<Near>>,
     /// Whether it holds a certificate to show to others.
@@ -210,11 +213,17 @@ impl Placement {
         };
         served.retain(|served| !replaced || said(served.port));
         let asks = sidecar.is_some_and(|sidecar| sidecar.asks_for_addresses(captured));
+        let listens = captured || sidecar.is_some_and(|sidecar| !sidecar.ingress.is_empty());
+        let policies = match listens {
+            true => Policies::of(world, &namespace).applying(&pod.labels),
+            false => Vec::new(),
+        };
         Workload {
             captured: captured.then(|| Captured { families, server_first: facts.server_first.clone() }),
             served,
             addresses: if asks { pod.addresses.clone() } else { Vec::new() },
             sidecar: sidecar.map(|sidecar| sidecar.key().clone()),
+            authentication: policies.iter().map(|policy| policy.key().clone()).collect(),
             namespace,
             near: None,
             certified: facts.authenticated,
@@ -256,8 +265,16 @@ impl Placement {
 impl Workload {
     /// A workload of which nothing is said and nothing captured, and that has proven nothing.
     pub fn plain(namespace: Namespace) -> Self {
-        let (served, addresses) = (Vec::new(), Vec::new());
-        Self { namespace, sidecar: None, captured: None, served, addresses, near: None, certified: false }
+        Self {
+            namespace,
+            sidecar: None,
+            captured: None,
+            served: Vec::new(),
+            addresses: Vec::new(),
+            authentication: Vec::new(),
+            near: None,
+            certified: false,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::exports::Exports;
 use super::labels::Labels;
 use super::name::Host;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,17 +40,81 @@ pub struct TrafficPolicy {
     pub connection_pool: Option<ConnectionPool>,
     /// `outlierDetection`.
     pub outlier_detection: Option<OutlierDetection>,
+    /// `tls`; absent leaves it to whether workloads take mutual TLS.
+    pub tls: Option<ClientTls>,
+    /// `portLevelSettings`, by the Service's port; these have none of their own.
+    pub ports: BTreeMap<u16, TrafficPolicy>,
 }
 
 impl TrafficPolicy {
-    /// This policy with each block of `over` in place of its own, where `over` has it (Istio's subset rule).
-    pub fn overlaid(&self, over: &TrafficPolicy) -> TrafficPolicy {
+    /// The policy towards a port: what is said for it, and nothing else, where anything is (Istio's rule).
+    pub fn on(&self, port: u16) -> TrafficPolicy {
+        let general = || TrafficPolicy { ports: BTreeMap::new(), ..self.clone() };
+        self.ports.get(&port).cloned().unwrap_or_else(general)
+    }
+
+    /// This policy towards a port with each block of `over` in place of its own, where `over` has it; what `over` says for
+    /// the port takes the place of all of them (Istio's subset rule).
+    pub fn overlaid(&self, over: &TrafficPolicy, port: u16) -> TrafficPolicy {
+        if let Some(own) = over.ports.get(&port) {
+            return own.clone();
+        }
         TrafficPolicy {
             load_balancer: over.load_balancer.clone().or_else(|| self.load_balancer.clone()),
             connection_pool: over.connection_pool.clone().or_else(|| self.connection_pool.clone()),
             outlier_detection: over.outlier_detection.clone().or_else(|| self.outlier_detection.clone()),
+            tls: over.tls.clone().or_else(|| self.tls.clone()),
+            ports: BTreeMap::new(),
         }
     }
+
+    /// Every word on TLS in it.
+    pub fn all_tls(&self) -> impl Iterator<Item = &ClientTls> {
+        self.tls.iter().chain(self.ports.values().filter_map(|policy| policy.tls.as_ref()))
+    }
+}
+
+/// `tls`: how connections are made.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ClientTls {
+    /// `DISABLE`: without TLS.
+    Disable,
+    /// `ISTIO_MUTUAL`: mutual TLS of the mesh.
+    Mesh {
+        /// `sni`; absent is that of the port, the subset and the host.
+        sni: Option<Arc<str>>,
+        /// `subjectAltNames`; none is the service accounts of the host's workloads.
+        names: Vec<Arc<str>>,
+    },
+    /// `SIMPLE` and `MUTUAL`: TLS with other authorities.
+    Server(ServerTls),
+}
+
+/// TLS to a server that other authorities vouch for than the mesh's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ServerTls {
+    /// `clientCertificate` and `privateKey`: files of the proxy; none shows no certificate.
+    pub certificate: Option<(Arc<str>, Arc<str>)>,
+    /// `sni`; absent is the host that a request is for.
+    pub sni: Option<Arc<str>>,
+    /// How the server is checked.
+    pub check: ServerCheck,
+}
+
+/// How a server's certificate is checked.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ServerCheck {
+    /// `insecureSkipVerify`: not at all.
+    Unchecked,
+    /// It has to be good.
+    Checked {
+        /// `caCertificates`: a file of the proxy; absent is those of its system.
+        authorities: Option<Arc<str>>,
+        /// `caCrl`: a file of the proxy.
+        revoked: Option<Arc<str>>,
+        /// `subjectAltNames`; none is the host that a request is for, if no SNI is stated either.
+        names: Vec<Arc<str>>,
+    },
 }
 
 /// `loadBalancer`.

@@ -21,6 +21,10 @@ pub struct Mesh {
     pub outbound: OutboundMode,
     /// `trustDomain`: `cluster.local`.
     pub trust_domain: Arc<str>,
+    /// `trustDomainAliases`, in the order written.
+    pub trust_domain_aliases: Vec<Arc<str>>,
+    /// `enableAutoMtls`: whether clients speak mutual TLS to workloads that take it, where no rule says.
+    pub auto_mtls: bool,
     /// `rootNamespace`: `istio-system`.
     pub root_namespace: Namespace,
     /// `proxyListenPort`: 15001.
@@ -57,6 +61,8 @@ impl Default for Mesh {
             dns_refresh: Duration::from_secs(60),
             outbound: OutboundMode::default(),
             trust_domain: "cluster.local".into(),
+            trust_domain_aliases: Vec::new(),
+            auto_mtls: true,
             root_namespace: "istio-system".into(),
             outbound_port: 15001,
             inbound_port: 15006,
@@ -69,7 +75,28 @@ impl Default for Mesh {
     }
 }
 
+/// The domains whose identities count: the mesh's own first, then the others that it is known by.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TrustDomains(Arc<[Arc<str>]>);
+
+impl TrustDomains {
+    /// What the names of all workloads begin with, for each domain.
+    pub fn prefixes(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|domain| format!("spiffe://{domain}/"))
+    }
+
+    /// The names that workloads of a namespace have which run as a service account.
+    pub fn names(&self, namespace: &Namespace, account: &str) -> impl Iterator<Item = Arc<str>> {
+        self.0.iter().map(move |domain| format!("spiffe://{domain}/ns/{namespace}/sa/{account}").into())
+    }
+}
+
 impl Mesh {
+    /// The domains whose identities count.
+    pub fn trust(&self) -> TrustDomains {
+        TrustDomains(std::iter::once(&self.trust_domain).chain(&self.trust_domain_aliases).cloned().collect())
+    }
+
     /// The key of the one object that holds the settings.
     pub fn key() -> ObjectKey {
         ObjectKey::mesh()

@@ -1,5 +1,6 @@
 //! An object of the World: a value, what is known about the object that carried it, and a hash of both.
 
+use super::authentication::PeerAuthentication;
 use super::destination::DestinationRule;
 use super::endpoint::EndpointSlice;
 use super::labels::Labels;
@@ -129,6 +130,8 @@ pub enum Object {
     VirtualService(Stored<VirtualService>),
     /// See [`Sidecar`].
     Sidecar(Stored<Sidecar>),
+    /// See [`PeerAuthentication`].
+    PeerAuthentication(Stored<PeerAuthentication>),
     /// See [`Node`].
     Node(Stored<Node>),
     /// See [`Mesh`].
@@ -146,6 +149,7 @@ impl Object {
             Object::DestinationRule(object) => object.meta(),
             Object::VirtualService(object) => object.meta(),
             Object::Sidecar(object) => object.meta(),
+            Object::PeerAuthentication(object) => object.meta(),
             Object::Node(object) => object.meta(),
             Object::MeshConfig(object) => object.meta(),
         }

@@ -21,6 +21,8 @@ pub enum ObjectKind {
     VirtualService,
     /// `networking.istio.io` `Sidecar`.
     Sidecar,
+    /// `security.istio.io` `PeerAuthentication`.
+    PeerAuthentication,
     /// Kubernetes core `Node`, without a namespace.
     Node,
     /// Settings of the mesh: one object, which no manifest declares.
@@ -29,7 +31,7 @@ pub enum ObjectKind {
 
 impl ObjectKind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [ObjectKind; 9] = [
+    pub const ALL: [ObjectKind; 10] = [
         ObjectKind::Namespace,
         ObjectKind::Service,
         ObjectKind::EndpointSlice,
@@ -37,6 +39,7 @@ impl ObjectKind {
         ObjectKind::DestinationRule,
         ObjectKind::VirtualService,
         ObjectKind::Sidecar,
+        ObjectKind::PeerAuthentication,
         ObjectKind::Node,
         ObjectKind::MeshConfig,
     ];
@@ -51,6 +54,7 @@ impl ObjectKind {
             ObjectKind::DestinationRule => "DestinationRule",
             ObjectKind::VirtualService => "VirtualService",
             ObjectKind::Sidecar => "Sidecar",
+            ObjectKind::PeerAuthentication => "PeerAuthentication",
             ObjectKind::Node => "Node",
             ObjectKind::MeshConfig => "MeshConfig",
         }
@@ -58,8 +62,14 @@ impl ObjectKind {
 
     /// Whether people write objects of the kind to say how traffic is to be treated.
     pub fn is_policy(self) -> bool {
-        use ObjectKind::{DestinationRule, MeshConfig, Sidecar, VirtualService};
-        matches!(self, DestinationRule | VirtualService | Sidecar | MeshConfig)
+        use ObjectKind::{DestinationRule, MeshConfig, PeerAuthentication, Sidecar, VirtualService};
+        matches!(self, DestinationRule | VirtualService | Sidecar | PeerAuthentication | MeshConfig)
+    }
+
+    /// Whether an object of the kind that is not understood stands for the strictest it could say, and not for what it said
+    /// before: who protects something must not find it open because of a slip.
+    pub fn fails_closed(self) -> bool {
+        self == ObjectKind::PeerAuthentication
     }
 
     /// Whether objects of the kind are in a namespace.

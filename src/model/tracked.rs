@@ -1,5 +1,6 @@
 //! Keyed look-ups that are recorded, misses included: what a computation read decides when it is done again.
 
+use super::authentication::PeerAuthentication;
 use super::destination::DestinationRule;
 use super::endpoint::EndpointSlice;
 use super::labels::{Labels, selects};
@@ -122,6 +123,14 @@ impl<'w> Tracked<'w> {
         }
     }
 
+    /// A PeerAuthentication.
+    pub fn authentication(&self, key: &ObjectKey) -> Option<Stored<PeerAuthentication>> {
+        match self.object(key)? {
+            Object::PeerAuthentication(policy) => Some(policy.clone()),
+            _ => None,
+        }
+    }
+
     /// The Services that have a port of that number, sorted.
     pub fn services_on_port(&self, port: u16) -> Vec<ServiceKey> {
         self.service_names(Key::NamesOnPort(port))
@@ -221,6 +230,16 @@ impl<'w> Tracked<'w> {
         found
             .filter_map(|object| if let Object::VirtualService(route) = object { Some(route.clone()) } else { None })
             .collect()
+    }
+
+    /// The PeerAuthentications of a namespace.
+    pub fn authentications_in(&self, namespace: &Namespace) -> Vec<Stored<PeerAuthentication>> {
+        let found = self.read(Key::AuthenticationsIn(namespace.clone()));
+        let policy = |object: &Object| match object {
+            Object::PeerAuthentication(policy) => Some(policy.clone()),
+            _ => None,
+        };
+        found.filter_map(policy).collect()
     }
 
     /// The Sidecars of a namespace.

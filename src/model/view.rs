@@ -42,6 +42,11 @@ impl<'a> View<'a> {
         self.audience.interception
     }
 
+    /// Whether the audience's proxies hold certificates.
+    pub fn certified(&self) -> bool {
+        self.audience.certified
+    }
+
     /// The IP families of the audience's proxies.
     pub fn families(&self) -> Families {
         self.audience.families

@@ -49,6 +49,8 @@ pub enum Key {
     RoutesFor(Host),
     /// Sidecars of a namespace.
     SidecarsIn(Namespace),
+    /// PeerAuthentications of a namespace.
+    AuthenticationsIn(Namespace),
 }
 
 impl Key {
@@ -85,6 +87,7 @@ pub fn keys(object: &Object) -> Vec<Key> {
         Object::DestinationRule(rule) => keys.push(Key::RulesFor(rule.host.clone())),
         Object::VirtualService(service) => keys.extend(service.hosts.iter().cloned().map(Key::RoutesFor)),
         Object::Sidecar(_) => keys.push(Key::SidecarsIn(object.key().namespace.clone())),
+        Object::PeerAuthentication(_) => keys.push(Key::AuthenticationsIn(object.key().namespace.clone())),
     }
     keys
 }

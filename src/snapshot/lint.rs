@@ -103,10 +103,10 @@ fn examine(layer: &Layer, resource: &Resource) -> Vec<Violation> {
     refs.chain(others_endpoints(resource)).chain(found).collect()
 }
 
-/// A reference that leads nowhere.
+/// A reference that leads nowhere, of those that lead to what is shared.
 fn dangling(layer: &Layer, kind: Kind, name: &Arc<str>, to: &Ref) -> Option<Violation> {
     let text = || format!("names {} {}, which is not there", to.kind, to.name);
-    (!layer.has(to.kind, &to.name)).then(|| violation(kind, name, text()))
+    (!to.is_private() && !layer.has(to.kind, &to.name)).then(|| violation(kind, name, text()))
 }
 
 /// A cluster names its own endpoints only: of two clusters that name the same ones Envoy fetches them for the first, and the

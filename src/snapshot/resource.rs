@@ -67,6 +67,11 @@ impl fmt::Debug for Version {
     }
 }
 
+/// The secret with a proxy's own certificate and key.
+pub const CERTIFICATE: &str = "default";
+/// The secret with the authorities that vouch for workloads.
+pub const AUTHORITIES: &str = "ROOTCA";
+
 /// A reference by name to another resource.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ref {
@@ -74,6 +79,13 @@ pub struct Ref {
     pub kind: Kind,
     /// Its name.
     pub name: Arc<str>,
+}
+
+impl Ref {
+    /// Whether it is to a secret that each proxy has of its own, and no layer that is shared.
+    pub fn is_private(&self) -> bool {
+        self.kind == Kind::Secret && [CERTIFICATE, AUTHORITIES].contains(&&*self.name)
+    }
 }
 
 /// An encoded part of a resource with references and provenance of its own: a virtual host.

@@ -4,6 +4,7 @@
 //! supported is said field by field.
 
 mod access_log;
+mod client_tls;
 mod core;
 mod destination_rule;
 mod endpoint_slice;
@@ -18,6 +19,7 @@ mod mesh;
 mod namespace;
 mod node;
 pub mod notes;
+mod peer_authentication;
 mod pod;
 mod policy;
 mod service;
@@ -44,7 +46,8 @@ pub enum Parsed {
         /// Which object.
         key: ObjectKey,
         /// The object; none if a problem is an error, or if the object is fine but means nothing to us (a VirtualService
-        /// for gateways only). Of settings with errors: what they come to without the members that have one.
+        /// for gateways only). Of settings with errors: what they come to without the members that have one. Of a kind that
+        /// fails closed there always is one.
         object: Option<Object>,
         /// Everything wrong with it.
         problems: Vec<Problem>,
@@ -113,6 +116,9 @@ pub fn settings(value: &Value) -> Parsed {
 }
 
 fn known(value: &Value, identity: Identity, mut notes: Notes) -> Parsed {
+    if identity.key.kind == ObjectKind::PeerAuthentication {
+        return closed(value, identity, notes);
+    }
     // Of another version, nothing is known.
     if notes.failed() {
         let problems = notes.into_problems(&identity.key);
@@ -135,12 +141,21 @@ fn known(value: &Value, identity: Identity, mut notes: Notes) -> Parsed {
         }
         ObjectKind::Sidecar => stored(meta, sidecar::parse(value, &mut notes), Object::Sidecar),
         ObjectKind::Node => stored(meta, node::parse(value, &mut notes), Object::Node),
-        // No manifest declares it: see `settings`.
-        ObjectKind::MeshConfig => None,
+        // The one is read by `closed`; the other no manifest declares, see `settings`.
+        ObjectKind::PeerAuthentication | ObjectKind::MeshConfig => None,
     };
     let object = object.filter(|_| !notes.failed());
     let problems = notes.into_problems(&key);
     Parsed::Known { key, object, problems }
+}
+
+/// A PeerAuthentication, of which there always is something, whatever is wrong with it.
+fn closed(value: &Value, identity: Identity, mut notes: Notes) -> Parsed {
+    let meta = identity.meta(value, &mut notes);
+    let policy = peer_authentication::parse(value, &mut notes);
+    let object = stored(meta, Some(policy), Object::PeerAuthentication);
+    let problems = notes.into_problems(&identity.key);
+    Parsed::Known { key: identity.key, object, problems }
 }
 
 fn stored<T: Hash>(meta: Meta, value: Option<T>, wrap: fn(Stored<T>) -> Object) -> Option<Object> {

@@ -1,7 +1,7 @@
 //! What is wrong with what a source reads, and where each object stands. A shared, immutable value.
 
 use crate::model::problem::{Problem, Severity};
-use crate::model::provenance::ObjectKey;
+use crate::model::provenance::{ObjectKey, ObjectKind};
 use crate::source::finding::{Finding, Position};
 use crate::source::yaml::marks::Marks;
 use imbl::OrdMap;
@@ -28,13 +28,21 @@ pub(super) enum Instead {
     Earlier,
     /// What is good of it.
     Part,
+    /// The strictest that it could say.
+    Closed,
 }
 
 impl Instead {
+    /// What is in effect of an object of that kind of which something is left that is no earlier version.
+    pub(super) fn of_what_is_left(kind: ObjectKind) -> Self {
+        if kind.fails_closed() { Instead::Closed } else { Instead::Part }
+    }
+
     fn words(self) -> &'static str {
         match self {
             Instead::Earlier => "the version read before stays in effect until a restart",
             Instead::Part => "the settings without an error are in effect",
+            Instead::Closed => "its workloads take nothing but mutual TLS meanwhile, as with STRICT",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is wrong with a policy object given the rest of the World, whoever asks: unknown hosts, subsets and ports,
 //! rules that lose against older ones.
 
+mod authentication;
 mod name;
 mod sidecar;
 mod slice;
@@ -26,6 +27,7 @@ pub fn check(world: &Tracked, key: &ObjectKey) -> Vec<Problem> {
         Some(Object::DestinationRule(object)) => destination_rule(world, object),
         Some(Object::Service(object)) => service(world, object),
         Some(Object::Sidecar(object)) => sidecar::check(world, object),
+        Some(Object::PeerAuthentication(object)) => authentication::check(world, object).into_iter().collect(),
         Some(Object::EndpointSlice(object)) => slice::check(world, object).into_iter().collect(),
         _ => Vec::new(),
     }

@@ -5,10 +5,11 @@
 
 use super::names;
 use super::proto::{ads, duration, u32_value};
-use super::unit::{ClusterInputs, EndpointsFrom, Inputs, Selection};
-use super::{balance, destination, dns, headless, visible};
+use super::secure::{self, Decider, Way};
+use super::unit::{ClusterInputs, EndpointsFrom, Inputs, Selection, Tls};
+use super::{balance, destination, dns, headless, tls, visible};
 use crate::model::destination::{
-    ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, Subset, TcpKeepalive, TrafficPolicy,
+    ConnectionPool, DestinationRule, LoadBalancer, OutlierDetection, ServerCheck, Subset, TcpKeepalive, TrafficPolicy,
 };
 use crate::model::name::ServiceKey;
 use crate::model::object::Stored;
@@ -43,11 +44,16 @@ pub fn select(world: &Tracked, view: &View, key: &ServiceKey) -> Selection {
         return Selection::default();
     }
     let subsets = destination::subsets(&rules);
+    let decider = Decider::new(world, view, &service, &mesh);
     let mut inputs = Vec::new();
     let is_direct = |port: &ServicePort| headless::is_direct(view, &service, port.number);
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
         let direct = is_direct(port);
         let mut add = |name: Arc<str>, subset: Option<&Subset>, from: EndpointsFrom| {
+            let subset_name = subset.map(|subset| &*subset.name);
+            let policy = destination::policy(&rules, subset_name, port.number);
+            let way = Way { port, subset: subset_name, policy: &policy, from: &from };
+            let (tls, deciding) = decider.decide(&way);
             inputs.push(Inputs::Cluster(ClusterInputs {
                 name,
                 service: service.clone(),
@@ -56,8 +62,9 @@ pub fn select(world: &Tracked, view: &View, key: &ServiceKey) -> Selection {
                 subset: subset.map(|subset| subset.name.clone()),
                 rules: rules.clone(),
                 from,
+                tls,
                 connect_timeout: mesh.connect_timeout,
-                settings: settings.clone(),
+                others: settings.iter().cloned().chain(deciding).collect(),
             }));
         };
         for subset in std::iter::once(None).chain(subsets.values().copied().map(Some)) {
@@ -69,11 +76,12 @@ pub fn select(world: &Tracked, view: &View, key: &ServiceKey) -> Selection {
             };
             add(name, subset, from);
         }
-        let twin = headless::listed(view, &service, port.number, &destination::policy(&rules, None));
+        let twin = headless::listed(view, &service, port.number, &destination::policy(&rules, None, port.number));
         twin.filter(|_| direct).into_iter().for_each(|twin| add(twin, None, EndpointsFrom::List));
     }
     let unbalanced = service.ports.iter().any(is_direct).then(|| headless::unbalanced(&service, &rules)).flatten();
-    let problems = address_unknown(view, &service, &rules).into_iter().chain(unbalanced).collect();
+    let problems = address_unknown(view, &service, &rules).into_iter().chain(unbalanced);
+    let problems = problems.chain(secure::impossible(view, &rules)).collect();
     Selection { inputs, problems, ..Selection::default() }
 }
 
@@ -99,19 +107,23 @@ fn address_unknown(view: &View, service: &Service, rules: &[Stored<DestinationRu
 /// Builds an outbound cluster.
 pub fn build(inputs: &ClusterInputs) -> Resource {
     let name = &inputs.name;
-    let mut policy = destination::policy(&inputs.rules, inputs.subset.as_deref());
+    let mut policy = destination::policy(&inputs.rules, inputs.subset.as_deref(), inputs.port);
     if matches!(inputs.from, EndpointsFrom::Client(_)) {
         policy.load_balancer = Some(LoadBalancer::Passthrough);
     }
     let rules = inputs.rules.iter().map(|rule| rule.reference());
-    let sources = std::iter::once(inputs.service.reference()).chain(rules).chain(inputs.settings.clone());
+    let sources = std::iter::once(inputs.service.reference()).chain(rules).chain(inputs.others.iter().cloned());
     let provenance: Provenance = sources.collect();
     let pool = policy.connection_pool.as_ref();
-    let mut cluster = governed(name, &policy, inputs.protocol);
+    let mut cluster = governed(name, &policy, (inputs.protocol, &inputs.tls));
     cluster.connect_timeout =
         Some(duration(pool.and_then(|pool| pool.connect_timeout).unwrap_or(inputs.connect_timeout)));
-    let mut refs = Vec::new();
-    if balance::is_passthrough(&policy) {
+    let mut refs = secured(&mut cluster, &inputs.tls, inputs.protocol);
+    if inputs.tls == Tls::Impossible {
+        // Without endpoints it answers 503.
+        balance::apply(&mut cluster, &LoadBalancer::RoundRobin);
+        cluster.cluster_discovery_type = discovery(envoy::cluster::DiscoveryType::Static);
+    } else if balance::is_passthrough(&policy) {
         cluster.cluster_discovery_type = discovery(envoy::cluster::DiscoveryType::OriginalDst);
         if let EndpointsFrom::Client(Some(port)) = inputs.from {
             cluster.lb_config = Some(balance::on_port(port));
@@ -126,6 +138,22 @@ pub fn build(inputs: &ClusterInputs) -> Resource {
         refs.push(Ref { kind: Kind::Endpoint, name: name.clone() });
     }
     Resource::new(Kind::Cluster, name, &cluster, refs, provenance)
+}
+
+/// Sets how connections are made; returns the secrets that takes.
+fn secured(cluster: &mut envoy::Cluster, how: &Tls, protocol: Protocol) -> Vec<Ref> {
+    match how {
+        Tls::Plain | Tls::Impossible => return Vec::new(),
+        Tls::ByEndpoint(peer) => {
+            cluster.transport_socket_matches = tls::by_endpoint(tls::workload(peer, protocol));
+        }
+        Tls::Mesh(peer) => cluster.transport_socket = Some(tls::workload(peer, protocol)),
+        Tls::Server(server) => {
+            cluster.transport_socket = Some(tls::server_by_file(server, protocol));
+            return Vec::new();
+        }
+    }
+    tls::refs().into()
 }
 
 /// The cluster without endpoints.
@@ -152,7 +180,7 @@ pub fn discovery(kind: envoy::cluster::DiscoveryType) -> Option<envoy::cluster::
     Some(envoy::cluster::ClusterDiscoveryType::Type(kind.into()))
 }
 
-fn governed(name: &str, policy: &TrafficPolicy, protocol: Protocol) -> envoy::Cluster {
+fn governed(name: &str, policy: &TrafficPolicy, (protocol, tls): (Protocol, &Tls)) -> envoy::Cluster {
     let pool = policy.connection_pool.clone().unwrap_or_default();
     let mut cluster = base(name);
     balance::apply(&mut cluster, policy.load_balancer.as_ref().unwrap_or(&LoadBalancer::LeastRequest));
@@ -160,8 +188,10 @@ fn governed(name: &str, policy: &TrafficPolicy, protocol: Protocol) -> envoy::Cl
     cluster.circuit_breakers = Some(circuit_breakers(&pool));
     cluster.outlier_detection = policy.outlier_detection.as_ref().map(outlier_detection);
     cluster.upstream_connection_options = pool.tcp_keepalive.as_ref().map(keepalive);
-    cluster.typed_extension_protocol_options =
-        http_options(&pool, protocol).into_iter().map(|options| (HTTP_OPTIONS.to_owned(), options)).collect();
+    cluster.typed_extension_protocol_options = http_options(&pool, protocol, from_requests(tls, protocol))
+        .into_iter()
+        .map(|options| (HTTP_OPTIONS.to_owned(), options))
+        .collect();
     cluster
 }
 
@@ -222,14 +252,27 @@ fn keepalive(keepalive: &TcpKeepalive) -> envoy::UpstreamConnectionOptions {
     envoy::UpstreamConnectionOptions { tcp_keepalive: Some(tcp_keepalive), ..Default::default() }
 }
 
+/// Where nobody states what a server is asked for and must be called, the host of the request decides (Istio's rule).
+fn from_requests(tls: &Tls, protocol: Protocol) -> Option<core::UpstreamHttpProtocolOptions> {
+    let Tls::Server(server) = tls else { return None };
+    let auto_san_validation = matches!(&server.check, ServerCheck::Checked { names, .. } if names.is_empty());
+    let asked = server.sni.is_none() && !matches!(protocol, Protocol::Tcp | Protocol::Udp);
+    asked.then(|| core::UpstreamHttpProtocolOptions { auto_sni: true, auto_san_validation, ..Default::default() })
+}
+
 /// HTTP options, only where something is asked for: HTTP/2 ports speak it with prior knowledge.
-fn http_options(pool: &ConnectionPool, protocol: Protocol) -> Option<Any> {
+fn http_options(
+    pool: &ConnectionPool,
+    protocol: Protocol,
+    names: Option<core::UpstreamHttpProtocolOptions>,
+) -> Option<Any> {
     let common = common(pool);
-    if protocol != Protocol::Http2 && common.is_none() {
+    if protocol != Protocol::Http2 && common.is_none() && names.is_none() {
         return None;
     }
     let options = upstream::HttpProtocolOptions {
         common_http_protocol_options: common,
+        upstream_http_protocol_options: names,
         upstream_protocol_options: Some(upstream::http_protocol_options::UpstreamProtocolOptions::ExplicitHttpConfig(
             explicit(pool, protocol),
         )),

@@ -42,11 +42,11 @@ fn host_policy(rules: &[Stored<DestinationRule>]) -> TrafficPolicy {
     stated.cloned().unwrap_or_default()
 }
 
-/// The policy towards a subset, or towards the host as a whole.
-pub fn policy(rules: &[Stored<DestinationRule>], subset: Option<&str>) -> TrafficPolicy {
-    let host = host_policy(rules);
+/// The policy towards a port of the host as a whole, or of a subset.
+pub fn policy(rules: &[Stored<DestinationRule>], subset: Option<&str>, port: u16) -> TrafficPolicy {
+    let host = host_policy(rules).on(port);
     match subset.and_then(|name| find(rules, name)) {
-        Some(subset) => host.overlaid(&subset.policy),
+        Some(subset) => host.overlaid(&subset.policy, port),
         None => host,
     }
 }

@@ -8,10 +8,11 @@
 mod stack;
 
 use super::near::Nearby;
+use super::peers::Peers;
 use super::unit::{EndpointInputs, Inputs, ResolvedEndpoint, Selection};
-use super::{balance, destination, fixed, headless, names, proto, visible};
+use super::{balance, destination, fixed, headless, names, proto, secure, tls, visible};
 use crate::model::audience::Families;
-use crate::model::destination::DestinationRule;
+use crate::model::destination::{DestinationRule, TrafficPolicy};
 use crate::model::endpoint::{Endpoint, EndpointSlice};
 use crate::model::labels::{Labels, selects};
 use crate::model::mesh::Mesh;
@@ -26,9 +27,10 @@ use crate::model::tracked::Tracked;
 use crate::model::view::View;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::Resource;
-use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality};
+use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality, Metadata};
 use envoy_types::pb::envoy::config::endpoint::v3 as envoy;
-use stack::Stack;
+use stack::{Stack, Standing};
+use std::cell::OnceCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -43,6 +45,8 @@ struct Choice<'a> {
     families: Families,
     /// Where the proxy is, if that matters.
     nearby: Option<&'a Nearby<'a>>,
+    /// The workloads behind the service, if mutual TLS is spoken to those that take it.
+    peers: Option<&'a Peers>,
 }
 
 /// Selects the endpoints of each cluster of a service, for proxies wherever they are or for those of a place.
@@ -55,11 +59,12 @@ pub fn select(world: &Tracked, view: &View, key: &ServiceKey, here: Option<&Here
     let (slices, mesh) = (world.slices_of(key), world.mesh());
     let subsets = destination::subsets(&rules);
     let nearby = here.map(|here| Nearby::new(here, &service, &slices));
+    let peers = OnceCell::new();
     let mut inputs = Vec::new();
     for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
         for subset in std::iter::once(None).chain(subsets.values().copied().map(Some)) {
             let name = subset.map(|subset| &*subset.name);
-            let policy = destination::policy(&rules, name);
+            let policy = destination::policy(&rules, name, port.number);
             let cluster = match name {
                 None => headless::listed(view, &service, port.number, &policy),
                 Some(_) if balance::is_passthrough(&policy) => None,
@@ -71,10 +76,12 @@ pub fn select(world: &Tracked, view: &View, key: &ServiceKey, here: Option<&Here
                 service: &service,
                 port,
                 labels: subset.map(|subset| &subset.labels).filter(|labels| !labels.is_empty()),
-                list_unready: lists_unready(&rules, name),
+                list_unready: lists_unready(&policy),
                 mesh: &mesh,
                 families: view.families(),
                 nearby: nearby.as_ref(),
+                peers: secure::is_automatic(view, &mesh, &policy)
+                    .then(|| peers.get_or_init(|| Peers::of(world, &key.namespace, &slices))),
             };
             inputs.push(Inputs::Endpoints(choice.resolve(
                 cluster,
@@ -102,8 +109,8 @@ fn into_proxies(slice: &Stored<EndpointSlice>, mesh: &Mesh) -> Option<Problem> {
 }
 
 /// Whether endpoints that are not ready are listed: not where panic mode is wanted, which would pick them.
-fn lists_unready(rules: &[Stored<DestinationRule>], subset: Option<&str>) -> bool {
-    let outliers = destination::policy(rules, subset).outlier_detection;
+fn lists_unready(policy: &TrafficPolicy) -> bool {
+    let outliers = policy.outlier_detection.as_ref();
     outliers.and_then(|outliers| outliers.min_health_percent).unwrap_or(0) == 0
 }
 
@@ -121,6 +128,7 @@ impl Choice<'_> {
             self.take(slice, &mut found, &mut sources);
         }
         let endpoints = found.into_endpoints(self.service.prefers_v6);
+        sources.extend(self.peers.into_iter().flat_map(Peers::sources));
         EndpointInputs { cluster, endpoints, provenance: sources.into_iter().collect() }
     }
 
@@ -135,7 +143,8 @@ impl Choice<'_> {
             let address = SocketAddr::new(endpoint.address, *port);
             let locality = self.locality(endpoint);
             let Some(rank) = self.nearby.map_or(Some(0), |nearby| nearby.rank(endpoint, &locality)) else { continue };
-            found.add(endpoint, address, self.is_ready(endpoint), (rank, locality));
+            let mutual = self.peers.is_some_and(|peers| peers.takes_mutual(endpoint, *port));
+            found.add(endpoint, address, Standing { healthy: self.is_ready(endpoint), mutual }, (rank, locality));
             some = true;
         }
         sources.extend(some.then(|| slice.reference()));
@@ -175,6 +184,9 @@ impl Choice<'_> {
 /// requests. Kubernetes prefers what is near as long as there is any.
 const STRICTLY: u32 = 10_000;
 
+/// The part of an endpoint's metadata by which clusters choose how to connect.
+const TRANSPORT: &str = "envoy.transport_socket_match";
+
 /// Builds the load assignment: localities weighted by their endpoints.
 pub fn build(inputs: &EndpointInputs) -> Resource {
     let localities = inputs.endpoints.chunk_by(|a, b| (a.priority, &a.locality) == (b.priority, &b.locality));
@@ -205,6 +217,14 @@ fn locality(endpoints: &[ResolvedEndpoint]) -> envoy::LocalityLbEndpoints {
     }
 }
 
+/// What has the cluster speak mutual TLS to an endpoint.
+fn mutual() -> Metadata {
+    Metadata {
+        filter_metadata: [(TRANSPORT.to_owned(), tls::mutual())].into(),
+        typed_filter_metadata: Default::default(),
+    }
+}
+
 fn lb_endpoint(endpoint: &ResolvedEndpoint) -> envoy::LbEndpoint {
     let health = if endpoint.healthy { HealthStatus::Healthy } else { HealthStatus::Unhealthy };
     let other = |address| envoy::endpoint::AdditionalAddress { address: Some(proto::socket(address)) };
@@ -216,9 +236,9 @@ fn lb_endpoint(endpoint: &ResolvedEndpoint) -> envoy::LbEndpoint {
         ..Default::default()
     };
     envoy::LbEndpoint {
+        metadata: endpoint.mutual.then(mutual),
         health_status: health.into(),
         load_balancing_weight: Some(proto::u32_value(1)),
         host_identifier: Some(envoy::lb_endpoint::HostIdentifier::Endpoint(host)),
-        ..Default::default()
     }
 }

@@ -4,7 +4,7 @@ mod http;
 mod log;
 mod tcp;
 
-pub use http::{Http, RouteSource, chain as http_chain};
+pub use http::{Http, RouteSource, TRANSPORT_TIMEOUT, chain as http_chain};
 pub use log::unmatched;
 pub use tcp::chain as tcp_chain;
 
@@ -20,8 +20,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The HTTP filters of every chain, in order. Statistics of gRPC come first, so that they count what a fault answers;
-/// the router is last because it ends the chain. All are always there: adding one later would drain the listener.
-const ORDER: [HttpFilter; 4] = [HttpFilter::GrpcStats, HttpFilter::Fault, HttpFilter::Cors, HttpFilter::Router];
+/// the router is last because it ends the chain. Which there are never depends on rules: adding one would drain the listener.
+const ORDER: [HttpFilter; 5] =
+    [HttpFilter::GrpcStats, HttpFilter::Fault, HttpFilter::Cors, HttpFilter::FilterState, HttpFilter::Router];
+
+/// The filter by which a route decides what is offered in ALPN for its requests.
+pub const FILTER_STATE: &str = "envoy.filters.http.set_filter_state";
 
 /// An HTTP filter chancery uses.
 #[derive(Clone, Copy)]
@@ -29,6 +33,7 @@ enum HttpFilter {
     GrpcStats,
     Fault,
     Cors,
+    FilterState,
     Router,
 }
 
@@ -38,6 +43,7 @@ impl HttpFilter {
             HttpFilter::GrpcStats => "envoy.filters.http.grpc_stats",
             HttpFilter::Fault => "envoy.filters.http.fault",
             HttpFilter::Cors => "envoy.filters.http.cors",
+            HttpFilter::FilterState => FILTER_STATE,
             HttpFilter::Router => "envoy.filters.http.router",
         }
     }
@@ -47,6 +53,8 @@ impl HttpFilter {
             HttpFilter::GrpcStats => any(&grpc_stats()),
             HttpFilter::Fault => any(&filters::fault::v3::HttpFault::default()),
             HttpFilter::Cors => any(&filters::cors::v3::Cors::default()),
+            // It does what routes say.
+            HttpFilter::FilterState => any(&filters::set_filter_state::v3::Config::default()),
             HttpFilter::Router => any(&filters::router::v3::Router::default()),
         }
     }
@@ -62,27 +70,40 @@ fn grpc_stats() -> filters::grpc_stats::v3::FilterConfig {
     }
 }
 
-fn http_filters() -> Vec<hcm::HttpFilter> {
+fn http_filters(speaks_up: bool) -> Vec<hcm::HttpFilter> {
     let filter = |filter: HttpFilter| hcm::HttpFilter {
         name: filter.name().to_owned(),
         config_type: Some(hcm::http_filter::ConfigType::TypedConfig(filter.config())),
         ..Default::default()
     };
-    ORDER.into_iter().map(filter).collect()
+    let wanted = |filter: &HttpFilter| speaks_up || !matches!(filter, HttpFilter::FilterState);
+    ORDER.into_iter().filter(wanted).map(filter).collect()
 }
 
 /// The protocols the HTTP inspector finds in plain text.
 const PLAIN_HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
+/// The ports whose connections are not looked at: the server speaks first there, and the client would be waited for.
+#[derive(Default)]
+pub struct Silent {
+    /// Whether it is TLS.
+    pub tls: BTreeSet<u16>,
+    /// Whether it is HTTP.
+    pub http: BTreeSet<u16>,
+}
+
 /// Lets a listener look at the first bytes: is it TLS, is it HTTP. What shows neither in time is neither; none waits for
-/// ever. Connections to some ports are not looked at: the server speaks first there, and the client would be waited for.
-pub fn inspect(listener: &mut envoy::Listener, detection: Option<Duration>, except: &BTreeSet<u16>) {
-    let tls = any(&inspectors::tls_inspector::v3::TlsInspector::default());
-    let http = any(&inspectors::http_inspector::v3::HttpInspector::default());
-    for (name, config) in [("tls_inspector", tls), ("http_inspector", http)] {
-        let filter_disabled = to_ports(except);
-        listener.listener_filters.push(envoy::ListenerFilter { filter_disabled, ..listener_filter(name, config) });
-    }
+/// ever.
+pub fn inspect(listener: &mut envoy::Listener, detection: Option<Duration>, except: &Silent) {
+    inspect_tls(listener, detection, &except.tls);
+    let http = listener_filter("http_inspector", any(&inspectors::http_inspector::v3::HttpInspector::default()));
+    listener.listener_filters.push(envoy::ListenerFilter { filter_disabled: to_ports(&except.http), ..http });
+}
+
+/// Lets a listener look only at whether it is TLS.
+pub fn inspect_tls(listener: &mut envoy::Listener, detection: Option<Duration>, except: &BTreeSet<u16>) {
+    let tls = listener_filter("tls_inspector", any(&inspectors::tls_inspector::v3::TlsInspector::default()));
+    listener.listener_filters.push(envoy::ListenerFilter { filter_disabled: to_ports(except), ..tls });
     listener.listener_filters_timeout = Some(duration(detection.unwrap_or_default()));
     listener.continue_on_listener_filters_timeout = true;
 }

@@ -25,7 +25,6 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Resource};
 use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::config::listener::v3 as envoy;
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,11 +98,11 @@ fn opened(world: &Tracked, view: &View, claims: &[Claim], (at, port): (IpAddr, u
         let provenance = sources(world, view, [winner.service.reference()]);
         (vec![Unit::RouteTable(table.clone())], Chains::Http(table.name()), provenance)
     } else {
-        let (options, provenance) = tcp_options(world, view, &winner.service);
+        let (options, provenance) = tcp_options(world, view, &winner.service, port);
         (Vec::new(), Chains::Tcp(names::outbound(port, None, &winner.service.host), options), provenance)
     };
-    let log = settings::log(world);
-    let inputs = ListenerInputs { address: at, port, bound: true, chains, detection: None, log, provenance };
+    let (certified, log) = (view.certified(), settings::log(world));
+    let inputs = ListenerInputs { address: at, port, bound: true, chains, detection: None, certified, log, provenance };
     let whence = match view.interception() {
         Interception::None { .. } => "from proxies without interception".to_owned(),
         Interception::Redirect => format!("at {at}"),
@@ -136,9 +135,9 @@ fn sources(world: &Tracked, view: &View, given: impl IntoIterator<Item = ObjectR
 }
 
 /// How TCP connections to a service are passed on, and the objects that say so.
-fn tcp_options(world: &Tracked, view: &View, service: &Stored<Service>) -> (TcpOptions, Provenance) {
+fn tcp_options(world: &Tracked, view: &View, service: &Stored<Service>, port: u16) -> (TcpOptions, Provenance) {
     let rules = destination::rules(world, view, &service.key);
-    let policy = destination::policy(&rules, None);
+    let policy = destination::policy(&rules, None, port);
     let pool = policy.connection_pool.unwrap_or_default();
     let by_source = matches!(policy.load_balancer, Some(LoadBalancer::ConsistentHash { key: HashKey::SourceIp, .. }));
     let given = std::iter::once(service.reference()).chain(rules.iter().map(|rule| rule.reference()));
@@ -185,6 +184,7 @@ pub fn build(inputs: &ListenerInputs) -> Resource {
             name: name.clone(),
             stats: format!("outbound_{name}"),
             routes: RouteSource::Rds(routes.to_string()),
+            speaks_up: inputs.certified,
             log,
         })
     };
@@ -227,7 +227,7 @@ fn sniff(
     http: envoy::FilterChain,
     other: envoy::FilterChain,
 ) {
-    filter::inspect(listener, detection, &BTreeSet::new());
+    filter::inspect(listener, detection, &filter::Silent::default());
     listener.filter_chains = vec![filter::plain_http(http)];
     listener.default_filter_chain = Some(other);
 }

@@ -22,6 +22,11 @@ pub fn twin(port: u16, host: &Host) -> Arc<str> {
     outbound(port, Some("*"), host)
 }
 
+/// What clients of the mesh ask a cluster's workloads for in TLS: `outbound_.<service port>_.<subset or empty>_.<host>`.
+pub fn sni(port: u16, subset: Option<&str>, host: &Host) -> Arc<str> {
+    format!("outbound_.{port}_.{}_.{host}", subset.unwrap_or_default()).into()
+}
+
 /// `inbound|<port>||`.
 pub fn inbound(port: u16) -> String {
     format!("inbound|{port}||")

@@ -2,14 +2,14 @@
 
 use super::proto::{bool_value, duration, u32_value};
 use super::unit::{HostInputs, HostUnit, Inputs, Selection, Targets};
-use super::{alias, balance, destination, domains, headless, names, route_match, visible};
+use super::{alias, balance, destination, domains, headless, names, route_match, secure, speech, visible};
 use crate::model::destination::{DestinationRule, HashKey, LoadBalancer};
 use crate::model::mesh::OutboundMode;
 use crate::model::name::{Host, Namespace, ServiceKey};
 use crate::model::object::{Stored, by_age};
 use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::route::{Destination, HttpRoute, VirtualService};
-use crate::model::service::{Protocol, Service};
+use crate::model::service::{Protocol, Service, ServicePort};
 use crate::model::tracked::Tracked;
 use crate::model::view::View;
 use crate::snapshot::kind::Kind;
@@ -36,8 +36,7 @@ pub fn select(world: &Tracked, view: &View, unit: &HostUnit) -> Selection {
     let targets = match &routes {
         Some(routes) => routes.http.iter().map(|http| resolver.targets(http)).collect(),
         None => {
-            let clusters = vec![names::outbound(unit.table.port, None, &service.host)];
-            vec![Targets { clusters, hashes: resolver.default_hash(&service) }]
+            vec![resolver.default_targets(&service)]
         }
     };
     Selection::of_inputs([Inputs::VirtualHost(HostInputs {
@@ -82,6 +81,21 @@ pub fn destinations(world: &Tracked, view: &View, service: &ServiceKey) -> BTree
     services.filter(|to| visible::exported(world, view, to)).map(|to| to.key.clone()).collect()
 }
 
+/// What a destination stands for.
+struct Found {
+    cluster: Arc<str>,
+    /// What is hashed to pick one of its endpoints.
+    hash: Option<HashKey>,
+    /// Whether requests have to say there that they are HTTP.
+    speaks_up: bool,
+}
+
+impl Found {
+    fn nothing() -> Self {
+        Self { cluster: names::BLACK_HOLE.into(), hash: None, speaks_up: false }
+    }
+}
+
 /// Finds the clusters that destinations stand for, and remembers the objects that decided.
 struct Resolver<'a> {
     world: &'a Tracked<'a>,
@@ -97,21 +111,46 @@ impl Resolver<'_> {
     fn targets(&mut self, http: &HttpRoute) -> Targets {
         let found = http.destinations.iter().map(|to| self.existing(&to.destination));
         // The black hole where a destination doesn't exist, so that every reference resolves.
-        let found = found.map(|found| found.unwrap_or_else(|| (names::BLACK_HOLE.into(), None)));
-        let (clusters, keys): (_, Vec<_>) = found.unzip();
-        let mut hashes: Vec<_> = keys.into_iter().flatten().collect();
-        hashes.sort();
-        hashes.dedup();
-        Targets { clusters, hashes }
+        let found = found.map(|found| found.unwrap_or_else(Found::nothing));
+        let found: Vec<Found> = found.collect();
+        let hashes: BTreeSet<_> = found.iter().filter_map(|found| found.hash.clone()).collect();
+        let speak_up: BTreeSet<_> = found.iter().filter(|found| found.speaks_up).map(|it| it.cluster.clone()).collect();
+        Targets {
+            clusters: found.into_iter().map(|found| found.cluster).collect(),
+            speak_up: speak_up.into_iter().collect(),
+            hashes: hashes.into_iter().collect(),
+        }
     }
 
-    fn default_hash(&mut self, service: &Service) -> Vec<HashKey> {
+    /// The service itself.
+    fn default_targets(&mut self, service: &Service) -> Targets {
         let rules = destination::rules(self.world, self.view, &service.key);
-        self.hash(&rules, None).into_iter().collect()
+        let cluster = names::outbound(self.port, None, &service.host);
+        let hashes = self.hash(&rules, None, self.port).into_iter().collect();
+        let speak_up = self.speaks_up(service, &rules, (None, self.port)).then(|| cluster.clone());
+        Targets { clusters: vec![cluster], speak_up: speak_up.into_iter().collect(), hashes }
     }
 
-    /// The cluster of a destination, and what is hashed to pick one of its endpoints.
-    fn existing(&mut self, to: &Destination) -> Option<(Arc<str>, Option<HashKey>)> {
+    /// Whether requests have to say to a workload that they are HTTP: on a port of which nobody says what it speaks.
+    fn speaks_up(
+        &mut self,
+        service: &Service,
+        rules: &[Stored<DestinationRule>],
+        (subset, port): (Option<&str>, u16),
+    ) -> bool {
+        let unnamed = |it: &ServicePort| it.number == port && it.protocol == Protocol::Unnamed;
+        if !self.view.certified() || !service.ports.iter().any(unnamed) {
+            return false;
+        }
+        let policy = destination::policy(rules, subset, port);
+        if policy.tls.is_some() {
+            self.sources.extend(rules.iter().map(|rule| rule.reference()));
+        }
+        secure::says_what_follows(self.view, &self.world.mesh(), &policy)
+    }
+
+    /// What a destination stands for.
+    fn existing(&mut self, to: &Destination) -> Option<Found> {
         let mut chain = alias::chain(self.world, &to.host);
         if !chain.iter().all(|service| visible::exported(self.world, self.view, service)) {
             return None;
@@ -124,17 +163,19 @@ impl Resolver<'_> {
             destination::find(&rules, subset)?;
             self.sources.extend(rules.iter().map(|rule| rule.reference()));
         }
-        let hash = self.hash(&rules, to.subset.as_deref());
-        let policy = destination::policy(&rules, None);
+        let hash = self.hash(&rules, to.subset.as_deref(), port);
+        let speaks_up = self.speaks_up(&service, &rules, (to.subset.as_deref(), port));
+        let policy = destination::policy(&rules, None, port);
         // Who asked for another service has picked none of this one's Pods.
         let elsewhere = to.subset.is_none() && service.key != *self.service;
         let listed = Some(&*service).filter(|_| elsewhere);
         let listed = listed.and_then(|service| headless::listed(self.view, service, port, &policy));
-        Some((listed.unwrap_or_else(|| names::outbound(port, to.subset.as_deref(), &service.host)), hash))
+        let cluster = listed.unwrap_or_else(|| names::outbound(port, to.subset.as_deref(), &service.host));
+        Some(Found { cluster, hash, speaks_up })
     }
 
-    fn hash(&mut self, rules: &[Stored<DestinationRule>], subset: Option<&str>) -> Option<HashKey> {
-        match destination::policy(rules, subset).load_balancer {
+    fn hash(&mut self, rules: &[Stored<DestinationRule>], subset: Option<&str>, port: u16) -> Option<HashKey> {
+        match destination::policy(rules, subset, port).load_balancer {
             Some(LoadBalancer::ConsistentHash { key, .. }) => {
                 self.sources.extend(rules.iter().map(|rule| rule.reference()));
                 Some(key)
@@ -211,7 +252,7 @@ pub fn catch_all(unknown: OutboundMode) -> Fragment {
 fn default_route(inputs: &HostInputs, targets: &Targets) -> envoy::Route {
     let weighted: Vec<_> = targets.clusters.iter().map(|name| (name.clone(), 1)).collect();
     let action = hashed(action(None, &weighted), &targets.hashes);
-    route("default", inputs, route_match::everything(), action)
+    speech::speak_up(route("default", inputs, route_match::everything(), action), &targets.speak_up)
 }
 
 /// One Envoy route per match; routes after one that matches everything are never reached and left out.
@@ -222,12 +263,14 @@ fn routed(inputs: &HostInputs, service: &VirtualService) -> Vec<envoy::Route> {
         let weighted: Vec<_> = targets.clusters.iter().cloned().zip(weights).collect();
         let action = hashed(action(http.timeout, &weighted), &targets.hashes);
         if http.matches.is_empty() {
-            routes.push(route(&route_name(http, ""), inputs, route_match::everything(), action));
+            let route = route(&route_name(http, ""), inputs, route_match::everything(), action);
+            routes.push(speech::speak_up(route, &targets.speak_up));
             return routes;
         }
         for condition in &http.matches {
             let name = route_name(http, &condition.name);
-            routes.push(route(&name, inputs, route_match::build(condition), action.clone()));
+            let route = route(&name, inputs, route_match::build(condition), action.clone());
+            routes.push(speech::speak_up(route, &targets.speak_up));
             if route_match::is_everything(condition) {
                 return routes;
             }

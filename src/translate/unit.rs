@@ -2,8 +2,8 @@
 
 use crate::model::access_log::AccessLog;
 use crate::model::audience::Families;
-use crate::model::destination::{ConnectionPool, DestinationRule, HashKey};
-use crate::model::mesh::OutboundMode;
+use crate::model::destination::{ConnectionPool, DestinationRule, HashKey, ServerTls};
+use crate::model::mesh::{OutboundMode, TrustDomains};
 use crate::model::name::{Host, Namespace, ServiceKey};
 use crate::model::node::Locality;
 use crate::model::object::Stored;
@@ -179,10 +179,38 @@ pub struct ClusterInputs {
     pub rules: Vec<Stored<DestinationRule>>,
     /// Where its endpoints come from, unless policy says PASSTHROUGH.
     pub from: EndpointsFrom,
+    /// How connections are made.
+    pub tls: Tls,
     /// How long connecting may take where no rule says.
     pub connect_timeout: Duration,
-    /// The settings of the mesh, where somebody wrote them.
-    pub settings: Option<ObjectRef>,
+    /// The settings of the mesh, where somebody wrote them, and what decided about TLS.
+    pub others: Vec<ObjectRef>,
+}
+
+/// How the connections of a cluster are made.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Tls {
+    /// Without TLS.
+    Plain,
+    /// With mutual TLS of the mesh to the endpoints that say so.
+    ByEndpoint(Peer),
+    /// With mutual TLS of the mesh.
+    Mesh(Peer),
+    /// With TLS to a server that others vouch for.
+    Server(ServerTls),
+    /// Not at all: it should be mutual TLS, and there is no certificate.
+    Impossible,
+}
+
+/// Whom mutual TLS of the mesh is spoken to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Peer {
+    /// What is asked for.
+    pub sni: Arc<str>,
+    /// The names one of which it must have, sorted; none is any of the mesh.
+    pub names: Vec<Arc<str>>,
+    /// What names of the mesh begin with.
+    pub trust: TrustDomains,
 }
 
 /// Where the endpoints of a cluster come from.
@@ -233,6 +261,8 @@ pub struct ResolvedEndpoint {
     pub other: Option<SocketAddr>,
     /// Whether it may be picked.
     pub healthy: bool,
+    /// Whether mutual TLS of the mesh is spoken to it.
+    pub mutual: bool,
 }
 
 /// The listener that takes every captured outgoing connection.
@@ -264,6 +294,8 @@ pub struct ListenerInputs {
     pub chains: Chains,
     /// How long first bytes are waited for, where they are looked at; none for ever.
     pub detection: Option<Duration>,
+    /// Whether the proxies hold certificates.
+    pub certified: bool,
     /// How requests and connections are logged.
     pub log: Option<AccessLog>,
     /// The objects that opened the port.
@@ -316,6 +348,8 @@ pub struct HostInputs {
 pub struct Targets {
     /// The cluster of each destination.
     pub clusters: Vec<Arc<str>>,
+    /// Those of them that would be taken for bytes if requests didn't say that they are HTTP, sorted, each once.
+    pub speak_up: Vec<Arc<str>>,
     /// What their clusters pick endpoints by, sorted, each once; empty where none does by hash.
     pub hashes: Vec<HashKey>,
 }
@@ -337,11 +371,49 @@ pub struct InboundInputs {
     pub provenance: Provenance,
 }
 
+/// What is taken on a port of a workload.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Takes {
+    /// Plain text; TLS is passed on unopened where bytes are.
+    Plain,
+    /// Plain text, and mutual TLS of the mesh.
+    Both,
+    /// Mutual TLS of the mesh.
+    Mutual,
+    /// Nothing: it should be mutual TLS, and there is no certificate.
+    Nothing,
+}
+
+/// A port of a workload, as filter chains need it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct InboundPort {
+    /// The number.
+    pub port: u16,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// How bytes are passed on.
+    pub options: TcpOptions,
+    /// What is taken.
+    pub takes: Takes,
+    /// Whether HTTP is told from the rest.
+    pub sniffed: bool,
+    /// Whether first bytes are looked at: is it TLS.
+    pub inspected: bool,
+    /// Whether somebody says that it is there; else its connections go where they wanted to go.
+    pub known: bool,
+}
+
 /// An inbound listener of its own, really bound.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct InboundListenerInputs {
     /// What it takes in.
     pub inbound: InboundInputs,
+    /// The same, as filter chains need it.
+    pub port: InboundPort,
+    /// Whose workloads are known.
+    pub trust: TrustDomains,
+    /// How long first bytes are waited for, where they are looked at; none for ever.
+    pub detection: Option<Duration>,
     /// How requests and connections are logged.
     pub log: Option<AccessLog>,
     /// The objects that say so.
@@ -364,10 +436,16 @@ pub enum InboundEndpoint {
 pub struct VirtualInboundInputs {
     /// The addresses it binds to.
     pub binds: Vec<IpAddr>,
-    /// The ports that have chains of their own, ascending, what they speak, and how bytes are passed on.
-    pub ports: Vec<(u16, Protocol, TcpOptions)>,
-    /// Ports whose connections are not looked at, ascending.
+    /// The ports that have chains of their own, ascending.
+    pub ports: Vec<InboundPort>,
+    /// What is taken on all others.
+    pub rest: Takes,
+    /// Whose workloads are known.
+    pub trust: TrustDomains,
+    /// Ports on which the workload speaks first, ascending.
     pub server_first: Vec<u16>,
+    /// Whether the proxy holds a certificate.
+    pub certified: bool,
     /// The port it binds to.
     pub port: u16,
     /// How long first bytes are waited for; none for ever.

@@ -52,6 +52,7 @@ fn names(kind: ObjectKind) -> Vec<String> {
     let short = match kind {
         ObjectKind::VirtualService => Some("vs"),
         ObjectKind::DestinationRule => Some("dr"),
+        ObjectKind::PeerAuthentication => Some("pa"),
         _ => None,
     };
     let plural = format!("{name}s");
@@ -68,6 +69,7 @@ mod tests {
             let asked: Asked = text.parse().expect(text);
             assert_eq!(asked.key("n").to_string(), "VirtualService n/a");
         }
+        assert_eq!("pa/a".parse::<Asked>().expect("it is known").key("n").to_string(), "PeerAuthentication n/a");
         assert_eq!("dr/a".parse::<Asked>().expect("it is known").key("n").to_string(), "DestinationRule n/a");
         assert_eq!("meshconfig/mesh".parse::<Asked>().expect("it is known").key("n"), ObjectKey::mesh());
         for text in ["vs", "vs/", "/a", "pod/a", "", "vs/a b", "vs/a&b"] {

@@ -71,7 +71,8 @@ pub(super) enum Standing {
     Whole,
     /// The file's is not understood: an earlier one, if there is one.
     Earlier,
-    /// The file's is not understood, and there is no earlier one: the good part of it.
+    /// The file's is not understood, and there is no earlier one, or none that counts: the good part of it, or what stands
+    /// for it.
     Part,
 }
 
@@ -215,7 +216,7 @@ impl Catalog {
             let replaced = |held: &&mut Held| match held.standing {
                 Standing::Whole => false,
                 Standing::Earlier => held.object.is_none(),
-                Standing::Part => true,
+                Standing::Part => !key.kind.fails_closed(),
             };
             if let Some(held) = held.filter(replaced) {
                 (held.object, held.standing) = (Some(object.clone()), Standing::Earlier);
@@ -241,7 +242,7 @@ impl Catalog {
                 _ if winner.is_none_or(|(first, _)| first != path) => self.report.instead.remove(&at),
                 Standing::Whole => self.report.instead.remove(&at),
                 Standing::Earlier => self.report.instead.insert(at, Instead::Earlier),
-                Standing::Part => self.report.instead.insert(at, Instead::Part),
+                Standing::Part => self.report.instead.insert(at, Instead::of_what_is_left(key.kind)),
             };
         }
         match winner.or(holders.first()) {
@@ -279,7 +280,8 @@ fn merge(
             Outcome::Good(object) => Held { object: Some(object), standing: Standing::Whole, marks },
             Outcome::Nothing => Held { object: None, standing: Standing::Whole, marks },
             Outcome::Broken(part) => {
-                let earlier = before.get(&key).filter(|held| held.standing != Standing::Part);
+                let earlier =
+                    before.get(&key).filter(|held| held.standing != Standing::Part && !key.kind.fails_closed());
                 let earlier = earlier.and_then(|held| held.object.clone());
                 let standing = if earlier.is_none() && part.is_some() { Standing::Part } else { Standing::Earlier };
                 Held { object: earlier.or(part), standing, marks }

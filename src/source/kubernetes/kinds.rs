@@ -122,18 +122,9 @@ const fn core(kind: ObjectKind, name: &'static str, plural: &'static str, need: 
     Watched { kind: name, group: "", versions: &["v1"], plural, fields: "", need, used: Use::Read(kind), within: None }
 }
 
-const fn policy(kind: ObjectKind, name: &'static str, plural: &'static str) -> Watched {
+const fn policy(group: &'static str, kind: ObjectKind, name: &'static str, plural: &'static str) -> Watched {
     let used = Use::Read(kind);
-    Watched {
-        kind: name,
-        group: NETWORKING,
-        versions: ISTIO,
-        plural,
-        fields: "",
-        need: Need::Optional,
-        used,
-        within: None,
-    }
+    Watched { kind: name, group, versions: ISTIO, plural, fields: "", need: Need::Optional, used, within: None }
 }
 
 const fn listed(
@@ -163,10 +154,10 @@ pub static KINDS: &[Watched] = &[
     Watched { fields: ALIVE, ..core(ObjectKind::Pod, "Pod", "pods", Need::Required) },
     core(ObjectKind::Node, "Node", "nodes", Need::Optional),
     Watched { used: Use::Settings, ..core(ObjectKind::MeshConfig, "ConfigMap", "configmaps", Need::Optional) },
-    policy(ObjectKind::DestinationRule, "DestinationRule", "destinationrules"),
-    policy(ObjectKind::VirtualService, "VirtualService", "virtualservices"),
-    policy(ObjectKind::Sidecar, "Sidecar", "sidecars"),
-    security("PeerAuthentication", "peerauthentications"),
+    policy(NETWORKING, ObjectKind::DestinationRule, "DestinationRule", "destinationrules"),
+    policy(NETWORKING, ObjectKind::VirtualService, "VirtualService", "virtualservices"),
+    policy(NETWORKING, ObjectKind::Sidecar, "Sidecar", "sidecars"),
+    policy(SECURITY, ObjectKind::PeerAuthentication, "PeerAuthentication", "peerauthentications"),
     security("AuthorizationPolicy", "authorizationpolicies"),
     security("RequestAuthentication", "requestauthentications"),
     listed(NETWORKING, ISTIO, "ServiceEntry", "serviceentries"),

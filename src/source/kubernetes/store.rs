@@ -9,7 +9,7 @@ use crate::model::mesh::Mesh;
 use crate::model::name::{Name, Namespace};
 use crate::model::object::Object;
 use crate::model::problem::Severity;
-use crate::model::provenance::ObjectKey;
+use crate::model::provenance::{ObjectKey, ObjectKind};
 use crate::model::world::Change;
 use crate::source::exchange;
 use crate::source::finding::{Finding, Note, Position, Subject};
@@ -95,11 +95,12 @@ impl Store {
         let mesh = (self.begun && kind.used == Use::Settings).then(|| mesh(before.as_ref()));
         let Outcome { object, broken, findings } = outcome(kind, &id, parsed).after(mesh.as_ref());
         // Another object of the same name has nothing to do with the one before.
-        let earlier = before.as_ref().filter(|before| broken && before.uid == uid);
+        let closed = kind.read_as().is_some_and(ObjectKind::fails_closed);
+        let earlier = before.as_ref().filter(|before| broken && !closed && before.uid == uid);
         let earlier = earlier.and_then(|before| before.object.clone());
         let instead = match (broken, &earlier, &object) {
             (true, Some(_), _) => Some(Instead::Earlier),
-            (true, None, Some(_)) => Some(Instead::Part),
+            (true, None, Some(object)) => Some(Instead::of_what_is_left(object.key().kind)),
             _ => None,
         };
         let after = if broken { earlier.or(object) } else { object };

@@ -7,6 +7,7 @@
 mod destination_rule;
 mod endpoint_slice;
 mod mesh;
+mod peer_authentication;
 mod places;
 mod service;
 mod sidecar;
@@ -106,6 +107,7 @@ pub fn fields(kind: ObjectKind) -> &'static [Field] {
         ObjectKind::DestinationRule => destination_rule::FIELDS,
         ObjectKind::VirtualService => virtual_service::FIELDS,
         ObjectKind::Sidecar => sidecar::FIELDS,
+        ObjectKind::PeerAuthentication => peer_authentication::FIELDS,
         ObjectKind::MeshConfig => mesh::FIELDS,
     }
 }
@@ -130,10 +132,7 @@ pub fn rows(kind: ObjectKind) -> Vec<Row> {
 
 /// Where the fields of a kind stand: those of policies in `spec`, others in the object itself.
 fn root(kind: ObjectKind) -> &'static str {
-    match kind {
-        ObjectKind::DestinationRule | ObjectKind::VirtualService | ObjectKind::Sidecar => "spec",
-        _ => "",
-    }
+    if kind.is_policy() && kind != ObjectKind::MeshConfig { "spec" } else { "" }
 }
 
 fn collect(path: &str, fields: &'static [Field], around: State, rows: &mut Vec<Row>) {

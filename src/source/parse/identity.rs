@@ -14,6 +14,9 @@ use serde_json::Value;
 /// The namespace of an object that names none.
 const DEFAULT_NAMESPACE: &str = "default";
 
+/// The API group of what protects.
+const SECURITY: &str = "security.istio.io";
+
 /// The API group and versions under which a kind is read; none for what no manifest declares.
 fn api(kind: ObjectKind) -> Option<(&'static str, &'static [&'static str])> {
     match kind {
@@ -22,13 +25,14 @@ fn api(kind: ObjectKind) -> Option<(&'static str, &'static [&'static str])> {
         ObjectKind::DestinationRule | ObjectKind::VirtualService | ObjectKind::Sidecar => {
             Some(("networking.istio.io", &["v1", "v1beta1", "v1alpha3"]))
         }
+        ObjectKind::PeerAuthentication => Some((SECURITY, &["v1", "v1beta1"])),
         ObjectKind::MeshConfig => None,
     }
 }
 
 /// Whether unknown fields are errors: the author of a policy is told before half of it acts.
 pub fn is_policy(kind: ObjectKind) -> bool {
-    matches!(kind, ObjectKind::DestinationRule | ObjectKind::VirtualService | ObjectKind::Sidecar)
+    kind.is_policy() && kind != ObjectKind::MeshConfig
 }
 
 /// An object's identity.
@@ -68,8 +72,7 @@ impl Identity {
         }
         let api_version = text(Some(value), "apiVersion");
         let Some(kind) = kind_of(api_version, &subject.kind) else {
-            let text = format!("kind {} of {api_version} is not read{}", subject.kind, meant(&subject.kind));
-            let note = Note { field: String::new(), severity: Severity::Warning, text };
+            let note = foreign(api_version, &subject.kind);
             return Err(Box::new(Parsed::Foreign { subject, note }));
         };
         let namespace_field = metadata.and_then(|metadata| metadata.get("namespace"));
@@ -104,6 +107,14 @@ fn kind_of(api_version: &str, kind: &str) -> Option<ObjectKind> {
     ObjectKind::ALL
         .into_iter()
         .find(|known| known.as_str() == kind && api(*known).is_some_and(|(known, _)| known == group))
+}
+
+/// Says of a kind that it is not read. Who protects something has to learn that nothing does.
+fn foreign(api_version: &str, kind: &str) -> Note {
+    let protects = api_version.strip_prefix(SECURITY).is_some_and(|version| version.starts_with('/'));
+    let (severity, more) = if protects { (Severity::Error, "; it protects nothing") } else { (Severity::Warning, "") };
+    let text = format!("kind {kind} of {api_version} is not read{}{more}", meant(kind));
+    Note { field: String::new(), severity, text }
 }
 
 /// What a kind in other letters was probably meant to be; Kubernetes takes them as they are written.

@@ -7,6 +7,7 @@ use crate::model::mesh::{Mesh, OutboundMode, STATIC_PORTS};
 use crate::source::yaml::marks;
 use serde::Deserialize;
 use serde_json::{Number, Value};
+use std::sync::Arc;
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -22,6 +23,8 @@ struct Spec {
     disable_envoy_listener_log: bool,
     outbound_traffic_policy: OutboundSpec,
     trust_domain: String,
+    trust_domain_aliases: Vec<String>,
+    enable_auto_mtls: Option<bool>,
     root_namespace: String,
     default_service_export_to: Vec<String>,
     default_virtual_service_export_to: Vec<String>,
@@ -50,6 +53,7 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
     let detection = spec.protocol_detection_timeout;
     let detection = detection.and_then(|text| notes.check("protocolDetectionTimeout", syntax::duration(&text)));
     let domain = named("trustDomain", spec.trust_domain, notes, syntax::subdomain);
+    let aliases = aliases(spec.trust_domain_aliases, notes);
     let root = named("rootNamespace", spec.root_namespace, notes, syntax::label);
     let mut export = |field: &str, written: Vec<String>| {
         let exports = notes.check(field, exports::parse(&written)).flatten();
@@ -68,6 +72,8 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
             _ => OutboundMode::AllowAny,
         },
         trust_domain: domain.map_or(default.trust_domain, Into::into),
+        trust_domain_aliases: aliases,
+        auto_mtls: spec.enable_auto_mtls.unwrap_or(default.auto_mtls),
         root_namespace: root.map_or(default.root_namespace, Into::into),
         outbound_port,
         inbound_port,
@@ -98,6 +104,18 @@ pub fn without_errors(value: &Value, notes: &Notes) -> Option<Mesh> {
         true => None,
         false => mesh,
     }
+}
+
+/// Other names of the trust domain, each once.
+fn aliases(written: Vec<String>, notes: &mut Notes) -> Vec<Arc<str>> {
+    let mut aliases: Vec<Arc<str>> = Vec::new();
+    for (at, alias) in written.into_iter().enumerate() {
+        let good = notes.check(&marks::index("trustDomainAliases", at), syntax::subdomain(&alias)).is_some();
+        if good && !aliases.iter().any(|other| **other == *alias) {
+            aliases.push(alias.into());
+        }
+    }
+    aliases
 }
 
 /// A name, where one is given.

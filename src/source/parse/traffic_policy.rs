@@ -1,11 +1,14 @@
-//! Traffic policies: load balancer, limits, outlier detection. Bounds are Istio's, or Envoy's where Istio has none.
+//! Traffic policies: load balancer, limits, outlier detection, TLS, and the same for single ports. Bounds are Istio's, or Envoy's where Istio has none.
 
+use super::client_tls::ClientTlsSpec;
 use super::load_balancer::LoadBalancerSpec;
 use super::notes::Notes;
 use super::syntax;
 use crate::model::destination::{ConnectionPool, OutlierDetection, TcpKeepalive, TrafficPolicy};
+use crate::source::yaml::marks;
 use serde::Deserialize;
 use serde_json::Number;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// `trafficPolicy` as written.
@@ -15,6 +18,25 @@ pub struct TrafficPolicySpec {
     load_balancer: Option<LoadBalancerSpec>,
     connection_pool: Option<ConnectionPoolSpec>,
     outlier_detection: Option<OutlierDetectionSpec>,
+    tls: Option<ClientTlsSpec>,
+    port_level_settings: Vec<PortSpec>,
+}
+
+/// One of `portLevelSettings` as written.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct PortSpec {
+    port: PortSelector,
+    load_balancer: Option<LoadBalancerSpec>,
+    connection_pool: Option<ConnectionPoolSpec>,
+    outlier_detection: Option<OutlierDetectionSpec>,
+    tls: Option<ClientTlsSpec>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PortSelector {
+    number: Option<Number>,
 }
 
 /// `connectionPool` as written.
@@ -77,8 +99,30 @@ impl TrafficPolicySpec {
             outlier_detection: self
                 .outlier_detection
                 .map(|spec| spec.parse(&format!("{path}.outlierDetection"), notes)),
+            tls: self.tls.and_then(|spec| spec.parse(&format!("{path}.tls"), notes)),
+            ports: ports(self.port_level_settings, &format!("{path}.portLevelSettings"), notes),
         }
     }
+}
+
+fn ports(written: Vec<PortSpec>, path: &str, notes: &mut Notes) -> BTreeMap<u16, TrafficPolicy> {
+    let mut ports = BTreeMap::new();
+    for (at, spec) in written.into_iter().enumerate() {
+        let path = marks::index(path, at);
+        let field = format!("{path}.port.number");
+        let number = spec.port.number.as_ref().and_then(Number::as_i64).unwrap_or(0);
+        let port = notes.check(&field, syntax::port(number));
+        let PortSpec { load_balancer, connection_pool, outlier_detection, tls, .. } = spec;
+        let general =
+            TrafficPolicySpec { load_balancer, connection_pool, outlier_detection, tls, ..Default::default() };
+        let policy = general.parse(&path, notes);
+        if let Some(port) = port
+            && ports.insert(port, policy).is_some()
+        {
+            notes.error(field, format!("the port {port} is there twice"));
+        }
+    }
+    ports
 }
 
 impl ConnectionPoolSpec {

@@ -24,7 +24,16 @@ struct Seen {
     rank: u32,
     locality: Locality,
     addresses: BTreeSet<SocketAddr>,
-    healthy: bool,
+    standing: Standing,
+}
+
+/// How it stands with an endpoint.
+#[derive(Clone, Copy)]
+pub struct Standing {
+    /// Whether it may be picked.
+    pub healthy: bool,
+    /// Whether mutual TLS is spoken to it.
+    pub mutual: bool,
 }
 
 /// Endpoints in the making.
@@ -34,15 +43,22 @@ pub struct Stack(BTreeMap<Identity, Seen>);
 impl Stack {
     /// Adds an entry of a slice, with how far away it is and where. It may stand in two slices while Kubernetes moves it:
     /// ready if either says so.
-    pub fn add(&mut self, endpoint: &Endpoint, address: SocketAddr, healthy: bool, (rank, locality): (u32, Locality)) {
+    pub fn add(
+        &mut self,
+        endpoint: &Endpoint,
+        address: SocketAddr,
+        standing: Standing,
+        (rank, locality): (u32, Locality),
+    ) {
         let identity = match &endpoint.pod {
             Some(pod) => Identity::Pod(pod.clone(), endpoint.pod_uid.clone(), address.port()),
             None => Identity::Address(address),
         };
-        let new = || Seen { rank, locality, addresses: BTreeSet::new(), healthy };
+        let new = || Seen { rank, locality, addresses: BTreeSet::new(), standing };
         let seen = self.0.entry(identity).or_insert_with(new);
         seen.addresses.insert(address);
-        seen.healthy |= healthy;
+        seen.standing.healthy |= standing.healthy;
+        seen.standing.mutual |= standing.mutual;
         seen.rank = seen.rank.min(rank);
     }
 
@@ -52,6 +68,7 @@ impl Stack {
         for endpoint in self.0.into_values().flat_map(|seen| seen.into_endpoints(prefers_v6)) {
             let same = found.entry(endpoint.address).or_insert_with(|| endpoint.clone());
             same.healthy |= endpoint.healthy;
+            same.mutual |= endpoint.mutual;
             same.other = same.other.or(endpoint.other);
         }
         let others: BTreeSet<SocketAddr> = found.values().filter_map(|endpoint| endpoint.other).collect();
@@ -67,13 +84,14 @@ impl Stack {
 impl Seen {
     /// One endpoint, unless there are several addresses of a family: nobody says then which belong together.
     fn into_endpoints(self, prefers_v6: bool) -> Vec<ResolvedEndpoint> {
-        let Seen { rank: priority, locality, addresses, healthy } = self;
+        let Seen { rank: priority, locality, addresses, standing: Standing { healthy, mutual } } = self;
         let (first, other): (Vec<_>, Vec<_>) =
             addresses.iter().copied().partition(|address| address.is_ipv6() == prefers_v6);
+        let alone =
+            |address| ResolvedEndpoint { priority, locality: locality.clone(), address, other: None, healthy, mutual };
         if let ([address], [other]) = (&first[..], &other[..]) {
-            return vec![ResolvedEndpoint { priority, locality, address: *address, other: Some(*other), healthy }];
+            return vec![ResolvedEndpoint { other: Some(*other), ..alone(*address) }];
         }
-        let alone = |address| ResolvedEndpoint { priority, locality: locality.clone(), address, other: None, healthy };
         addresses.into_iter().map(alone).collect()
     }
 }

@@ -13,7 +13,7 @@ use hcm::http_connection_manager as manager;
 use std::time::Duration;
 
 /// How long a TLS handshake may take.
-const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(15);
+pub const TRANSPORT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What tells one HTTP chain from another.
 pub struct Http<'l> {
@@ -23,6 +23,8 @@ pub struct Http<'l> {
     pub stats: String,
     /// Where routes come from.
     pub routes: RouteSource,
+    /// Whether routes may have requests say to a workload of the mesh that they are HTTP.
+    pub speaks_up: bool,
     /// How requests are logged.
     pub log: Option<&'l AccessLog>,
 }
@@ -53,7 +55,7 @@ fn connection_manager(http: Http) -> hcm::HttpConnectionManager {
         normalize_path: Some(bool_value(true)),
         path_with_escaped_slashes_action: manager::PathWithEscapedSlashesAction::KeepUnchanged.into(),
         upgrade_configs: vec![manager::UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
-        http_filters: http_filters(),
+        http_filters: http_filters(http.speaks_up),
         access_log: log::loggers(http.log),
         ..Default::default()
     };

@@ -6,7 +6,7 @@ use crate::model::destination::ConnectionPool;
 use crate::model::object::Stored;
 use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::{ObjectKey, ObjectRef};
-use crate::model::service::Protocol;
+use crate::model::service::{Protocol, TargetPort};
 use crate::model::sidecar::{DefaultEndpoint, Ingress, Sidecar};
 use crate::model::tracked::Tracked;
 use crate::model::view::View;
@@ -133,6 +133,14 @@ impl Ports<'_> {
         }
     }
 
+    /// The Service's port that leads to a port of the workload, as far as that can be seen without looking at a Pod.
+    fn leading_to(&self, served: &Served) -> u16 {
+        let service = self.world.service(&served.service);
+        let ports = service.iter().flat_map(|service| &service.ports);
+        let mut leading = ports.filter(|port| port.target == TargetPort::Number(served.port));
+        leading.next().map_or(served.port, |port| port.number)
+    }
+
     /// The limits of a port: its own, else the Sidecar's, else those that the rules of the Service that leads there have
     /// for everyone (Istio: who raises the limits of clients raises the server's with them).
     fn pool(&self, own: Option<&ConnectionPool>, port: u16, sources: &mut Vec<ObjectRef>) -> ConnectionPool {
@@ -148,7 +156,7 @@ impl Ports<'_> {
         };
         let reader = Audience::of_everyone_in(self.workload.namespace.clone());
         let rules = destination::rules(self.world, &View::new(&reader), &served.service);
-        let pool = destination::policy(&rules, None).connection_pool;
+        let pool = destination::policy(&rules, None, self.leading_to(served)).connection_pool;
         if pool.is_some() {
             sources.extend(rules.iter().map(|rule| rule.reference()));
         }

@@ -94,6 +94,7 @@ fn shared(world: &Tracked, view: &View, first: &Claim, addresses: Vec<IpAddr>, s
             bound: false,
             chains: Chains::HttpOr(table.name(), view.unknown()),
             detection: world.mesh().detection_timeout,
+            certified: view.certified(),
             log: settings::log(world),
             provenance: sources(world, view, [first.service.reference()]),
         })
@@ -124,7 +125,7 @@ fn own(world: &Tracked, view: &View, claim: &Claim, places: Vec<Place>, selectio
         return;
     }
     let (service, port) = (&claim.service, claim.port);
-    let (options, sources) = tcp_options(world, view, service);
+    let (options, sources) = tcp_options(world, view, service, port);
     let cluster = names::outbound(port, None, &service.host);
     let chains = if claim.protocol == Protocol::Unnamed {
         let table = Table { port, service: Some(service.key.clone()) };
@@ -134,11 +135,11 @@ fn own(world: &Tracked, view: &View, claim: &Claim, places: Vec<Place>, selectio
     } else {
         Chains::Tcp(cluster, options)
     };
-    let (detection, log) = (world.mesh().detection_timeout, settings::log(world));
+    let (detection, certified, log) = (world.mesh().detection_timeout, view.certified(), settings::log(world));
     selection.inputs.extend(places.into_iter().map(|(address, slice)| {
         let provenance = sources.refs().iter().cloned().chain(slice).collect();
         let (chains, log) = (chains.clone(), log.clone());
-        Inputs::Listener(ListenerInputs { address, port, bound: false, chains, detection, log, provenance })
+        Inputs::Listener(ListenerInputs { address, port, bound: false, chains, detection, certified, log, provenance })
     }));
 }
 

@@ -42,9 +42,13 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::without("inboundTrafficPolicy", Any, "Sidecar.ingress says where applications listen"),
     Field::without("configSources", Any, "objects come from the folder"),
-    Field::without("enableAutoMtls", Any, "connections are made without TLS").except(&["false"]),
-    Field::without("trustDomain", Text, "it is kept for when proxies have an identity").except(&["\"cluster.local\""]),
-    Field::without("trustDomainAliases", Any, "proxies have no identity yet"),
+    Field::done(
+        "enableAutoMtls",
+        Flag,
+        "whether clients speak mutual TLS to workloads that take it where no DestinationRule says; true if none",
+    ),
+    Field::done("trustDomain", Text, "what the identities of workloads begin with; cluster.local if none"),
+    Field::done("trustDomainAliases", TEXTS, "other trust domains whose identities count as well"),
     Field::without("caCertificates", Any, "proxies have no identity yet"),
     Field::done("defaultServiceExportTo", TEXTS, "for whom Services are that don't say; everyone if none"),
     Field::done(
@@ -60,7 +64,7 @@ pub const FIELDS: &[Field] = &[
     Field::done(
         "rootNamespace",
         Text,
-        "the namespace whose DestinationRules and default Sidecar stand behind all others; istio-system if none",
+        "the namespace whose DestinationRules, PeerAuthentication and default Sidecar stand behind all others; istio-system if none",
     ),
     Field::without("localityLbSetting", Any, "endpoints of all localities are treated alike"),
     Field::without("zoneAwareLbSetting", Any, "endpoints of all zones are treated alike"),
@@ -84,8 +88,8 @@ pub const FIELDS: &[Field] = &[
     Field::without("pathNormalization", Any, "paths are normalized as with BASE")
         .except(&[r#"{"normalization":"BASE"}"#]),
     Field::without("defaultHttpRetryPolicy", Any, "2 retries of what was not processed"),
-    Field::without("meshMTLS", Any, "connections are made without TLS"),
-    Field::without("tlsDefaults", Any, "connections are made without TLS"),
+    Field::without("meshMTLS", Any, "mutual TLS is of version 1.2 or 1.3, with Istio's suites"),
+    Field::without("tlsDefaults", Any, "TLS is of version 1.2 or 1.3, with Envoy's suites"),
     Field::without("defaultTrafficPolicy", Any, "limits are set by DestinationRules only"),
     Field::without("serviceEntryVisibility", Any, "ServiceEntries are not read"),
 ];

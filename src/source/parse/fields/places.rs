@@ -19,7 +19,11 @@ pub const POD: &[Field] = &[
 const NAMESPACE_METADATA: &[Field] =
     &[Field::silent("labels", TEXT_MAP, "they are read, but nothing depends on them yet")];
 
-const LABELLED: &[Field] = &[Field::done("labels", TEXT_MAP, "what selectors select by")];
+const LABELLED: &[Field] = &[Field::done(
+    "labels",
+    TEXT_MAP,
+    "what selectors select by; security.istio.io/tlsMode: istio says that its proxy takes mutual TLS",
+)];
 
 const NODE_METADATA: &[Field] = &[Field::done("labels", Object(TOPOLOGY), "where the Node stands")];
 
@@ -30,7 +34,7 @@ const TOPOLOGY: &[Field] = &[
 ];
 
 const POD_SPEC: &[Field] = &[
-    Field::silent("serviceAccountName", Text, "it is read, but nothing depends on it yet"),
+    Field::done("serviceAccountName", Text, "as whom its certificate names it to clients; default if none"),
     Field::done("nodeName", Text, "where its proxy is, for Services whose endpoints are chosen by that"),
     Field::done("hostNetwork", Flag, "whether its addresses are its Node's"),
     Field::done("containers", List(&Object(CONTAINER)), "what runs in it"),

@@ -10,10 +10,16 @@ const BALANCER: Field = Field::done("loadBalancer", Object(LOAD_BALANCER), "how 
 const POOL: Field = Field::done("connectionPool", Object(CONNECTION_POOL), "limits towards the host");
 const OUTLIER: Field =
     Field::done("outlierDetection", Object(OUTLIER_DETECTION), "when an endpoint is left alone for a while");
-const TLS: Field = Field::refused("tls", Object(CLIENT_TLS), "connections would be made without TLS")
-    .except(&[r#"{"mode":"DISABLE"}"#]);
-const PER_PORT: Field =
-    Field::without("portLevelSettings", List(&Object(PORT_POLICY)), "the policy around it applies to every port");
+const TLS: Field = Field::done(
+    "tls",
+    Object(CLIENT_TLS),
+    "how connections are made; none is mutual TLS of the mesh with workloads that take it, and without TLS with all others",
+);
+const PER_PORT: Field = Field::done(
+    "portLevelSettings",
+    List(&Object(PORT_POLICY)),
+    "for the Service's ports of these numbers, in place of all of the four blocks around it",
+);
 const TUNNEL: Field = Field::refused("tunnel", Object(TUNNEL_SETTINGS), "connections would bypass the tunnel");
 const PROXY_PROTOCOL: Field = Field::refused(
     "proxyProtocol",
@@ -174,13 +180,26 @@ const OUTLIER_DETECTION: &[Field] = &[
 ];
 
 const CLIENT_TLS: &[Field] = &[
-    Field::done("mode", Choice(&["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]), "whether and how TLS is used"),
-    Field::done("clientCertificate", Text, "file of the client's certificate"),
-    Field::done("privateKey", Text, "file of the client's key"),
-    Field::done("caCertificates", Text, "file of the authorities trusted"),
-    Field::done("credentialName", Text, "the Secret that holds all three"),
-    Field::done("subjectAltNames", TEXTS, "names the server may have"),
-    Field::done("sni", Text, "the name asked for"),
-    Field::done("insecureSkipVerify", Flag, "whether the server's certificate is taken unchecked"),
-    Field::done("caCrl", Text, "file of revoked certificates"),
+    Field::done(
+        "mode",
+        Choice(&["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]),
+        "without TLS, with TLS, with a certificate of files as well, or with mutual TLS of the mesh",
+    ),
+    Field::done("clientCertificate", Text, "the proxy's file of the certificate it shows, with MUTUAL"),
+    Field::done("privateKey", Text, "the proxy's file of its key, with MUTUAL"),
+    Field::done("caCertificates", Text, "the proxy's file of the authorities trusted; those of its system if none"),
+    Field::refused("credentialName", Text, "connections would be made with other certificates, or without TLS"),
+    Field::done(
+        "subjectAltNames",
+        TEXTS,
+        "names one of which the server must have: DNS names, addresses, URIs; none is the service accounts of the host's \
+         workloads with ISTIO_MUTUAL, else the host that is asked for where no sni is stated",
+    ),
+    Field::done("sni", Text, "what the server is asked for; none is the host of the request"),
+    Field::done(
+        "insecureSkipVerify",
+        Flag,
+        "whether the server's certificate is taken unchecked, with SIMPLE and MUTUAL",
+    ),
+    Field::done("caCrl", Text, "the proxy's file of revoked certificates, with SIMPLE and MUTUAL"),
 ];
