@@ -1,0 +1,44 @@
+//! An authority for tests, and certificates that name workloads.
+
+use crate::harness::Outcome;
+use rcgen::string::Ia5String;
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType};
+
+/// An authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate, as PEM.
+    pub certificate: String,
+}
+
+/// A certificate and its key, both as PEM.
+#[derive(Clone)]
+pub struct Certificate {
+    /// The certificate.
+    pub chain: String,
+    /// The key.
+    pub key: String,
+}
+
+impl Authority {
+    /// A new one.
+    pub fn new() -> Outcome<Self> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "authority of the test");
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
+    /// A certificate with that URI as its only name.
+    pub fn issue(&self, name: &str) -> Outcome<Certificate> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(name)?)];
+        // With the name of its issuer it would be one that signed itself.
+        params.distinguished_name = DistinguishedName::new();
+        let chain = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Certificate { chain, key: key.serialize_pem() })
+    }
+}

@@ -1,0 +1,118 @@
+//! What the Envoys of the test are given: a workload whose ports have every mode and every protocol, and a client.
+
+use crate::harness::addresses::Subnet;
+use crate::harness::{Failure, Outcome};
+use chancery::model::problem::Severity;
+use chancery::model::world::World;
+use chancery::source::parse::{Parsed, object, settings};
+use chancery::source::yaml;
+use serde_json::json;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// Ports, what they speak (nothing is bytes or HTTP), and whether HTTP is behind them. The hundreds say the mode: PERMISSIVE,
+/// STRICT, DISABLE.
+const PORTS: [(u16, &str, bool); 12] = [
+    (8080, "HTTP", true),
+    (8180, "HTTP", true),
+    (8280, "HTTP", true),
+    (9090, "TCP", false),
+    (9190, "TCP", false),
+    (9290, "TCP", false),
+    (7070, "", false),
+    (7170, "", false),
+    (7270, "", false),
+    (7570, "", true),
+    (7670, "", true),
+    (7770, "", true),
+];
+const STRICT: [u16; 4] = [8180, 9190, 7170, 7670];
+const DISABLED: [u16; 4] = [8280, 9290, 7270, 7770];
+
+/// The World: applications listen at the addresses given.
+pub fn world(subnet: &Subnet, http: SocketAddr, tcp: SocketAddr) -> Outcome<World> {
+    let mut world = World::default();
+    let format = "%FILTER_CHAIN_NAME% %DOWNSTREAM_PEER_URI_SAN%\n";
+    let mesh = settings(&json!({"accessLogFile": "/dev/stdout", "accessLogFormat": format}));
+    let content = yaml::read(text(subnet, http, tcp)?.as_bytes());
+    assert_eq!(content.failures, []);
+    for parsed in [mesh].into_iter().chain(content.documents.iter().map(|document| object(&document.value))) {
+        let Parsed::Known { object: Some(object), problems, .. } = parsed else {
+            return Err(Failure::new(format!("{parsed:?}")));
+        };
+        assert!(problems.iter().all(|problem| problem.severity != Severity::Error), "{problems:?}");
+        world.apply([(object.key().clone(), Some(object))]);
+    }
+    Ok(world)
+}
+
+fn text(subnet: &Subnet, http: SocketAddr, tcp: SocketAddr) -> Outcome<String> {
+    let (web, client) = (subnet.ip(2), subnet.ip(110));
+    let mut text = String::new();
+    for (pod, account, ip) in [("web-1", "web", web), ("bank-1", "bank", web), ("client", "client", client)] {
+        writeln!(
+            text,
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}, namespace: shop, labels: {{app: {account}, \
+             security.istio.io/tlsMode: istio}}}}\nspec: {{serviceAccountName: {account}, containers: [{{name: a, image: a}}]}}\n\
+             status: {{podIPs: [{{ip: {ip}}}]}}"
+        )?;
+    }
+    let (mut ports, mut targets, mut ingress) = (String::new(), String::new(), String::new());
+    for (port, protocol, is_http) in PORTS {
+        let name =
+            if protocol.is_empty() { format!("any-{port}") } else { format!("{}-{port}", protocol.to_lowercase()) };
+        let behind = if is_http { http } else { tcp };
+        let said = if protocol.is_empty() { String::new() } else { format!(", protocol: {protocol}") };
+        write!(ports, "{{name: {name}, port: {port}}}, ")?;
+        write!(targets, "{{name: {name}, port: {port}}}, ")?;
+        write!(ingress, "{{port: {{number: {port}{said}}}, bind: {web}, defaultEndpoint: \"{behind}\"}}, ")?;
+    }
+    service(&mut text, ("web", 10), &ports, Some((&targets, "web-1", &web.to_string())))?;
+    let strict = format!("{{name: http, port: {}}}", STRICT[0]);
+    service(&mut text, ("front", 11), "{name: http, port: 80}", None)?;
+    service(&mut text, ("impostor", 12), "{name: http, port: 8480}", Some((&strict, "bank-1", &web.to_string())))?;
+    service(&mut text, ("named", 13), "{name: http, port: 8481}", Some((&strict, "web-1", &web.to_string())))?;
+    let modes = STRICT.map(|port| format!("{port}: {{mode: STRICT}}")).join(", ");
+    let disabled = DISABLED.map(|port| format!("{port}: {{mode: DISABLE}}")).join(", ");
+    writeln!(
+        text,
+        "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: web, namespace: shop}}\n\
+         spec: {{selector: {{matchLabels: {{app: web}}}}, portLevelMtls: {{{modes}, {disabled}}}}}\n\
+         ---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: web, namespace: shop}}\n\
+         spec: {{workloadSelector: {{labels: {{app: web}}}}, ingress: [{ingress}]}}\n\
+         ---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: named, namespace: shop}}\n\
+         spec: {{host: named, trafficPolicy: {{tls: {{mode: ISTIO_MUTUAL, subjectAltNames: [\"spiffe://cluster.local/ns/shop/sa/other\"]}}}}}}\n\
+         ---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: front, namespace: shop}}\n\
+         spec:\n  hosts: [front]\n  http:"
+    )?;
+    for (path, port) in [("/both", 7570), ("/mutual", 7670), ("/plain", 7770)] {
+        writeln!(
+            text,
+            "  - {{match: [{{uri: {{prefix: {path}}}}}], route: [{{destination: {{host: web, port: {{number: {port}}}}}}}]}}"
+        )?;
+    }
+    Ok(text)
+}
+
+/// A Service, and the slice with its one endpoint: the ports there, the Pod and its address.
+fn service(
+    text: &mut String,
+    (name, host): (&str, u8),
+    ports: &str,
+    endpoint: Option<(&str, &str, &str)>,
+) -> Outcome<()> {
+    writeln!(
+        text,
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\n\
+         spec: {{clusterIP: 10.96.0.{host}, selector: {{app: {name}}}, ports: [{ports}]}}"
+    )?;
+    if let Some((targets, pod, ip)) = endpoint {
+        writeln!(
+            text,
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {name}-a, namespace: shop, \
+             labels: {{kubernetes.io/service-name: {name}}}}}\naddressType: IPv4\nports: [{targets}]\n\
+             endpoints: [{{addresses: [\"{ip}\"], conditions: {{ready: true}}, targetRef: {{kind: Pod, name: {pod}}}}}]"
+        )?;
+    }
+    Ok(())
+}
