@@ -10,6 +10,8 @@ mod harness;
 mod manifests;
 #[path = "mutual/raw.rs"]
 mod raw;
+#[path = "mutual/server.rs"]
+mod server;
 
 use authority::{Authority, Certificate};
 use chancery::model::audience::{Interception, ProxyFacts};
@@ -21,7 +23,9 @@ use harness::echo::Echo;
 use harness::tools::Release;
 use harness::{Failure, Outcome};
 use raw::Caller;
+use server::Server;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -33,6 +37,7 @@ struct Stage {
     server: Frozen,
     client: Frozen,
     _echo: Echo,
+    _servers: [Server; 2],
     _files: TempDir,
     subnet: Subnet,
     good: Certificate,
@@ -45,7 +50,8 @@ impl Stage {
         let (subnet, authority) = (Subnet::take()?, Authority::new()?);
         let files = tempfile::Builder::new().prefix("chancery-").tempdir()?;
         let echo = Echo::start("web", subnet.ip(3), 0, 0).await?;
-        let world = manifests::world(&subnet, echo.http, echo.tcp)?;
+        let world = manifests::world(&subnet, (echo.http, echo.tcp), files.path())?;
+        let servers = outside(&subnet, files.path()).await?;
         let name = |account: &str| format!("spiffe://cluster.local/ns/shop/sa/{account}");
         let (web, client) = (authority.issue(&name("web"))?, authority.issue(&name("client"))?);
         let facts = |pod: &str, host: u8| {
@@ -60,6 +66,7 @@ impl Stage {
             server,
             client: client_proxy,
             _echo: echo,
+            _servers: servers,
             _files: files,
             good: client,
             foreign: authority.issue("spiffe://other.example/ns/shop/sa/client")?,
@@ -94,6 +101,18 @@ impl Stage {
     async fn answers(&self, port: u16, says: &str, tls: Option<(Option<&Certificate>, &[&str])>) -> Outcome<bool> {
         Ok(Caller { says, tls }.call(self.server(port)).await?.is_some_and(|text| text.contains("web")))
     }
+}
+
+/// Servers outside the mesh, and the files that the client's proxy has for them.
+async fn outside(subnet: &Subnet, files: &Path) -> Outcome<[Server; 2]> {
+    let authority = Authority::new()?;
+    let (server, client) = (authority.issue_for_host("far.example")?, authority.issue_for_host("client.example")?);
+    for (name, text) in [("ca.pem", &authority.certificate), ("cert.pem", &client.chain), ("key.pem", &client.key)] {
+        std::fs::write(files.join(name), text)?;
+    }
+    let [open, demanding] = manifests::outside(subnet);
+    let open = Server::start(open, &server, None).await?;
+    Ok([open, Server::start(demanding, &server, Some(&authority)).await?])
 }
 
 const CLIENT: &str = "spiffe://cluster.local/ns/shop/sa/client";
@@ -189,6 +208,16 @@ async fn clients_know_whom_they_call(stage: &Stage) -> Outcome<()> {
     Ok(())
 }
 
+/// TLS with files of the proxy: what is checked, against whom, and what is shown.
+async fn servers_outside_are_checked(stage: &Stage) -> Outcome<()> {
+    for (name, port, _) in manifests::OUTSIDE {
+        let expected = if ["simple", "unchecked", "mutual"].contains(&name) { 200 } else { 503 };
+        let status = stage.ask(port, name, "/").await?;
+        assert_eq!(status, expected, "{name}");
+    }
+    Ok(())
+}
+
 async fn all(release: Release) -> Outcome<()> {
     let stage = Stage::open(release).await?;
     let outcome = async {
@@ -196,7 +225,8 @@ async fn all(release: Release) -> Outcome<()> {
         strangers_are_refused(&stage).await?;
         http_is_known_by_what_clients_say(&stage).await?;
         other_tls_is_not_opened(&stage).await?;
-        clients_know_whom_they_call(&stage).await
+        clients_know_whom_they_call(&stage).await?;
+        servers_outside_are_checked(&stage).await
     };
     outcome.await.map_err(|failure: Failure| failure.with(&stage.server.tail()).with(&stage.client.tail()))
 }

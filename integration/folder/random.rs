@@ -8,9 +8,10 @@ use std::path::Path;
 fn whole() -> String {
     let virtual_service = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: shop}\nspec:\n  hosts: [echo]\n  http:\n  - match:\n    - uri: {regex: '/a(b|c)*'}\n      headers: {x: {exact: y}}\n    timeout: 1.5s\n    route:\n    - destination: {host: echo, subset: v1}\n      weight: 90\n    - &d {destination: {host: echo}, weight: 10}\n";
     let sidecar = "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: s, namespace: shop}\nspec: {ingress: [{port: {number: 80, protocol: HTTP}, defaultEndpoint: '127.0.0.1:8080'}]}\n";
+    let authentication = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: a, namespace: shop}\nspec: {selector: {matchLabels: {app: web}}, mtls: {mode: DISABLE}, portLevelMtls: {80: {mode: STRICT}}}\n";
     let slice = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: e, labels: {kubernetes.io/service-name: echo}}\naddressType: IPv4\nendpoints: [{addresses: [127.0.0.2]}]\n";
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {a: b}}\nstatus: {podIPs: [{ip: 127.0.0.2}]}\n";
-    [&*rule("a", "one"), virtual_service, sidecar, slice, pod].join("---\n")
+    [&*rule("a", "one"), virtual_service, sidecar, authentication, slice, pod].join("---\n")
 }
 
 #[derive(Clone, Debug)]
@@ -118,5 +119,5 @@ proptest! {
 fn without_a_failing_last_document_objects_do_go() {
     let mut catalog = Catalog::default();
     put(&mut catalog, "x.yaml", &whole());
-    assert_eq!(names(&put(&mut catalog, "x.yaml", &rule("a", "one"))).len(), 4);
+    assert_eq!(names(&put(&mut catalog, "x.yaml", &rule("a", "one"))).len(), 5);
 }

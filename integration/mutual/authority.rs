@@ -33,9 +33,18 @@ impl Authority {
 
     /// A certificate with that URI as its only name.
     pub fn issue(&self, name: &str) -> Outcome<Certificate> {
+        self.sign(SanType::URI(Ia5String::try_from(name)?))
+    }
+
+    /// A certificate with that DNS name as its only one.
+    pub fn issue_for_host(&self, name: &str) -> Outcome<Certificate> {
+        self.sign(SanType::DnsName(Ia5String::try_from(name)?))
+    }
+
+    fn sign(&self, name: SanType) -> Outcome<Certificate> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::<String>::new())?;
-        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(name)?)];
+        params.subject_alt_names = vec![name];
         // With the name of its issuer it would be one that signed itself.
         params.distinguished_name = DistinguishedName::new();
         let chain = params.signed_by(&key, &self.issuer)?.pem();

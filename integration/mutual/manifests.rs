@@ -9,6 +9,7 @@ use chancery::source::yaml;
 use serde_json::json;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// Ports, what they speak (nothing is bytes or HTTP), and whether HTTP is behind them. The hundreds say the mode: PERMISSIVE,
 /// STRICT, DISABLE.
@@ -29,12 +30,41 @@ const PORTS: [(u16, &str, bool); 12] = [
 const STRICT: [u16; 4] = [8180, 9190, 7170, 7670];
 const DISABLED: [u16; 4] = [8280, 9290, 7270, 7770];
 
-/// The World: applications listen at the addresses given.
-pub fn world(subnet: &Subnet, http: SocketAddr, tcp: SocketAddr) -> Outcome<World> {
+/// What rules say of servers outside the mesh: name, port, `tls`. Those that demand a certificate are at another address.
+pub const OUTSIDE: [(&str, u16, &str); 7] = [
+    ("simple", 8601, "mode: SIMPLE, caCertificates: FILES/ca.pem, sni: far.example, subjectAltNames: [far.example]"),
+    ("asked-for", 8602, "mode: SIMPLE, caCertificates: FILES/ca.pem"),
+    (
+        "misnamed",
+        8603,
+        "mode: SIMPLE, caCertificates: FILES/ca.pem, sni: far.example, subjectAltNames: [other.example]",
+    ),
+    ("unvouched", 8604, "mode: SIMPLE, sni: far.example, subjectAltNames: [far.example]"),
+    ("unchecked", 8605, "mode: SIMPLE, insecureSkipVerify: true"),
+    ("certless", 8607, "mode: SIMPLE, caCertificates: FILES/ca.pem, sni: far.example, subjectAltNames: [far.example]"),
+    (
+        "mutual",
+        8606,
+        "mode: MUTUAL, caCertificates: FILES/ca.pem, clientCertificate: FILES/cert.pem, privateKey: FILES/key.pem, \
+      sni: far.example, subjectAltNames: [far.example]",
+    ),
+];
+
+/// Those at the server that demands a certificate.
+const DEMANDED: [&str; 2] = ["mutual", "certless"];
+
+/// Where the servers outside are: one for everybody, and one that demands a certificate.
+pub fn outside(subnet: &Subnet) -> [SocketAddr; 2] {
+    [5, 6].map(|host| SocketAddr::new(subnet.ip(host), 8443))
+}
+
+/// The World: applications listen at the addresses given, and files of the client are in that folder.
+pub fn world(subnet: &Subnet, (http, tcp): (SocketAddr, SocketAddr), files: &Path) -> Outcome<World> {
     let mut world = World::default();
     let format = "%FILTER_CHAIN_NAME% %DOWNSTREAM_PEER_URI_SAN%\n";
     let mesh = settings(&json!({"accessLogFile": "/dev/stdout", "accessLogFormat": format}));
-    let content = yaml::read(text(subnet, http, tcp)?.as_bytes());
+    let text = format!("{}{}", text(subnet, http, tcp)?, rules(subnet, files)?);
+    let content = yaml::read(text.as_bytes());
     assert_eq!(content.failures, []);
     for parsed in [mesh].into_iter().chain(content.documents.iter().map(|document| object(&document.value))) {
         let Parsed::Known { object: Some(object), problems, .. } = parsed else {
@@ -89,6 +119,22 @@ fn text(subnet: &Subnet, http: SocketAddr, tcp: SocketAddr) -> Outcome<String> {
         writeln!(
             text,
             "  - {{match: [{{uri: {{prefix: {path}}}}}], route: [{{destination: {{host: web, port: {{number: {port}}}}}}}]}}"
+        )?;
+    }
+    Ok(text)
+}
+
+fn rules(subnet: &Subnet, files: &Path) -> Outcome<String> {
+    let mut text = String::new();
+    for (at, (name, port, tls)) in (20..).zip(OUTSIDE) {
+        let ip = outside(subnet)[usize::from(DEMANDED.contains(&name))].ip().to_string();
+        let ports = format!("{{name: http, port: {port}}}");
+        service(&mut text, (name, at), &ports, Some(("{name: http, port: 8443}", "nobody", &ip)))?;
+        let tls = tls.replace("FILES", &files.display().to_string());
+        writeln!(
+            text,
+            "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {name}, namespace: shop}}\n\
+             spec: {{host: {name}, trafficPolicy: {{tls: {{{tls}}}}}}}"
         )?;
     }
     Ok(text)
