@@ -22,12 +22,16 @@ use harness::deadline;
 use harness::echo::Echo;
 use harness::tools::Release;
 use harness::{Failure, Outcome};
+use manifests::Behind;
 use raw::Caller;
 use server::Server;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 const HTTP: &str = "GET /by-hand HTTP/1.1\r\nhost: web\r\n\r\n";
 const LINE: &str = "hello\n";
@@ -38,6 +42,7 @@ struct Stage {
     client: Frozen,
     _echo: Echo,
     _servers: [Server; 2],
+    _greeter: JoinHandle<()>,
     _files: TempDir,
     subnet: Subnet,
     good: Certificate,
@@ -50,7 +55,9 @@ impl Stage {
         let (subnet, authority) = (Subnet::take()?, Authority::new()?);
         let files = tempfile::Builder::new().prefix("chancery-").tempdir()?;
         let echo = Echo::start("web", subnet.ip(3), 0, 0).await?;
-        let world = manifests::world(&subnet, (echo.http, echo.tcp), files.path())?;
+        let (greeter, greeting) = greeter(&subnet).await?;
+        let behind = Behind { http: echo.http, lines: echo.tcp, greeter };
+        let world = manifests::world(&subnet, behind, files.path())?;
         let servers = outside(&subnet, files.path()).await?;
         let name = |account: &str| format!("spiffe://cluster.local/ns/shop/sa/{account}");
         let (web, client) = (authority.issue(&name("web"))?, authority.issue(&name("client"))?);
@@ -67,6 +74,7 @@ impl Stage {
             client: client_proxy,
             _echo: echo,
             _servers: servers,
+            _greeter: greeting,
             _files: files,
             good: client,
             foreign: authority.issue("spiffe://other.example/ns/shop/sa/client")?,
@@ -101,6 +109,18 @@ impl Stage {
     async fn answers(&self, port: u16, says: &str, tls: Option<(Option<&Certificate>, &[&str])>) -> Outcome<bool> {
         Ok(Caller { says, tls }.call(self.server(port)).await?.is_some_and(|text| text.contains("web")))
     }
+}
+
+/// An application that speaks first, and closes.
+async fn greeter(subnet: &Subnet) -> Outcome<(SocketAddr, JoinHandle<()>)> {
+    let listener = TcpListener::bind((subnet.ip(3), 0)).await?;
+    let address = listener.local_addr()?;
+    let greeting = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(b"web speaks first\n").await.ok();
+        }
+    });
+    Ok((address, greeting))
 }
 
 /// Servers outside the mesh, and the files that the client's proxy has for them.
@@ -208,6 +228,20 @@ async fn clients_know_whom_they_call(stage: &Stage) -> Outcome<()> {
     Ok(())
 }
 
+/// Where the server speaks first nobody waits: mutual TLS where nothing else is taken, else plain text, and both ends know.
+async fn who_speaks_first_is_heard(stage: &Stage) -> Outcome<()> {
+    let begun = Instant::now();
+    for (port, line) in [(3306, format!("inbound|3306||-mtls {CLIENT}")), (27017, "inbound|27017|| -".to_owned())] {
+        let heard = raw::listen(stage.outbound(port)).await?;
+        assert!(heard.is_some_and(|heard| heard.starts_with("web")), "{port}");
+        stage.logged(&line, 1).await?;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "somebody waited: {:?}", begun.elapsed());
+    assert!(raw::listen(stage.server(27017)).await?.is_some(), "plain text from elsewhere");
+    assert!(raw::listen(stage.server(3306)).await?.is_none(), "plain text where only mutual TLS is taken");
+    Ok(())
+}
+
 /// TLS with files of the proxy: what is checked, against whom, and what is shown.
 async fn servers_outside_are_checked(stage: &Stage) -> Outcome<()> {
     for (name, port, _) in manifests::OUTSIDE {
@@ -226,6 +260,7 @@ async fn all(release: Release) -> Outcome<()> {
         http_is_known_by_what_clients_say(&stage).await?;
         other_tls_is_not_opened(&stage).await?;
         clients_know_whom_they_call(&stage).await?;
+        who_speaks_first_is_heard(&stage).await?;
         servers_outside_are_checked(&stage).await
     };
     outcome.await.map_err(|failure: Failure| failure.with(&stage.server.tail()).with(&stage.client.tail()))

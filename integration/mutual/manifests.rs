@@ -12,8 +12,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 /// Ports, what they speak (nothing is bytes or HTTP), and whether HTTP is behind them. The hundreds say the mode: PERMISSIVE,
-/// STRICT, DISABLE.
-const PORTS: [(u16, &str, bool); 12] = [
+/// STRICT, DISABLE; of the two where servers speak first the lower is STRICT.
+const PORTS: [(u16, &str, bool); 14] = [
+    (3306, "TCP", false),
+    (27017, "TCP", false),
     (8080, "HTTP", true),
     (8180, "HTTP", true),
     (8280, "HTTP", true),
@@ -27,7 +29,7 @@ const PORTS: [(u16, &str, bool); 12] = [
     (7670, "", true),
     (7770, "", true),
 ];
-const STRICT: [u16; 4] = [8180, 9190, 7170, 7670];
+const STRICT: [u16; 5] = [8180, 9190, 7170, 7670, 3306];
 const DISABLED: [u16; 4] = [8280, 9290, 7270, 7770];
 
 /// What rules say of servers outside the mesh: name, port, `tls`. Those that demand a certificate are at another address.
@@ -58,12 +60,23 @@ pub fn outside(subnet: &Subnet) -> [SocketAddr; 2] {
     [5, 6].map(|host| SocketAddr::new(subnet.ip(host), 8443))
 }
 
-/// The World: applications listen at the addresses given, and files of the client are in that folder.
-pub fn world(subnet: &Subnet, (http, tcp): (SocketAddr, SocketAddr), files: &Path) -> Outcome<World> {
+/// Where applications listen.
+#[derive(Clone, Copy)]
+pub struct Behind {
+    /// One that speaks HTTP.
+    pub http: SocketAddr,
+    /// One that answers lines.
+    pub lines: SocketAddr,
+    /// One that speaks first.
+    pub greeter: SocketAddr,
+}
+
+/// The World, with files of the client in that folder.
+pub fn world(subnet: &Subnet, behind: Behind, files: &Path) -> Outcome<World> {
     let mut world = World::default();
     let format = "%FILTER_CHAIN_NAME% %DOWNSTREAM_PEER_URI_SAN%\n";
     let mesh = settings(&json!({"accessLogFile": "/dev/stdout", "accessLogFormat": format}));
-    let text = format!("{}{}", text(subnet, http, tcp)?, rules(subnet, files)?);
+    let text = format!("{}{}", text(subnet, behind)?, rules(subnet, files)?);
     let content = yaml::read(text.as_bytes());
     assert_eq!(content.failures, []);
     for parsed in [mesh].into_iter().chain(content.documents.iter().map(|document| object(&document.value))) {
@@ -76,7 +89,7 @@ pub fn world(subnet: &Subnet, (http, tcp): (SocketAddr, SocketAddr), files: &Pat
     Ok(world)
 }
 
-fn text(subnet: &Subnet, http: SocketAddr, tcp: SocketAddr) -> Outcome<String> {
+fn text(subnet: &Subnet, applications: Behind) -> Outcome<String> {
     let (web, client) = (subnet.ip(2), subnet.ip(110));
     let mut text = String::new();
     for (pod, account, ip) in [("web-1", "web", web), ("bank-1", "bank", web), ("client", "client", client)] {
@@ -91,7 +104,11 @@ fn text(subnet: &Subnet, http: SocketAddr, tcp: SocketAddr) -> Outcome<String> {
     for (port, protocol, is_http) in PORTS {
         let name =
             if protocol.is_empty() { format!("any-{port}") } else { format!("{}-{port}", protocol.to_lowercase()) };
-        let behind = if is_http { http } else { tcp };
+        let behind = match port {
+            3306 | 27017 => applications.greeter,
+            _ if is_http => applications.http,
+            _ => applications.lines,
+        };
         let said = if protocol.is_empty() { String::new() } else { format!(", protocol: {protocol}") };
         write!(ports, "{{name: {name}, port: {port}}}, ")?;
         write!(targets, "{{name: {name}, port: {port}}}, ")?;
