@@ -21,6 +21,7 @@ pub mod provenance;
 pub mod reach;
 pub mod route;
 pub mod scope;
+pub mod selector;
 pub mod service;
 pub mod sidecar;
 pub mod text;

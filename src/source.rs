@@ -5,6 +5,7 @@
 //! [`kubernetes`] watches an API server. Nothing here knows Envoy.
 
 pub mod directory;
+mod discovery;
 mod exchange;
 pub mod finding;
 pub mod kubernetes;

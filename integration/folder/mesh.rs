@@ -178,6 +178,64 @@ fn the_first_settings_are_in_effect_but_for_those_that_are_wrong() {
     assert_eq!(timeout(&put(&mut catalog, "mesh.yaml", "connectTimeout: 5s")), seconds(5));
 }
 
+#[test]
+fn selectors_of_namespaces_that_make_no_sense() {
+    for (text, field, reason) in [
+        ("{matchLabels: {'a b': c}}", "matchLabels", "label key"),
+        ("{matchExpressions: [{key: a, operator: Is}]}", "matchExpressions[0].operator", "In, NotIn, Exists"),
+        ("{matchExpressions: [{key: a}]}", "matchExpressions[0].operator", "is missing"),
+        ("{matchExpressions: [{operator: Exists}]}", "matchExpressions[0].key", "label key"),
+        ("{matchExpressions: [{key: a, operator: In}]}", "matchExpressions[0].values", "at least one value"),
+        ("{matchExpressions: [{key: a, operator: Exists, values: [b]}]}", "matchExpressions[0].values", "no values"),
+        ("{matchExpressions: [{key: a, operator: In, values: ['b c']}]}", "matchExpressions[0].values", "letters"),
+    ] {
+        let (found, object) = read(&format!("{{discoverySelectors: [{{}}, {text}], connectTimeout: 3s}}"));
+        let says = |line: &String| {
+            line.starts_with(&format!("error: discoverySelectors[1].{field}: ")) && line.contains(reason)
+        };
+        assert!(found.iter().any(says), "{text}: {found:?}");
+        assert!(mesh(object).discovery.is_empty(), "{text}");
+    }
+}
+
+/// Objects of a namespace come and go with the labels of its Namespace, and with the selectors. Without a Namespace one is read.
+#[test]
+fn namespaces_are_read_if_they_are_selected() {
+    let mut catalog = Catalog::default();
+    let write = |catalog: &mut Catalog, path: &str, text: &str| {
+        let changes = catalog.apply([(Path::new(path).into(), Update::Bytes(text.into()))]);
+        let said = |(key, object): Change| (key.to_string(), object.is_some());
+        changes.into_iter().map(said).filter(|(key, _)| key.starts_with("Service ")).collect::<Vec<_>>()
+    };
+    let service = |namespace: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: s, namespace: {namespace}}}, spec: {{ports: [{{port: 80}}]}}}}\n"
+        )
+    };
+    let labelled = |mesh: &str| {
+        format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: a, labels: {{mesh: '{mesh}'}}}}}}\n")
+    };
+    let is = |namespace: &str, there: bool| (format!("Service {namespace}/s"), there);
+    assert_eq!(write(&mut catalog, "a.yaml", &service("a")), [is("a", true)]);
+    assert_eq!(write(&mut catalog, "b.yaml", &service("b")), [is("b", true)]);
+    assert_eq!(write(&mut catalog, "namespace.yaml", &labelled("off")), []);
+    let gone = |changes: &[Change]| -> Vec<String> {
+        changes.iter().filter(|(_, object)| object.is_none()).map(|(key, _)| key.to_string()).collect()
+    };
+    let selected = put(&mut catalog, "mesh.yaml", "discoverySelectors: [{matchLabels: {mesh: 'on'}}]");
+    assert_eq!(gone(&selected), ["Service a/s"]);
+    assert_eq!(catalog.objects().filter(|object| matches!(object, Object::Service(_))).count(), 1);
+    assert_eq!(write(&mut catalog, "a.yaml", &(service("a") + "# again\n")), []);
+    assert_eq!(write(&mut catalog, "namespace.yaml", &labelled("on")), [is("a", true)]);
+    assert_eq!(write(&mut catalog, "namespace.yaml", &labelled("off")), [is("a", false)]);
+    let named = "discoverySelectors: [{matchLabels: {kubernetes.io/metadata.name: a}}]";
+    assert!(
+        put(&mut catalog, "mesh.yaml", named)
+            .iter()
+            .any(|(key, object)| key.to_string() == "Service a/s" && object.is_some())
+    );
+}
+
 /// Running proxies would refuse both listeners, and whatever they are sent for them from then on.
 #[test]
 fn ports_do_not_change_places() {

@@ -4,6 +4,7 @@ use super::access_log::AccessLog;
 use super::exports::Exports;
 use super::name::Namespace;
 use super::provenance::ObjectKey;
+use super::selector::Selector;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct Mesh {
     pub destination_rule_exports: Exports,
     /// `accessLogFile`, `accessLogFormat`, `accessLogEncoding` and `disableEnvoyListenerLog`; none without a file.
     pub access_log: Option<AccessLog>,
+    /// `discoverySelectors`: a namespace that none of them selects is not read; all are, if there are none.
+    pub discovery: Box<[Selector]>,
 }
 
 /// What becomes of requests to hosts nobody has.
@@ -71,6 +74,7 @@ impl Default for Mesh {
             virtual_service_exports: Exports::Everyone,
             destination_rule_exports: Exports::Everyone,
             access_log: None,
+            discovery: Box::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod access_log;
 mod client_tls;
 mod core;
 mod destination_rule;
+mod discovery;
 mod endpoint_slice;
 mod exports;
 mod expression;

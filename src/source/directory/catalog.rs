@@ -8,8 +8,9 @@ use super::{exchange, notices};
 use crate::model::mesh::Mesh;
 use crate::model::object::Object;
 use crate::model::problem::Severity;
-use crate::model::provenance::ObjectKey;
+use crate::model::provenance::{ObjectKey, ObjectKind};
 use crate::model::world::Change;
+use crate::source::discovery::{Discovery, Turn};
 use crate::source::finding::{Finding, Note, Position, Subject};
 use crate::source::report::{Instead, Report};
 use crate::source::yaml::marks::Marks;
@@ -36,7 +37,9 @@ pub enum Update {
 pub struct Catalog {
     files: BTreeMap<Arc<Path>, State>,
     claims: BTreeMap<ObjectKey, BTreeSet<Arc<Path>>>,
+    /// The objects in effect, those of namespaces that are not read included.
     emitted: BTreeMap<ObjectKey, Object>,
+    discovery: Discovery,
     report: Report,
     revision: u64,
     /// Whether proxies may have what was read already.
@@ -111,7 +114,7 @@ impl Catalog {
 
     /// The objects in effect.
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
-        self.emitted.values()
+        self.emitted.values().filter(|object| self.discovery.includes(object.key().namespace.as_str()))
     }
 
     /// Notes that the place of all files is not there, or that it is.
@@ -132,7 +135,9 @@ impl Catalog {
             self.hand_over(&key, object);
         }
         self.begun = true;
-        touched.into_iter().filter_map(|key| self.settle(key)).collect()
+        let mut changes = Vec::new();
+        touched.into_iter().for_each(|key| self.settle(key, &mut changes));
+        changes
     }
 
     /// The settings of the mesh in effect.
@@ -225,7 +230,7 @@ impl Catalog {
     }
 
     /// Decides which file's version of an object is in effect: that of the first path that has one.
-    fn settle(&mut self, key: ObjectKey) -> Option<Change> {
+    fn settle(&mut self, key: ObjectKey, changes: &mut Vec<Change>) {
         let claimants = self.claims.get(&key).cloned().unwrap_or_default();
         let held = |path: &Arc<Path>| self.files.get(path).and_then(|state| state.held.get(&key));
         let holders: Vec<_> = claimants.iter().filter_map(|path| Some((path.clone(), held(path)?.clone()))).collect();
@@ -252,18 +257,46 @@ impl Catalog {
                 self.report.places.remove(&key)
             }
         };
-        self.emit(key, winner.and_then(|(_, held)| held.object.clone()))
+        self.emit(key, winner.and_then(|(_, held)| held.object.clone()), changes);
     }
 
-    fn emit(&mut self, key: ObjectKey, object: Option<Object>) -> Option<Change> {
+    fn emit(&mut self, key: ObjectKey, object: Option<Object>, changes: &mut Vec<Change>) {
         if self.emitted.get(&key) == object.as_ref() {
-            return None;
+            return;
         }
         match &object {
             Some(object) => self.emitted.insert(key.clone(), object.clone()),
             None => self.emitted.remove(&key),
         };
-        Some((key, object))
+        let turn = match key.kind {
+            ObjectKind::Namespace | ObjectKind::MeshConfig => self.discovery.learn(&key, object.as_ref()),
+            _ => Turn::Nothing,
+        };
+        if self.discovery.includes(key.namespace.as_str()) {
+            changes.push((key, object));
+        }
+        self.turn(turn, changes);
+    }
+
+    /// Namespaces are read now that were not, or the other way round. Costs what is in them, or everything where the selectors
+    /// are others.
+    fn turn(&self, turn: Turn, changes: &mut Vec<Change>) {
+        let state = |(key, object): (&ObjectKey, &Object)| {
+            (key.clone(), Some(object.clone()).filter(|_| self.discovery.includes(key.namespace.as_str())))
+        };
+        match turn {
+            Turn::Nothing => {}
+            // What was so before is so again.
+            Turn::All => changes.extend(self.emitted.iter().filter(|(key, _)| key.kind.is_namespaced()).map(state)),
+            Turn::One(namespace, _) => {
+                for kind in ObjectKind::ALL.into_iter().filter(|kind| kind.is_namespaced()) {
+                    let first = ObjectKey { kind, namespace: namespace.clone(), name: "".into() };
+                    let inside = self.emitted.range(first..);
+                    let inside = inside.take_while(|(key, _)| key.kind == kind && key.namespace == namespace);
+                    changes.extend(inside.map(state));
+                }
+            }
+        }
     }
 }
 

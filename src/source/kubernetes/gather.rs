@@ -87,13 +87,13 @@ impl Gatherer {
             News::Listed(items) => {
                 status.settled = true;
                 self.listed.insert(kind.place());
-                changes.extend(self.store.replace(kind, items));
+                self.store.replace(kind, items, changes);
                 if kind.need == Need::Required && self.troubled.remove(&kind.place()) && !self.begun {
                     self.doubt();
                 }
             }
-            News::Changed(item) => changes.extend(self.store.set(kind, item)),
-            News::Gone(id) => changes.extend(self.store.remove(kind, &id)),
+            News::Changed(item) => self.store.set(kind, item, changes),
+            News::Gone(id) => self.store.remove(kind, &id, changes),
             News::State(state) => {
                 self.trouble.note(kind, &state);
                 if state.reason().is_some() {

@@ -3,7 +3,7 @@
 //! Reached by news in order; what leaves are differences. An object that can't be understood keeps the version read before.
 
 use super::inventory::{Entry, Inventory, Which};
-use super::kinds::{Use, Watched};
+use super::kinds::{KINDS, Use, Watched};
 use super::news::{Id, Item};
 use crate::model::mesh::Mesh;
 use crate::model::name::{Name, Namespace};
@@ -11,6 +11,7 @@ use crate::model::object::Object;
 use crate::model::problem::Severity;
 use crate::model::provenance::{ObjectKey, ObjectKind};
 use crate::model::world::Change;
+use crate::source::discovery::{Discovery, Turn};
 use crate::source::exchange;
 use crate::source::finding::{Finding, Note, Position, Subject};
 use crate::source::parse::Parsed;
@@ -26,6 +27,7 @@ pub struct Store {
     kinds: BTreeMap<(&'static str, &'static str), BTreeMap<Id, Held>>,
     report: Report,
     inventory: Inventory,
+    discovery: Discovery,
     revision: u64,
     /// Whether proxies may have what is known already.
     begun: bool,
@@ -35,8 +37,25 @@ pub struct Store {
 #[derive(Debug)]
 struct Held {
     uid: Arc<str>,
-    /// The version in effect.
+    /// The version in effect, or that would be if its namespace were read.
     object: Option<Object>,
+    /// What would be said of it if its namespace were read; none if it is.
+    aside: Option<Box<Aside>>,
+}
+
+/// What is known of an object in a namespace that is not read.
+#[derive(Debug)]
+struct Aside {
+    entry: Option<Box<Entry>>,
+    findings: Vec<Finding>,
+    instead: Option<Instead>,
+}
+
+impl Held {
+    /// The version in effect.
+    fn shown(&self) -> Option<&Object> {
+        self.object.as_ref().filter(|_| self.aside.is_none())
+    }
 }
 
 /// What an item comes to.
@@ -72,24 +91,26 @@ impl Store {
     /// From now on proxies may have what is known, which is this.
     pub fn begin(&mut self) -> Vec<Change> {
         self.begun = true;
-        let objects = self.kinds.values().flat_map(BTreeMap::values).filter_map(|held| held.object.clone());
-        objects.map(|object| (object.key().clone(), Some(object))).collect()
+        let objects = self.kinds.values().flat_map(BTreeMap::values).filter_map(Held::shown);
+        objects.map(|object| (object.key().clone(), Some(object.clone()))).collect()
     }
 
     /// These are all the objects of a kind, as far as it is watched.
-    pub fn replace(&mut self, kind: &'static Watched, items: Vec<Item>) -> Vec<Change> {
+    pub fn replace(&mut self, kind: &'static Watched, items: Vec<Item>, changes: &mut Vec<Change>) {
         let there: BTreeSet<Id> = items.iter().map(|item| item.id.clone()).collect();
-        let mut changes: Vec<_> = items.into_iter().filter_map(|item| self.set(kind, item)).collect();
+        items.into_iter().for_each(|item| self.set(kind, item, changes));
         let held = self.kinds.entry(index(kind)).or_default();
         let gone: Vec<_> = held.keys().filter(|id| covers(kind, id) && !there.contains(*id)).cloned().collect();
-        changes.extend(gone.iter().filter_map(|id| self.remove(kind, id)));
-        changes
+        gone.iter().for_each(|id| self.remove(kind, id, changes));
+        if kind.used == Use::Read(ObjectKind::Namespace) {
+            self.discovery.listed(kind.within);
+            self.turn(Turn::All, changes);
+        }
     }
 
     /// An object is new, or another now.
-    pub fn set(&mut self, kind: &'static Watched, item: Item) -> Option<Change> {
+    pub fn set(&mut self, kind: &'static Watched, item: Item, changes: &mut Vec<Change>) {
         let Item { id, uid, parsed, entry } = item;
-        self.enter(kind, &id, entry);
         let held = self.kinds.entry(index(kind)).or_default();
         let before = held.remove(&id);
         let mesh = (self.begun && kind.used == Use::Settings).then(|| mesh(before.as_ref()));
@@ -103,20 +124,96 @@ impl Store {
             (true, None, Some(object)) => Some(Instead::of_what_is_left(object.key().kind)),
             _ => None,
         };
-        let after = if broken { earlier.or(object) } else { object };
-        let changed = before.and_then(|before| before.object) != after;
-        held.insert(id.clone(), Held { uid, object: after.clone() });
-        self.say(kind, &id, findings, instead);
-        let key = changed.then(|| key(kind, &id)).flatten();
-        Some((key?, after))
+        let object = if broken { earlier.or(object) } else { object };
+        let mut held = Held { uid, object, aside: None };
+        match self.discovers(kind, &id) {
+            true => self.show(kind, &id, entry, (findings, instead)),
+            false => {
+                self.show(kind, &id, None, (Vec::new(), None));
+                held.aside = Some(Aside { entry, findings, instead }.into());
+            }
+        }
+        let change = (before.as_ref().and_then(Held::shown) != held.shown()).then(|| held.shown().cloned());
+        let learned = learns(kind).then(|| held.object.clone());
+        self.kinds.entry(index(kind)).or_default().insert(id.clone(), held);
+        changes.extend(change.and_then(|after| Some((key(kind, &id)?, after))));
+        if let Some(object) = learned {
+            self.learn(kind, &id, object.as_ref(), changes);
+        }
     }
 
     /// An object is gone.
-    pub fn remove(&mut self, kind: &'static Watched, id: &Id) -> Option<Change> {
+    pub fn remove(&mut self, kind: &'static Watched, id: &Id, changes: &mut Vec<Change>) {
         let before = self.kinds.entry(index(kind)).or_default().remove(id);
-        self.say(kind, id, Vec::new(), None);
-        self.enter(kind, id, None);
-        before?.object.and(key(kind, id)).map(|key| (key, None))
+        self.show(kind, id, None, (Vec::new(), None));
+        changes.extend(before.as_ref().and_then(Held::shown).and_then(|_| Some((key(kind, id)?, None))));
+        if learns(kind) {
+            self.learn(kind, id, None, changes);
+        }
+    }
+
+    /// Whether an object is read. That the settings are does not depend on what they say.
+    fn discovers(&self, kind: &'static Watched, id: &Id) -> bool {
+        kind.used == Use::Settings || self.discovery.includes(&id.namespace)
+    }
+
+    /// The settings, or a Namespace, are others now: what that means for the objects of namespaces.
+    fn learn(&mut self, kind: &'static Watched, id: &Id, object: Option<&Object>, changes: &mut Vec<Change>) {
+        if let Some(key) = key(kind, id) {
+            let turn = self.discovery.learn(&key, object);
+            self.turn(turn, changes);
+        }
+    }
+
+    /// Namespaces are read now that were not, or the other way round. Costs what is in them.
+    fn turn(&mut self, turn: Turn, changes: &mut Vec<Change>) {
+        let namespaces: BTreeSet<Arc<str>> = match turn {
+            Turn::Nothing => return,
+            Turn::One(namespace, _) => [namespace.as_str().into()].into(),
+            Turn::All => self.kinds.values().flat_map(BTreeMap::keys).map(|id| id.namespace.clone()).collect(),
+        };
+        for kind in KINDS.iter().filter(|kind| kind.used != Use::Settings) {
+            for namespace in &namespaces {
+                let includes = self.discovery.includes(namespace);
+                let Some(all) = self.kinds.get(&index(kind)) else { break };
+                let first = Id { namespace: namespace.clone(), name: "".into() };
+                let inside = all.range(first..).take_while(|(id, _)| id.namespace == *namespace);
+                let turned = inside.filter(|(_, held)| held.aside.is_none() != includes);
+                let turned: Vec<Id> = turned.map(|(id, _)| id.clone()).collect();
+                turned.iter().for_each(|id| self.turn_one(kind, id, changes));
+            }
+        }
+    }
+
+    /// What was shown of an object is put aside, or the other way round.
+    fn turn_one(&mut self, kind: &'static Watched, id: &Id, changes: &mut Vec<Change>) {
+        let Some(mut held) = self.kinds.entry(index(kind)).or_default().remove(id) else { return };
+        match held.aside.take() {
+            Some(aside) => self.show(kind, id, aside.entry, (aside.findings, aside.instead)),
+            None => {
+                let entry = self.inventory.get(&Which::of(kind, id)).cloned().map(Box::new);
+                let findings = self.report.origins.get(&origin(kind, id)).map(|said| said.to_vec());
+                let at = key(kind, id).map(|key| (key, Arc::from(Path::new(""))));
+                let instead = at.and_then(|at| self.report.instead.get(&at).copied());
+                held.aside = Some(Aside { entry, findings: findings.unwrap_or_default(), instead }.into());
+                self.show(kind, id, None, (Vec::new(), None));
+            }
+        }
+        let after = held.shown().cloned();
+        changes.extend(held.object.is_some().then(|| key(kind, id)).flatten().map(|key| (key, after)));
+        self.kinds.entry(index(kind)).or_default().insert(id.clone(), held);
+    }
+
+    /// What is to be seen of an object besides what it says.
+    fn show(
+        &mut self,
+        kind: &'static Watched,
+        id: &Id,
+        entry: Option<Box<Entry>>,
+        (findings, instead): (Vec<Finding>, Option<Instead>),
+    ) {
+        self.enter(kind, id, entry);
+        self.say(kind, id, findings, instead);
     }
 
     /// What is there of an object, as far as a status is concerned.
@@ -154,6 +251,11 @@ impl Store {
 
 fn covers(kind: &'static Watched, id: &Id) -> bool {
     kind.covers(&id.namespace, &id.name)
+}
+
+/// Whether what is read depends on objects of a kind.
+fn learns(kind: &'static Watched) -> bool {
+    matches!(kind.used, Use::Settings | Use::Read(ObjectKind::Namespace))
 }
 
 fn index(kind: &'static Watched) -> (&'static str, &'static str) {
@@ -244,12 +346,13 @@ mod tests {
             Item { id, uid: "".into(), parsed: None, entry: None }
         };
         let mut store = Store::default();
-        store.replace(a, vec![item("a", "one"), item("a", "two")]);
-        store.replace(b, vec![item("b", "one")]);
+        let mut changes = Vec::new();
+        store.replace(a, vec![item("a", "one"), item("a", "two")], &mut changes);
+        store.replace(b, vec![item("b", "one")], &mut changes);
         assert_eq!((store.count(a), store.count(b)), (2, 1));
-        store.replace(a, vec![item("a", "two")]);
+        store.replace(a, vec![item("a", "two")], &mut changes);
         assert_eq!((store.count(a), store.count(b)), (1, 1));
-        store.replace(b, Vec::new());
+        store.replace(b, Vec::new(), &mut changes);
         assert_eq!((store.count(a), store.count(b), store.report().origins.len()), (1, 0, 1));
     }
 }

@@ -1,7 +1,7 @@
 //! Settings of the mesh. What is absent has Istio's default.
 
 use super::notes::Notes;
-use super::{access_log, exports, policy, syntax};
+use super::{access_log, discovery, exports, policy, syntax};
 use crate::model::exports::Exports;
 use crate::model::mesh::{Mesh, OutboundMode, STATIC_PORTS};
 use crate::source::yaml::marks;
@@ -29,6 +29,7 @@ struct Spec {
     default_service_export_to: Vec<String>,
     default_virtual_service_export_to: Vec<String>,
     default_destination_rule_export_to: Vec<String>,
+    discovery_selectors: Vec<discovery::Spec>,
 }
 
 #[derive(Deserialize, Default)]
@@ -62,6 +63,7 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
     let service_exports = export("defaultServiceExportTo", spec.default_service_export_to);
     let virtual_service_exports = export("defaultVirtualServiceExportTo", spec.default_virtual_service_export_to);
     let destination_rule_exports = export("defaultDestinationRuleExportTo", spec.default_destination_rule_export_to);
+    let discovery = discovery::parse("discoverySelectors", spec.discovery_selectors, notes);
     let (outbound_port, inbound_port) = ports(spec.proxy_listen_port, spec.proxy_inbound_listen_port, notes);
     Some(Mesh {
         connect_timeout: connect.flatten().unwrap_or(default.connect_timeout),
@@ -85,6 +87,7 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
         virtual_service_exports,
         destination_rule_exports,
         access_log,
+        discovery,
     })
 }
 

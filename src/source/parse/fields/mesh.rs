@@ -1,7 +1,7 @@
 //! The fields of MeshConfig, as documented by Istio. What is not done is not looked into.
 
-use super::{Field, Shape, TEXTS};
-use Shape::{Any, Choice, Duration, Flag, Object, Text, Whole};
+use super::{Field, Shape, TEXT_MAP, TEXTS};
+use Shape::{Any, Choice, Duration, Flag, List, Object, Text, Whole};
 
 /// The fields.
 pub const FIELDS: &[Field] = &[
@@ -84,7 +84,11 @@ pub const FIELDS: &[Field] = &[
     Field::without("ca", Any, "proxies have no identity yet"),
     Field::without("extensionProviders", Any, "nothing refers to providers yet"),
     Field::without("defaultProviders", Any, "nothing refers to providers yet"),
-    Field::without("discoverySelectors", Any, "every namespace is read"),
+    Field::done(
+        "discoverySelectors",
+        List(&Object(SELECTOR)),
+        "which namespaces are read, by their labels: those that any of these selects; all if none",
+    ),
     Field::without("pathNormalization", Any, "paths are normalized as with BASE")
         .except(&[r#"{"normalization":"BASE"}"#]),
     Field::without("defaultHttpRetryPolicy", Any, "2 retries of what was not processed"),
@@ -95,3 +99,14 @@ pub const FIELDS: &[Field] = &[
 ];
 
 const INGRESS: &str = "Ingress objects are not read";
+
+const SELECTOR: &[Field] = &[
+    Field::done("matchLabels", TEXT_MAP, "labels that must be there"),
+    Field::done("matchExpressions", List(&Object(EXPRESSION)), "what else must be so, all of it"),
+];
+
+const EXPRESSION: &[Field] = &[
+    Field::done("key", Text, "the label that is looked at"),
+    Field::done("operator", Choice(&["In", "NotIn", "Exists", "DoesNotExist"]), "what must be so of its value"),
+    Field::done("values", TEXTS, "the values of In and NotIn"),
+];

@@ -16,8 +16,7 @@ pub const POD: &[Field] = &[
     Field::done("status", Object(POD_STATUS), "what the Pod is"),
 ];
 
-const NAMESPACE_METADATA: &[Field] =
-    &[Field::silent("labels", TEXT_MAP, "they are read, but nothing depends on them yet")];
+const NAMESPACE_METADATA: &[Field] = &[Field::done("labels", TEXT_MAP, "what MeshConfig.discoverySelectors select by")];
 
 const LABELLED: &[Field] = &[Field::done(
     "labels",
