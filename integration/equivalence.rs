@@ -3,6 +3,8 @@
 
 #[path = "equivalence/costs.rs"]
 mod costs;
+#[path = "equivalence/kept.rs"]
+mod kept;
 mod worlds;
 
 use chancery::model::access_log::{AccessLog, LogFormat, Stream};

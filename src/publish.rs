@@ -17,6 +17,7 @@ pub mod run;
 
 use crate::model::audience::{Placement, ProxyFacts, Subject};
 use crate::model::problem::Problem;
+use crate::model::provenance::ObjectKey;
 use crate::model::tracked::Tracked;
 use crate::model::world::{Key, World};
 use crate::snapshot::board::Seats;
@@ -147,6 +148,27 @@ impl Engine {
     pub fn problems(&self) -> BTreeSet<Problem> {
         let halves = self.halves.values().chain(self.commons.values().map(|common| &common.half));
         self.checks.problems().chain(halves.flat_map(Half::problems)).cloned().collect()
+    }
+
+    /// The policies that proxies don't have as the World has them, because a fault of ours keeps something back or kept it from
+    /// being computed. Costs nothing to speak of while there is no such fault.
+    pub fn kept_back(&self) -> BTreeSet<ObjectKey> {
+        let commons = self.commons.iter().map(|(subject, common)| (subject, &common.half));
+        let kept = self.halves.iter().chain(commons).flat_map(|(subject, half)| {
+            half.kept_back(|unit| {
+                let reads = self.reads(&Computation { subject: subject.clone(), unit: unit.clone() });
+                reads.iter().flat_map(|key| self.behind(key)).collect()
+            })
+        });
+        kept.filter(|key| key.kind.is_policy()).collect()
+    }
+
+    /// The objects that a look-up finds.
+    fn behind(&self, key: &Key) -> Vec<ObjectKey> {
+        match key {
+            Key::Object(key) => vec![key.clone()],
+            index => self.tools.world.found(index).cloned().collect(),
+        }
     }
 
     /// Where a seated proxy belongs.

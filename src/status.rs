@@ -1,7 +1,8 @@
 //! What is known of objects, written to them: conditions by server-side apply, and Events for what proxies reject.
 //!
 //! In reading order: [`shape`] is a status as it is stored; [`verdict`] what is to be said of one object; [`desk`] what waits
-//! and when it may be written; [`clerk`] puts these together. All of that is pure. [`election`] is who leads, as a value;
+//! and when it may be written; [`rivals`] whether somebody else writes as well;
+//! [`clerk`] puts these together. All of that is pure. [`election`] is who leads, as a value;
 //! [`lease`] keeps it; [`writer`] and [`events`] write. Whoever doesn't lead writes nothing. Serving depends on none of it.
 
 pub mod account;
@@ -10,6 +11,7 @@ pub mod desk;
 pub mod election;
 pub mod events;
 pub mod lease;
+pub mod rivals;
 pub mod shape;
 pub mod verdict;
 pub mod writer;
@@ -18,7 +20,7 @@ use crate::telemetry::status::StatusMetrics;
 use account::{Leadership, Writing};
 use clerk::{Clerk, Draft, Facts};
 use kube::Client;
-use lease::{Held, Keeper};
+use lease::{Held, Keeper, Told};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,7 +54,8 @@ pub async fn run(client: Client, options: lease::Options, channels: Channels, sh
     let (holds, held) = watch::channel(Held::default());
     let (complaints, complained) = mpsc::channel(events::WAITING);
     let identity = options.identity.clone();
-    let keeper = Keeper::new(client.clone(), options, holds, leadership, metrics.clone());
+    let told = Told { held: holds, leadership, facts: facts.clone() };
+    let keeper = Keeper::new(client.clone(), options, told, metrics.clone());
     let telling = events::run(client.clone(), identity, complained, held.clone(), metrics.clone());
     let office = Office {
         client,
@@ -64,6 +67,7 @@ pub async fn run(client: Client, options: lease::Options, channels: Channels, sh
         clerk: Clerk::new(Instant::now()),
         term: 0,
         news: false,
+        coming: false,
         writes: JoinSet::new(),
         denied: BTreeMap::new(),
     };
@@ -87,6 +91,8 @@ struct Office {
     term: u64,
     /// Whether there are facts that were not looked at.
     news: bool,
+    /// Whether proxies that were connected before were still to come when they were looked at.
+    coming: bool,
     writes: JoinSet<(Draft, Answer)>,
     denied: BTreeMap<String, Arc<str>>,
 }
@@ -122,9 +128,11 @@ impl Office {
             self.writes = JoinSet::new();
             (self.clerk, self.term) = (Clerk::new(now), held.term);
         }
-        if newly || std::mem::take(&mut self.news) {
+        let coming = held.awaits(self.facts.borrow().standing.proxies, now);
+        if newly || std::mem::take(&mut self.news) || coming != self.coming {
+            self.coming = coming;
             let facts = self.facts.borrow_and_update().clone();
-            self.clerk.learn(facts, now);
+            self.clerk.learn(Facts { coming, ..facts }, now);
         }
         for complaint in self.clerk.complaints() {
             self.metrics.dropped(u64::from(self.complaints.try_send(complaint).is_err()));
@@ -177,8 +185,13 @@ impl Office {
 
     fn tell(&self) {
         let denied = self.denied.iter().map(|(kind, reason)| (kind.clone(), reason.clone())).collect();
-        let writing = Writing { waiting: self.clerk.waiting(), denied };
+        let writing = Writing { waiting: self.clerk.waiting(), denied, disputed: self.clerk.disputed().count() };
         self.metrics.waited(writing.waiting);
+        if let Some(object) = self.clerk.disputed().next().filter(|_| self.writing.borrow().disputed == 0) {
+            let text = "somebody else writes its status as well, again and again; if another installation watches this \
+                        cluster, turn its --status off";
+            tracing::warn!(%object, "{text}");
+        }
         self.writing.send_if_modified(|known| {
             let changed = *known != writing;
             *known = writing;

@@ -37,7 +37,7 @@ fn facts(entries: &[(&str, Entry)], problems: &[Problem]) -> Facts {
     let problems: BTreeSet<_> = problems.iter().cloned().collect();
     let told = Facts::gather(&[], &[&problems]);
     let reaches = Reaches { objects, partial: false };
-    Facts { inventory, told, standing: Arc::new(Standing { reaches, ..Standing::default() }) }
+    Facts { inventory, told, standing: Arc::new(Standing { reaches, ..Standing::default() }), coming: false }
 }
 
 fn rejection(name: &str) -> Problem {
@@ -87,6 +87,28 @@ fn what_is_stored_otherwise_is_written() {
     clerk.learn(facts(&[("a", entry("3", 7, &spoilt))], &[]), start + LATER);
     let again = clerk.next(start + LATER * 4).expect("it is due");
     assert_eq!(&*again.entry.version, "3");
+}
+
+/// Somebody writes something else in place of what we wrote, again and again. Once, or after another edit, means nothing.
+#[test]
+fn whoever_writes_over_a_status_again_and_again_is_noticed() {
+    let start = Instant::now();
+    let (mut clerk, mut now) = (Clerk::new(start), start);
+    clerk.learn(facts(&[("a", entry("1", 7, ""))], &[]), now);
+    for round in 0..4 {
+        now += LATER * 30;
+        let draft = clerk.next(now).expect("it is due");
+        let good = stored(&draft, &format!("{round}-ours"));
+        clerk.done(&draft, Outcome::Written, Some(good.clone()), now);
+        assert_eq!(clerk.disputed().count(), usize::from(round >= 3), "{round}");
+        let spoilt = good.status.replace("Programmed", "Otherwise");
+        let theirs = facts(&[("a", entry(&format!("{round}-theirs"), 7, &spoilt))], &[]);
+        clerk.learn(theirs.clone(), now);
+        clerk.learn(theirs, now);
+    }
+    assert_eq!(clerk.disputed().collect::<Vec<_>>(), [&which("a")]);
+    clerk.learn(facts(&[], &[]), now);
+    assert_eq!(clerk.disputed().count(), 0, "it is gone");
 }
 
 #[test]

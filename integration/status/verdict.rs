@@ -3,7 +3,7 @@
 use chancery::model::problem::{Cause, Severity};
 use chancery::model::reach::Reach;
 use chancery::status::shape::{ACCEPTED, Condition, PROGRAMMED, RESOLVED_REFS, Status};
-use chancery::status::verdict::{Known, Told, is_progress, verdict};
+use chancery::status::verdict::{Known, Told, Unheard, is_progress, verdict};
 
 fn told(severity: Severity, cause: Cause, text: &str) -> Told {
     Told { severity, cause, field: "spec.x".to_owned(), text: text.to_owned(), effect: "".into() }
@@ -14,7 +14,7 @@ fn reach(generation: i64, live: usize, targeted: usize) -> Option<Reach> {
 }
 
 fn known<'a>(told: &'a [Told], reach: Option<Reach>, stored: &'a Status) -> Known<'a> {
-    Known { generation: Some(7), in_effect: true, told, reach, partial: false, stored }
+    Known { generation: Some(7), in_effect: true, told, reach, unheard: None, stored }
 }
 
 /// `status reason: message` of a condition.
@@ -40,8 +40,13 @@ fn an_object_without_problems_is_accepted_and_counted() {
     assert_eq!(programmed(reach(7, 0, 0), &nothing), "True NoProxies: it concerns no connected proxy");
     assert_eq!(programmed(reach(6, 12, 12), &nothing), "False Pending: generation 6 is in effect");
     assert!(programmed(None, &nothing).starts_with("Unknown NotKnown: "));
-    let partial = Known { partial: true, ..known(&[], reach(7, 12, 12), &nothing) };
-    assert!(said(&verdict(&partial), PROGRAMMED).starts_with("False Pending: in effect at 12 of 12 proxies"));
+    for (unheard, words) in [(Unheard::Replica, "are not counted"), (Unheard::Coming, "are still to come")] {
+        let known = |reach| Known { unheard: Some(unheard), ..known(&[], reach, &nothing) };
+        let said = |reach| said(&verdict(&known(reach)), PROGRAMMED);
+        assert!(said(reach(7, 12, 12)).starts_with("False Pending: in effect at 12 of 12 proxies"), "{unheard:?}");
+        assert!(said(reach(7, 12, 12)).ends_with(words) && said(reach(7, 1, 1)).starts_with("False Pending"));
+        assert!(said(reach(7, 0, 0)).starts_with("Unknown NotKnown"));
+    }
 }
 
 #[test]

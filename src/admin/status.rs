@@ -11,6 +11,7 @@ pub fn describe(leadership: &Leadership, writing: &Writing) -> Value {
         "state": standing.as_str(),
         "waiting": writing.waiting,
         "denied": denied.collect::<Vec<_>>(),
+        "disputed": writing.disputed,
     });
     let reason = standing.reason().map(|reason| reason.to_string()).unwrap_or_default();
     let parts = [("lease", lease), ("identity", identity), ("holder", holder), ("reason", &reason)];

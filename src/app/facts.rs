@@ -58,6 +58,6 @@ impl Sources {
         let problems = self.problems.borrow_and_update().clone();
         let standing = self.standing.borrow_and_update().clone();
         let told = Facts::gather(&findings, &[&*problems, &standing.rejections]);
-        Facts { inventory, told, standing }
+        Facts { inventory, told, standing, coming: false }
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::model::provenance::{ObjectKind, ObjectRef};
 use crate::model::reach::Standing;
-use crate::model::world::{Key, State, World};
+use crate::model::world::{Key, World};
+use crate::publish::run::Published;
 use crate::snapshot::board::Board;
 use crate::xds::registry::Registry;
 use crate::xds::registry::reach::Surveyor;
 use crate::xds::registry::rejections;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -18,7 +20,7 @@ const REST: u32 = 30;
 
 /// Looks again and again until the publisher is gone.
 pub async fn run(
-    mut published: watch::Receiver<Option<State>>,
+    mut published: watch::Receiver<Option<Published>>,
     board: Arc<Board>,
     registry: Registry,
     standings: watch::Sender<Arc<Standing>>,
@@ -29,17 +31,20 @@ pub async fn run(
             changed = published.changed() => if changed.is_err() { return },
             () = registry.stirred() => {}
         }
-        let Some(state) = published.borrow_and_update().clone() else { continue };
+        let Some(Published { state, kept_back }) = published.borrow_and_update().clone() else { continue };
         let began = Instant::now();
-        let (reaches, rejections) = tokio::task::block_in_place(|| {
+        let found = tokio::task::block_in_place(|| {
             let proxies = registry.proxies();
-            let reaches = surveyor.survey(&policies(&state.world), &board, &proxies);
-            (reaches, rejections::problems(&proxies))
+            let mut reaches = surveyor.survey(&policies(&state.world), &board, &proxies);
+            reaches.hold_back(&kept_back);
+            let nodes: BTreeSet<_> = proxies.iter().map(|proxy| &proxy.node_id).collect();
+            Standing { revision: 0, reaches, rejections: rejections::problems(&proxies), proxies: nodes.len() }
         });
         standings.send_if_modified(|standing| {
-            let news = (&standing.reaches, &standing.rejections) != (&reaches, &rejections);
+            let found = Standing { revision: standing.revision, ..found };
+            let news = **standing != found;
             if news {
-                *standing = Arc::new(Standing { revision: standing.revision + 1, reaches, rejections });
+                *standing = Arc::new(Standing { revision: found.revision + 1, ..found });
             }
             news
         });

@@ -57,6 +57,17 @@ pub struct Reaches {
     pub partial: bool,
 }
 
+impl Reaches {
+    /// Says of objects that what they say is not on its way, whatever proxies have accepted.
+    pub fn hold_back(&mut self, objects: &BTreeSet<ObjectKey>) {
+        for key in objects {
+            if let Some(reach) = self.objects.get_mut(key) {
+                (reach.generation, reach.live) = (None, 0);
+            }
+        }
+    }
+}
+
 /// What is known of how proxies take their configuration: by one replica, or by all together.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Standing {
@@ -66,6 +77,8 @@ pub struct Standing {
     pub reaches: Reaches,
     /// What proxies reject, as problems of the objects that it comes from.
     pub rejections: BTreeSet<Problem>,
+    /// How many proxies are connected.
+    pub proxies: usize,
 }
 
 impl Standing {
@@ -85,6 +98,7 @@ impl Standing {
         }
         self.reaches.partial |= other.reaches.partial;
         self.rejections.extend(other.rejections.iter().cloned());
+        self.proxies += other.proxies;
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Standing {
     revision: u64,
     objects: Vec<Object>,
     rejections: Vec<Rejection>,
+    /// A replica of an earlier release says nothing of them.
+    #[serde(default)]
+    proxies: usize,
 }
 
 #[derive(Serialize, Deserialize, Debug)]
@@ -89,6 +92,7 @@ impl From<&reach::Standing> for Standing {
             revision: standing.revision,
             objects: standing.reaches.objects.iter().map(object).collect(),
             rejections: standing.rejections.iter().map(rejection).collect(),
+            proxies: standing.proxies,
         }
     }
 }
@@ -112,6 +116,7 @@ impl From<Standing> for reach::Standing {
             revision: standing.revision,
             reaches: Reaches { objects, partial: false },
             rejections: standing.rejections.into_iter().filter_map(rejection).collect(),
+            proxies: standing.proxies,
         }
     }
 }

@@ -10,11 +10,13 @@ use super::{Computation, Fault, Outcome, Translator};
 use crate::model::audience::Subject;
 use crate::model::name::Namespace;
 use crate::model::problem::Problem;
+use crate::model::provenance::ObjectKey;
 use crate::model::tracked::Tracked;
 use crate::model::world::World;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::lint::{self, Changed};
 use crate::snapshot::set::Layer;
+use crate::snapshot::sources::differences;
 use crate::translate::assemble;
 use crate::translate::unit::{Selection, Table, Unit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +46,8 @@ pub struct Half {
     pub(super) asked: Dependents<Unit, Namespace>,
     pub(super) layer: Layer,
     pub(super) posted: Posted,
+    /// Units that failed when they were selected last.
+    failed: BTreeSet<Unit>,
     /// The layer as it was posted last.
     out: Option<Arc<Layer>>,
     fresh: bool,
@@ -126,6 +130,24 @@ impl Half {
         self.problems.values().flatten()
     }
 
+    /// The objects of which something is not in what was posted last, through a fault of ours: those that shaped what is kept
+    /// back, and those that a computation looked at which failed. `seen`: the objects that it looked at.
+    pub fn kept_back(&self, seen: impl Fn(&Unit) -> BTreeSet<ObjectKey>) -> BTreeSet<ObjectKey> {
+        let mut kept: BTreeSet<ObjectKey> = self.failed.iter().flat_map(seen).collect();
+        if self.posted == Posted::Withheld {
+            let out = self.out();
+            for kind in Kind::ALL {
+                for name in self.layer.differs_from(&out, kind) {
+                    let (before, after) = (out.get(kind, &name), self.layer.get(kind, &name));
+                    for part in differences(before.map(|it| &**it), after.map(|it| &**it)) {
+                        kept.extend(part.before().chain(part.after()).map(|source| source.key.clone()));
+                    }
+                }
+            }
+        }
+        kept
+    }
+
     /// Selects `units` again, with what follows from them, and posts the layer if it differs.
     pub fn update(&mut self, mut units: BTreeSet<Unit>, step: &mut Step) -> Shift {
         let (mut edits, mut shift) = (Edits::default(), Shift::default());
@@ -187,8 +209,12 @@ impl Half {
         step.readers.record(&computation, &tracked.into_reads());
         step.outcome.recomputed.push(computation);
         match result {
-            Ok(selected) => Some(selected),
+            Ok(selected) => {
+                self.failed.remove(unit);
+                Some(selected)
+            }
             Err(text) => {
+                self.failed.insert(unit.clone());
                 step.outcome.faults.push(Fault { what: format!("{:?} of {:?}", unit, step.subject), text });
                 self.nodes.entry(unit.clone()).or_default();
                 None
@@ -232,6 +258,7 @@ impl Half {
         shift: &mut Shift,
     ) -> Option<Box<[Unit]>> {
         step.readers.forget(&step.computation(unit));
+        self.failed.remove(unit);
         let node = self.nodes.remove(unit)?;
         self.ask(unit, &BTreeSet::new(), shift);
         self.asked.forget(unit);

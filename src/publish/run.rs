@@ -1,7 +1,8 @@
 //! The loop around the engine: newest World and newest seats in, posts on the board out.
 
 use super::{Engine, Fault, Outcome};
-use crate::model::problem::Problem;
+use crate::model::problem::{Cause, Problem, Severity};
+use crate::model::provenance::ObjectKey;
 use crate::model::world::State;
 use crate::snapshot::board::{Board, Posted};
 use std::collections::BTreeSet;
@@ -19,17 +20,26 @@ pub trait Observer: Send + Sync {
 pub struct Sinks {
     /// Snapshots.
     pub board: Arc<Board>,
-    /// The state that what is on the board was made of.
-    pub published: watch::Sender<Option<State>>,
+    /// What is on the board; none until something is.
+    pub published: watch::Sender<Option<Published>>,
     /// Mistakes found by translation, sorted.
     pub problems: watch::Sender<Arc<BTreeSet<Problem>>>,
     /// Who listens.
     pub observer: Arc<dyn Observer>,
 }
 
+/// What was published.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The state that what is on the board was made of.
+    pub state: State,
+    /// The policies of which something is not on the board, through a fault of ours.
+    pub kept_back: Arc<BTreeSet<ObjectKey>>,
+}
+
 /// Publishes until the keeper is gone.
 pub async fn run(engine: Engine, mut states: watch::Receiver<Option<State>>, sinks: Sinks) {
-    let mut publisher = Publisher { engine, begun: false, since: None, sinks };
+    let mut publisher = Publisher { engine, begun: false, since: None, kept_back: Arc::default(), sinks };
     loop {
         let kept = publisher.sinks.board.kept_until().filter(|_| publisher.begun);
         tokio::select! {
@@ -45,6 +55,14 @@ pub async fn run(engine: Engine, mut states: watch::Receiver<Option<State>>, sin
     }
 }
 
+/// What is said of an object of which something is kept back.
+fn kept(object: &ObjectKey) -> Problem {
+    let text = "what follows from it is kept back because of a fault of chancery, whose log says more; proxies keep what \
+                they had before";
+    let (object, field, text) = (object.clone(), String::new(), text.to_owned());
+    Problem { object, field, severity: Severity::Warning, text, cause: Cause::Content }
+}
+
 async fn sleep_until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
@@ -58,6 +76,7 @@ struct Publisher {
     begun: bool,
     /// The time of the World published last.
     since: Option<Instant>,
+    kept_back: Arc<BTreeSet<ObjectKey>>,
     sinks: Sinks,
 }
 
@@ -76,10 +95,17 @@ impl Publisher {
         for Fault { what, text } in &outcome.faults {
             tracing::error!(what, text, "a computation failed; what it gave before is kept");
         }
-        if outcome.problems_changed {
-            self.sinks.problems.send_replace(Arc::new(self.engine.problems()));
+        let kept_back = self.engine.kept_back();
+        if outcome.problems_changed || kept_back != *self.kept_back {
+            let mut problems = self.engine.problems();
+            problems.extend(kept_back.iter().map(kept));
+            self.sinks.problems.send_replace(Arc::new(problems));
         }
-        self.sinks.published.send_replace(Some(state.clone()));
+        if kept_back != *self.kept_back {
+            self.kept_back = Arc::new(kept_back);
+        }
+        let published = Published { state: state.clone(), kept_back: self.kept_back.clone() };
+        self.sinks.published.send_replace(Some(published));
         self.sinks.observer.advanced(&outcome, started.elapsed().as_secs_f64());
     }
 

@@ -62,4 +62,6 @@ pub struct Writing {
     pub waiting: usize,
     /// Resources whose status may not be written, each with the reason.
     pub denied: Vec<(String, Arc<str>)>,
+    /// How many objects have a status that somebody else writes over again and again.
+    pub disputed: usize,
 }

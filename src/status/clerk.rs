@@ -4,8 +4,9 @@
 //! stored until the watch tells of it.
 
 use super::desk::{ALONE, Desk, Outcome, Urgency};
+use super::rivals::Rivals;
 use super::shape::Status;
-use super::verdict::{Known, Told, is_progress, is_rejection, verdict};
+use super::verdict::{Known, Told, Unheard, is_progress, is_rejection, verdict};
 use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::model::reach::{Reach, Standing};
@@ -26,6 +27,8 @@ pub struct Facts {
     pub told: Arc<BTreeMap<Subject, Vec<Told>>>,
     /// How far they have come.
     pub standing: Arc<Standing>,
+    /// Whether proxies that were connected before are still to come.
+    pub coming: bool,
 }
 
 impl Facts {
@@ -49,6 +52,14 @@ impl Facts {
             told.entry(Subject::from(&object)).or_default().push(said);
         }
         Arc::new(told)
+    }
+
+    fn unheard(&self) -> Option<Unheard> {
+        match (self.standing.reaches.partial, self.coming) {
+            (true, _) => Some(Unheard::Replica),
+            (false, true) => Some(Unheard::Coming),
+            (false, false) => None,
+        }
     }
 
     fn told(&self, which: &Which, entry: &Entry) -> &[Told] {
@@ -101,6 +112,7 @@ pub struct Clerk {
     written: BTreeMap<Which, (Arc<str>, Entry)>,
     complaints: Vec<Complaint>,
     complained: BTreeSet<u64>,
+    rivals: Rivals,
     /// Kinds of which no status may be written, until when that is believed.
     denied: BTreeMap<(&'static str, &'static str), Instant>,
     dropped: u64,
@@ -116,6 +128,7 @@ impl Clerk {
             written: BTreeMap::new(),
             complaints: Vec::new(),
             complained: BTreeSet::new(),
+            rivals: Rivals::default(),
             denied: BTreeMap::new(),
             dropped: 0,
         }
@@ -127,6 +140,7 @@ impl Clerk {
         let inventory = self.facts.inventory.clone();
         if self.looked.len() > inventory.len() {
             self.looked.retain(|which, _| inventory.contains_key(which));
+            self.rivals.retain(|which| inventory.contains_key(which));
         }
         self.written.retain(|which, (over, _)| inventory.get(which).is_some_and(|entry| entry.version == *over));
         for (which, entry) in &inventory {
@@ -167,6 +181,7 @@ impl Clerk {
         self.desk.done(which, outcome, now);
         if let Some(stored) = stored {
             self.written.insert(which.clone(), (draft.entry.version.clone(), stored));
+            self.rivals.wrote(which, &draft.entry, draft.status.clone());
         }
         if let Some(entry) = self.facts.inventory.get(which).map(|entry| self.current(which, entry).clone()) {
             self.look(which, &entry, now);
@@ -181,6 +196,11 @@ impl Clerk {
     /// How many statuses wait.
     pub fn waiting(&self) -> usize {
         self.desk.len()
+    }
+
+    /// Objects whose status somebody else writes over again and again.
+    pub fn disputed(&self) -> impl Iterator<Item = &Which> {
+        self.rivals.disputed()
     }
 
     /// Rejections that were not told yet.
@@ -206,7 +226,7 @@ impl Clerk {
         let reach = reach.map(|reach| (reach.generation, reach.targeted, reach.live));
         let mut hash = Xxh3::new();
         let told = self.facts.told(which, entry);
-        (&entry.uid, &entry.version, told, reach, self.facts.standing.reaches.partial).hash(&mut hash);
+        (&entry.uid, &entry.version, told, reach, self.facts.unheard()).hash(&mut hash);
         hash.finish()
     }
 
@@ -215,6 +235,7 @@ impl Clerk {
         self.complain(which, entry);
         let stored = Status::stored(&entry.status);
         let wanted = self.verdict(which, entry, &stored);
+        self.rivals.saw(which, entry, &wanted, &undated(&stored));
         if wanted == undated(&stored) {
             self.desk.unwant(which);
             return true;
@@ -242,7 +263,7 @@ impl Clerk {
             in_effect: entry.kind.is_in_effect(),
             told: self.facts.told(which, entry),
             reach: self.facts.reach(which, entry),
-            partial: self.facts.standing.reaches.partial,
+            unheard: self.facts.unheard(),
             stored,
         })
     }

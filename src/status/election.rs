@@ -33,6 +33,8 @@ pub struct Record {
     pub lasts: Duration,
     /// The state of it.
     pub version: String,
+    /// How many proxies the holder last knew of; 0 if it didn't say.
+    pub proxies: usize,
 }
 
 /// What to do.
@@ -120,7 +122,8 @@ mod tests {
     const TERMS: Terms = Terms { lasts: Duration::from_secs(15) };
 
     fn record(holder: &str, version: u32) -> Option<Record> {
-        Some(Record { holder: holder.to_owned(), lasts: TERMS.lasts, version: version.to_string() })
+        let (holder, version) = (holder.to_owned(), version.to_string());
+        Some(Record { holder, lasts: TERMS.lasts, version, proxies: 0 })
     }
 
     fn seconds(count: u64) -> Duration {

@@ -1,6 +1,7 @@
 //! Keeps a Lease, or looks until it can be had. Says until when this process may act as the one that has it.
 
 use super::account::{Leadership, Standing};
+use super::clerk::Facts;
 use super::election::{Election, Record, Step, Terms};
 use crate::telemetry::logging::{shown, words};
 use crate::telemetry::status::StatusMetrics;
@@ -27,6 +28,11 @@ pub struct Options {
     pub terms: Terms,
 }
 
+/// The annotation that says how many proxies the holder knows of, for whoever holds it next.
+const PROXIES: &str = "chancery/proxies";
+/// How long proxies may take to come back after a change of the holder: Envoy's longest pause before it connects again.
+const RETURN: Duration = Duration::from_secs(30);
+
 /// Until when this process may act as the one that has the Lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Held {
@@ -34,12 +40,19 @@ pub struct Held {
     pub term: u64,
     /// Until when; none while somebody else may have it.
     pub until: Option<Instant>,
+    /// The proxies that the last holder knew of, and until when those of them that are missing are waited for.
+    pub awaited: Option<(usize, Instant)>,
 }
 
 impl Held {
     /// Whether it is held now.
     pub fn is_valid(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
+    }
+
+    /// Whether proxies that the last holder knew of are still to come, of which `proxies` are here.
+    pub fn awaits(&self, proxies: usize, now: Instant) -> bool {
+        self.awaited.is_some_and(|(known, until)| proxies < known && now < until)
     }
 }
 
@@ -73,6 +86,16 @@ impl From<Error> for Failure {
     }
 }
 
+/// What a keeper tells, and what it is told.
+pub struct Told {
+    /// Until when this process may act.
+    pub held: watch::Sender<Held>,
+    /// Who leads.
+    pub leadership: watch::Sender<Leadership>,
+    /// What is known, of which the holder says how many proxies there are.
+    pub facts: watch::Receiver<Facts>,
+}
+
 /// Keeps one Lease.
 pub struct Keeper {
     api: Api<Lease>,
@@ -83,20 +106,29 @@ pub struct Keeper {
     metrics: StatusMetrics,
     transitions: i32,
     acquired: Option<MicroTime>,
+    facts: watch::Receiver<Facts>,
+    awaited: Option<(usize, Instant)>,
+    /// How many proxies it was last said to be: at the end there are none any more.
+    said: usize,
 }
 
 impl Keeper {
     /// A keeper that says what comes of it.
-    pub fn new(
-        client: Client,
-        options: Options,
-        held: watch::Sender<Held>,
-        leadership: watch::Sender<Leadership>,
-        metrics: StatusMetrics,
-    ) -> Self {
+    pub fn new(client: Client, options: Options, told: Told, metrics: StatusMetrics) -> Self {
         let api = Api::namespaced(client, &options.namespace);
         let election = Election::new(options.identity.clone(), options.terms);
-        Self { api, options, election, held, leadership, metrics, transitions: 0, acquired: None }
+        let Told { held, leadership, facts } = told;
+        let (transitions, acquired, awaited) = (0, None, None);
+        Self { api, options, election, held, leadership, metrics, transitions, acquired, facts, awaited, said: 0 }
+    }
+
+    /// How many proxies there are, those included that are still to come.
+    fn proxies(&self) -> usize {
+        let here = self.facts.borrow().standing.proxies;
+        match self.awaited {
+            Some((known, until)) if Instant::now() < until => here.max(known),
+            _ => here,
+        }
     }
 
     /// Keeps it until `shutdown`, and gives it back then.
@@ -138,6 +170,7 @@ impl Keeper {
         let renewed = stored.as_ref().is_some_and(|record| record.holder == self.election.me());
         if !renewed {
             (self.transitions, self.acquired) = (self.transitions + 1, Some(MicroTime(Timestamp::now())));
+            self.awaited = stored.as_ref().map(|record| (record.proxies, asked + RETURN));
         }
         let holder = self.election.me().to_owned();
         let taken = self.store(holder, stored.map(|record| record.version)).await;
@@ -149,10 +182,14 @@ impl Keeper {
         Ok(())
     }
 
-    async fn store(&self, holder: String, over: Option<String>) -> Result<Record, Failure> {
+    async fn store(&mut self, holder: String, over: Option<String>) -> Result<Record, Failure> {
+        if !holder.is_empty() {
+            self.said = self.proxies();
+        }
         let mut lease = Lease::default();
         lease.metadata.name = Some(self.options.name.clone());
         lease.metadata.resource_version = over.clone();
+        lease.metadata.annotations = Some([(PROXIES.to_owned(), self.said.to_string())].into());
         // One that is given back doesn't have to be waited for.
         let lasts = if holder.is_empty() { 1 } else { self.options.terms.lasts.as_secs() };
         lease.spec = Some(LeaseSpec {
@@ -186,7 +223,7 @@ impl Keeper {
         let before = *self.held.borrow();
         let begins = until.is_some() && before.until.is_none();
         let term = before.term + u64::from(begins);
-        self.held.send_replace(Held { term, until });
+        self.held.send_replace(Held { term, until, awaited: self.awaited });
         let leads = until.is_some_and(|until| now < until);
         self.metrics.led(leads);
         let standing = match round {
@@ -219,10 +256,12 @@ impl Keeper {
 fn record(lease: &Lease) -> Record {
     let spec = lease.spec.clone().unwrap_or_default();
     let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default();
+    let proxies = lease.metadata.annotations.as_ref().and_then(|all| all.get(PROXIES)?.parse().ok());
     Record {
         holder: spec.holder_identity.unwrap_or_default(),
         lasts: Duration::from_secs(seconds),
         version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        proxies: proxies.unwrap_or_default(),
     }
 }
 

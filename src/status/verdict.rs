@@ -35,10 +35,19 @@ pub struct Known<'a> {
     pub told: &'a [Told],
     /// How far it has come; none while that isn't known.
     pub reach: Option<Reach>,
-    /// Whether proxies may be missing among those counted.
-    pub partial: bool,
+    /// Why proxies may be missing among those counted.
+    pub unheard: Option<Unheard>,
     /// What is stored as its status.
     pub stored: &'a Status,
+}
+
+/// Why proxies may be missing among those counted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Unheard {
+    /// The replica that serves them did not answer.
+    Replica,
+    /// They were connected before, and are still to come back.
+    Coming,
 }
 
 /// The reason of whatever is as it should be of a generation at every proxy.
@@ -153,16 +162,17 @@ impl Known<'_> {
             let reason = if self.is_broken() { "Invalid" } else { PENDING };
             return is(Truth::False, reason, format!("{instead} is in effect"));
         }
-        let unheard = if self.partial { "; proxies of another replica are not counted" } else { "" };
+        let unheard = match self.unheard {
+            Some(Unheard::Replica) => "; proxies of another replica are not counted",
+            Some(Unheard::Coming) => "; proxies that were connected before are still to come",
+            None => "",
+        };
+        let partial = self.unheard.is_some();
         match (targeted, live) {
-            (0, _) if self.partial => {
-                is(Truth::Unknown, "NotKnown", format!("no proxy is known that it concerns{unheard}"))
-            }
+            (0, _) if partial => is(Truth::Unknown, "NotKnown", format!("no proxy is known that it concerns{unheard}")),
             (0, _) => is(Truth::True, "NoProxies", "it concerns no connected proxy".into()),
-            (1, 1) if !self.partial => {
-                is(Truth::True, EVERYWHERE, "in effect at the one proxy that it concerns".into())
-            }
-            _ if reach.is_everywhere() && !self.partial => {
+            (1, 1) if !partial => is(Truth::True, EVERYWHERE, "in effect at the one proxy that it concerns".into()),
+            _ if reach.is_everywhere() && !partial => {
                 is(Truth::True, EVERYWHERE, format!("in effect at all {targeted} proxies that it concerns"))
             }
             _ => {
