@@ -66,6 +66,15 @@ tools: need-python ## Fetch the pinned tools the demo and the tests use
 	@[ -n "$${CHANCERY_ISTIO_CRDS:-}" ] || $(FETCH) istio-crds >/dev/null
 	@[ -n "$${CHANCERY_GATEWAY_CRDS:-}" ] || $(FETCH) gateway-crds >/dev/null
 
+# Where a cluster to try things on has its files.
+CLUSTER := /tmp/chancery-cluster
+
+.PHONY: cluster
+cluster: need-python ## A Kubernetes cluster without machines, to try things on (STOP=1 ends it)
+	@command -v openssl >/dev/null || { echo "openssl is missing; run: apt-get install openssl" >&2; exit 1; }
+	@integration/tools/cluster $(if $(STOP),--stop) '$(CLUSTER)'
+	@$(if $(STOP),:,echo 'The cluster is there: export KUBECONFIG=$(CLUSTER)/kubeconfig')
+
 .PHONY: mutants
 mutants: need-cargo need-python ## Alter lines of the protocol one at a time; the tests must notice each (a quarter of an hour)
 	@integration/tools/mutants
@@ -74,6 +83,8 @@ mutants: need-cargo need-python ## Alter lines of the protocol one at a time; th
 soak: need-cargo need-python tools ## What takes longer than a test may: a minute of moving routes, silence, large fleets, and the mutants
 	@$(CALM) "soak" cargo test --test live --test manifests -- --ignored
 	@CHANCERY_SOAK=60 $(CALM) "a minute of moving routes, and of changes" cargo test --test live -- moving_routes a_storm
+	@CHANCERY_SOAK=60 $(CALM) "a load balancer that changes its mind for a minute" cargo test --test live -- led_to_and_fro
+	@CHANCERY_SOAK=600 $(CALM) "ten minutes without an API server" cargo test --test kubernetes -- an_outage
 	@CHANCERY_SOAK=60 $(CALM) "fleets that misbehave" cargo test --test ads faults -- --test-threads 1
 	@integration/tools/mutants
 
