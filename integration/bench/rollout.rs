@@ -73,7 +73,7 @@ async fn measure() -> Outcome<Row> {
 
 /// The CPU time a process has used, in milliseconds: of its whole line in `/proc`, user and system, a hundredth of a second
 /// each.
-fn cpu(pid: u32) -> Outcome<f64> {
+pub fn cpu(pid: u32) -> Outcome<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
     Ok(fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() * 10.0)
