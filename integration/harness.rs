@@ -20,6 +20,7 @@ pub mod load;
 pub mod manifests;
 pub mod metrics;
 pub mod network;
+pub mod passage;
 pub mod prometheus;
 pub mod relay;
 pub mod scene;

@@ -3,6 +3,12 @@
 
 #[path = "kubernetes/control_plane.rs"]
 mod control_plane;
+#[path = "kubernetes/cut.rs"]
+mod cut;
+#[path = "kubernetes/discovery.rs"]
+mod discovery;
+#[path = "kubernetes/disk.rs"]
+mod disk;
 #[path = "kubernetes/examples.rs"]
 mod examples;
 #[path = "kubernetes/faults.rs"]
@@ -22,18 +28,26 @@ mod namespaces;
 mod outages;
 #[path = "kubernetes/policies.rs"]
 mod policies;
+#[path = "kubernetes/recorded.rs"]
+mod recorded;
+#[path = "kubernetes/replays.rs"]
+mod replays;
 #[path = "kubernetes/replicas.rs"]
 mod replicas;
 #[path = "kubernetes/serving.rs"]
 mod serving;
 #[path = "kubernetes/shared.rs"]
 mod shared;
+#[path = "kubernetes/slow.rs"]
+mod slow;
 #[path = "kubernetes/stage.rs"]
 mod stage;
 #[path = "kubernetes/status.rs"]
 mod status;
 #[path = "kubernetes/told.rs"]
 mod told;
+#[path = "kubernetes/tutorial.rs"]
+mod tutorial;
 #[path = "kubernetes/verdicts.rs"]
 mod verdicts;
 #[path = "kubernetes/waiting.rs"]

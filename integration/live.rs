@@ -42,6 +42,8 @@ mod replicas;
 mod resources;
 #[path = "live/restarts.rs"]
 mod restarts;
+#[path = "live/rolling.rs"]
+mod rolling;
 #[path = "live/routing.rs"]
 mod routing;
 mod trace;
@@ -130,6 +132,8 @@ releases!(
         names::another_name_leads_to_the_service,
         mistakes::a_broken_manifest_changes_nothing_and_is_reported,
         restarts::a_polite_end_is_clean,
+        rolling::an_upgrade_and_the_way_back_change_nothing,
+        rolling::who_is_led_to_and_fro_has_everything_in_the_end,
         restarts::equal_manifests_send_nothing,
         families::a_pod_gains_and_loses_its_other_address,
         hashing::without_hashing_nothing_sticks,

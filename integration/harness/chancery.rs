@@ -22,6 +22,8 @@ pub struct Chancery {
     pub admin: SocketAddr,
     /// Further flags, from the next start on.
     pub flags: Vec<String>,
+    /// Another program than the one of this build, from the next start on.
+    pub program: Option<PathBuf>,
     /// The flags that say where objects come from.
     source: [String; 2],
     log: PathBuf,
@@ -45,7 +47,7 @@ impl Chancery {
         log: PathBuf,
     ) -> Outcome<Self> {
         let source = ["--config".to_owned(), config.to_string_lossy().into_owned()];
-        let mut chancery = Self { xds, admin, flags: Vec::new(), source, log, place, process: None };
+        let mut chancery = Self { xds, admin, flags: Vec::new(), program: None, source, log, place, process: None };
         chancery.restart().await?;
         Ok(chancery)
     }
@@ -55,7 +57,8 @@ impl Chancery {
         let ip = subnet.ip(host);
         let [xds, admin] = addresses::ports(ip)?.map(|port| SocketAddr::new(ip, port));
         let source = ["--kubeconfig".to_owned(), kubeconfig.to_string_lossy().into_owned()];
-        Ok(Self { xds, admin, flags: Vec::new(), source, log, place: Place::default(), process: None })
+        let place = Place::default();
+        Ok(Self { xds, admin, flags: Vec::new(), program: None, source, log, place, process: None })
     }
 
     /// Starts it again, after [`Chancery::kill`] or [`Chancery::terminate`], and waits until it is ready.
@@ -70,9 +73,15 @@ impl Chancery {
         let [flag, source] = &self.source;
         let mut arguments = vec!["serve", flag, source, "--xds-address", &xds, "--admin-address", &admin];
         arguments.extend(self.flags.iter().map(String::as_str));
-        let process = spawner::start_in(&self.place, "chancery", &tools::chancery()?, &arguments, &self.log)?;
+        let program = self.program.clone().map_or_else(tools::chancery, Ok)?;
+        let process = spawner::start_in(&self.place, "chancery", &program, &arguments, &self.log)?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// From the next start on what it writes goes there, and nobody reads it.
+    pub fn write_to(&mut self, log: &Path) {
+        self.log = log.into();
     }
 
     /// Waits until it is ready.

@@ -193,6 +193,18 @@ impl Cluster {
         self.folder.path().join(format!("{}.kubeconfig", file_name(user)))
     }
 
+    /// The same, reaching it by way of another address, such as that of a passage.
+    pub fn kubeconfig_by_way_of(&self, user: &str, way: SocketAddr) -> Outcome<PathBuf> {
+        let direct: serde_json::Value = serde_json::from_slice(&fs::read(self.kubeconfig(user))?)?;
+        let mut config = direct;
+        let cluster = config.pointer_mut("/clusters/0/cluster").ok_or_else(|| Failure::new("no cluster is named"))?;
+        cluster["server"] = format!("https://{way}").into();
+        cluster["tls-server-name"] = "kubernetes".into();
+        let path = self.folder.path().join(format!("{}-{}.kubeconfig", file_name(user), way.port()));
+        fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
+        Ok(path)
+    }
+
     /// The same for a ServiceAccount that is there, with a token such as its Pods get.
     pub async fn account(&self, namespace: &str, name: &str) -> Outcome<PathBuf> {
         let token = self.kubectl(&["create", "token", name, "-n", namespace]).await?;

@@ -102,6 +102,11 @@ impl Scene {
             xds = relay.address;
             self.relay = Some(relay);
         }
+        self.with_envoys_at(setup, xds).await
+    }
+
+    /// The same, connected to another address.
+    pub async fn with_envoys_at(mut self, setup: Setup, xds: SocketAddr) -> Outcome<Self> {
         let seats = PODS.iter().map(|(pod, host)| self.seat(pod, *host)).collect::<Outcome<Vec<_>>>()?;
         let [client, first, second] = &seats[..] else { unreachable!("the example has three pods") };
         let folder = self.files.path();

@@ -135,6 +135,10 @@ impl Process {
 
     /// All it wrote.
     pub fn written(&self) -> String {
+        // A device may be read for ever.
+        if !self.log.is_file() {
+            return String::new();
+        }
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 

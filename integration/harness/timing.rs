@@ -33,3 +33,9 @@ pub fn readable(duration: Duration) -> String {
         format!("{:.1} s", millis / 1000.0)
     }
 }
+
+/// How long something goes on: so many seconds, or as many as `CHANCERY_SOAK` says.
+pub fn soak(seconds: u64) -> Duration {
+    let said = std::env::var("CHANCERY_SOAK").ok().and_then(|said| said.parse().ok());
+    Duration::from_secs(said.unwrap_or(seconds))
+}

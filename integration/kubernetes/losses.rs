@@ -2,13 +2,11 @@
 //! for deleted that is not.
 
 use crate::harness::cluster::{ADMIN, Options, Part};
+use crate::harness::timing::soak;
 use crate::harness::{Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage, service, slice};
 use std::time::Duration;
-
-/// How long the API server is away.
-const AWAY: Duration = Duration::from_secs(4);
 
 /// Tells why a kind had to be listed again, and how often.
 async fn relists(stage: &Stage, reason: &str) -> Outcome<f64> {
@@ -23,11 +21,12 @@ async fn an_outage_takes_nothing_away() -> Outcome<()> {
     let (mut cluster, _held) = shared::own(Options::default()).await?;
     let mut stage = Stage::open(&cluster, ADMIN, "outage").await?;
     stage.has_endpoints("inside", &["10.9.0.20", "10.9.0.21"]).await?;
-    let load = stage.traffic(Duration::from_secs(60)).start();
+    let away = soak(4);
+    let load = stage.traffic(away + Duration::from_secs(60)).start();
     cluster.stop(Part::Apiserver)?;
     stage.is("services", "failing").await?;
     assert!(stage.chancery.api().is_ready().await, "what is known is served");
-    tokio::time::sleep(AWAY).await;
+    tokio::time::sleep(away).await;
     stage.chancery.kill()?;
     stage.chancery.launch()?;
     stage.is("services", "failing").await?;

@@ -11,6 +11,7 @@ use crate::harness::dns::Dns;
 use crate::harness::echo::Echo;
 use crate::harness::envoy::{Envoy, Seat, Setup, Wire};
 use crate::harness::load::Load;
+use crate::harness::passage::Passage;
 use crate::harness::spawner::Place;
 use crate::harness::{Outcome, deadline};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,6 +22,9 @@ use tempfile::TempDir;
 pub const SOON: Duration = Duration::from_secs(15);
 /// How many seconds a watch lasts in tests.
 pub const WATCH: &str = "4";
+
+/// The last byte of a passage's address.
+const PASSAGE: u8 = 7;
 
 /// The name that the Service outside stands for, in a DNS of the test's own.
 const NAME: &str = "outside.example.test";
@@ -56,6 +60,17 @@ impl Stage {
         let (ports, place, client) = (addresses::ports(ip)?, Place::default(), Client::default());
         let seat = Seat { pod: "client".into(), namespace: namespace.into(), ip, metadata, ports, place, client };
         Ok(Self { envoy: None, chancery, namespace: namespace.into(), echo, dns, seat, files, subnet })
+    }
+
+    /// Lets chancery reach the API server by way of a passage only, from its next start on.
+    pub async fn by_way_of_a_passage(&mut self, cluster: &Cluster, user: &str) -> Outcome<Passage> {
+        let passage = Passage::start(self.subnet.free(PASSAGE)?, cluster.address).await?;
+        let kubeconfig = cluster.kubeconfig_by_way_of(user, passage.address)?;
+        let log = self.files.path().join("chancery.log");
+        let mut chancery = Chancery::of_cluster(&self.subnet, 1, &kubeconfig, log)?;
+        chancery.flags.clone_from(&self.chancery.flags);
+        self.chancery = chancery;
+        Ok(passage)
     }
 
     /// The same, started.

@@ -48,11 +48,21 @@ pub async fn says(
     object: &str,
     (r#type, expected): (&str, &str),
 ) -> Outcome<(Told, Instant)> {
+    says_in(cluster, (stage, &stage.namespace), object, (r#type, expected)).await
+}
+
+/// The same of an object in another namespace.
+pub async fn says_in(
+    cluster: &Cluster,
+    (stage, namespace): (&Stage, &str),
+    object: &str,
+    (r#type, expected): (&str, &str),
+) -> Outcome<(Told, Instant)> {
     let mut last = None;
     let what = format!("{object} says {type} {expected}");
     let same = deadline::until(&what, SOON, async || {
         let asked = Instant::now();
-        last = Told::of(cluster, &stage.namespace, object).await.ok();
+        last = Told::of(cluster, namespace, object).await.ok();
         last.clone().filter(|told| told.says(r#type) == expected).map(|told| (told, asked))
     });
     let same = same.await;

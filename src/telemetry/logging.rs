@@ -50,6 +50,8 @@ pub fn init(format: Format, level: &str) -> Result<(), LoggingError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(format!("{level}{silent}"))?)
         .with_writer(std::io::stderr)
+        // What can't be written, such as to a disk that is full, would be said there, which fails as well, and ends the task.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     match format {
         Format::Text => builder.finish().try_init()?,

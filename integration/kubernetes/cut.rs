@@ -1,0 +1,174 @@
+//! The process that writes status is cut off from the API server, alone: the other one takes over, at no time do both lead, and
+//! proxies of either are served as before.
+
+use crate::harness::chancery::Chancery;
+use crate::harness::cluster::{ADMIN, Options};
+use crate::harness::{Failure, Outcome, deadline};
+use crate::shared;
+use crate::stage::{SOON, Stage, slice};
+use crate::told::{Told, says};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+/// How many seconds the Lease lasts.
+const SECONDS: u32 = 3;
+/// How long it may take until another leads.
+const TAKEN_OVER: Duration = Duration::from_secs(8);
+
+fn route(host: &str) -> String {
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: route, namespace: cut}}\n\
+         spec: {{hosts: [inside], http: [{{route: [{{destination: {{host: {host}}}}}]}}]}}\n"
+    )
+}
+
+async fn state(chancery: &Chancery) -> Option<String> {
+    Some(chancery.api().status().await.ok()?.state)
+}
+
+async fn becomes(chancery: &Chancery, wanted: &str) -> Outcome<Duration> {
+    let begun = Instant::now();
+    let what = format!("it is {wanted}");
+    let became = async || (state(chancery).await? == wanted).then_some(());
+    deadline::until(&what, TAKEN_OVER, became).await.map_err(|failure| failure.with(&chancery.tail()))?;
+    Ok(begun.elapsed())
+}
+
+/// Looks again and again who leads.
+struct Watchman {
+    /// How often one led, none did, both did.
+    seen: Arc<[AtomicU64; 3]>,
+    watching: JoinHandle<()>,
+}
+
+impl Watchman {
+    fn of(one: &Chancery, other: &Chancery) -> Self {
+        let seen: Arc<[AtomicU64; 3]> = Arc::default();
+        let (counted, apis) = (seen.clone(), [one.api(), other.api()]);
+        let watching = tokio::spawn(async move {
+            loop {
+                let mut leading = 0;
+                for api in &apis {
+                    leading += usize::from(api.status().await.is_ok_and(|status| status.state == "leading"));
+                }
+                counted[[1, 0, 2][leading]].fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Self { seen, watching }
+    }
+
+    /// How often one led, none did, both did.
+    fn dismiss(self) -> [u64; 3] {
+        self.watching.abort();
+        [0, 1, 2].map(|at| self.seen[at].load(Ordering::Relaxed))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_leaves_writing_to_the_other() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options::default()).await?;
+    let mut stage = Stage::set(&cluster, ADMIN, "cut").await?;
+    stage.write_status(SECONDS);
+    let passage = stage.by_way_of_a_passage(&cluster, ADMIN).await?;
+    stage.chancery.restart().await?;
+    becomes(&stage.chancery, "leading").await?;
+    stage.connect().await?;
+    cluster.apply(&route("inside")).await?;
+    says(&cluster, &stage, "virtualservice/route", ("Programmed", "True Programmed")).await?;
+    let mut other = stage.another(&cluster, ADMIN, "two", 2)?;
+    other.flags.clone_from(&stage.chancery.flags);
+    other.restart().await?;
+    becomes(&other, "following").await?;
+    let load = stage.traffic(Duration::from_secs(60)).start();
+    let watchman = Watchman::of(&stage.chancery, &other);
+
+    passage.silence();
+    let time = becomes(&other, "leading").await?;
+    println!("cut off: another leads after {time:?}");
+    assert_ne!(state(&stage.chancery).await.as_deref(), Some("leading"));
+    cluster.apply(&route("nobody")).await?;
+    let (told, _) = says(&cluster, &stage, "virtualservice/route", ("ResolvedRefs", "False NotFound")).await?;
+    assert!(stage.chancery.api().is_ready().await, "what is known is served");
+    let removed = stage.removed().await?;
+
+    // It is heard again: it knows what happened meanwhile, and takes nothing of it back.
+    passage.open();
+    becomes(&stage.chancery, "following").await?;
+    cluster.apply(&slice("cut", "inside", &["10.9.0.25"])).await?;
+    stage.has_endpoints("inside", &["10.9.0.25"]).await?;
+    let now = Told::of(&cluster, "cut", "virtualservice/route").await?;
+    assert_eq!(now.says("ResolvedRefs"), told.says("ResolvedRefs"));
+    assert_eq!((removed, stage.removed().await?), (0, 0));
+    load.stopped().await?.clean()?;
+    match watchman.dismiss() {
+        // The control: the one and the other state are seen.
+        [one, none, 0] if one > 0 && none > 0 => Ok(()),
+        seen => Err(Failure::new(format!("one led, none, both: {seen:?}"))),
+    }
+}
+
+/// A leader that starts doesn't take the proxies that are back for all there are: those are waited for that the one before it
+/// knew of. The control is one that is told of none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proxies_that_are_still_to_come_are_counted_on() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options::default()).await?;
+    let mut stage = Stage::set(&cluster, ADMIN, "cut").await?;
+    stage.write_status(SECONDS);
+    stage.chancery.restart().await?;
+    stage.connect().await?;
+    cluster.apply(POD).await?;
+    let second = stage.another_envoy(&cluster, &stage.chancery, "second", 11).await?;
+    cluster.apply(&route("inside")).await?;
+    let expected = "in effect at all 2 proxies that it concerns";
+    programmed(&cluster, &stage, expected).await?;
+    let known = async || {
+        let annotation = r"jsonpath={.metadata.annotations.chancery/proxies}";
+        let said = cluster.kubectl(&["get", "lease", "chancery", "-n", "cut", "-o", annotation]).await.ok()?;
+        (said == "2").then_some(())
+    };
+    deadline::until("the Lease says how many there are", SOON, known).await?;
+
+    stage.chancery.terminate(SOON).await?;
+    second.freeze()?;
+    cluster.apply(&route("outside")).await?;
+    stage.chancery.restart().await?;
+    let part = "in effect at 1 of 1 proxy that it concerns; proxies that were connected before are still to come";
+    programmed(&cluster, &stage, part).await?;
+    let claims = async || {
+        Told::of(&cluster, "cut", "virtualservice/route").await.is_ok_and(|told| told.message("Programmed") == part)
+    };
+    deadline::throughout("it claims no more", Duration::from_secs(3), claims).await?;
+    second.thaw()?;
+    programmed(&cluster, &stage, expected).await?;
+
+    // The control.
+    stage.chancery.terminate(SOON).await?;
+    second.freeze()?;
+    cluster.kubectl(&["annotate", "lease", "chancery", "-n", "cut", "chancery/proxies-"]).await?;
+    cluster.apply(&route("inside")).await?;
+    stage.chancery.restart().await?;
+    programmed(&cluster, &stage, "in effect at the one proxy that it concerns").await?;
+    second.thaw()
+}
+
+const POD: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: second, namespace: cut}
+spec: {nodeName: node, containers: [{name: client, image: client}]}
+";
+
+/// Waits until the rule says at how many proxies its newest generation is in effect.
+async fn programmed(cluster: &crate::harness::cluster::Cluster, stage: &Stage, expected: &str) -> Outcome<()> {
+    let mut last = String::new();
+    let same = deadline::until(expected, SOON, async || {
+        let told = Told::of(cluster, "cut", "virtualservice/route").await.ok()?;
+        last = format!("{} {}", told.says("Programmed"), told.message("Programmed"));
+        (!told.says("Programmed").is_empty() && told.message("Programmed") == expected).then_some(())
+    });
+    let same = same.await;
+    same.map_err(|failure| failure.with(&last).with(&stage.chancery.tail()))
+}
