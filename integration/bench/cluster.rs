@@ -87,7 +87,7 @@ async fn measure() -> Outcome<Vec<Row>> {
 /// An address at which the fleet finds a server.
 fn local() -> Outcome<SocketAddr> {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let [port, ..] = ports(ip)?;
+    let [port] = ports(ip)?;
     Ok(SocketAddr::new(ip, port))
 }
 
