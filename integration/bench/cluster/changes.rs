@@ -107,7 +107,8 @@ async fn moves(client: &Client, fleet: &mut Role<fleet::Command>) -> Outcome<Ste
         steps.last.push(last - began);
         tokio::time::sleep(APART).await;
     }
-    [&mut steps.answered, &mut steps.told, &mut steps.first, &mut steps.last].map(|times| times.sort_unstable());
+    let Steps { answered, told, first, last } = &mut steps;
+    [answered, told, first, last].into_iter().for_each(|times| times.sort_unstable());
     Ok(steps)
 }
 
