@@ -24,5 +24,5 @@ LABEL org.opencontainers.image.title="chancery" \
 COPY --from=build /chancery/target/release/chancery /usr/local/bin/chancery
 # The user of the manifests, as a number, so that a node can see that it is not root.
 USER 65532:65532
-EXPOSE 15010 15014 15016
+EXPOSE 15012 15014 15016
 ENTRYPOINT ["/usr/local/bin/chancery"]

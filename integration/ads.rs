@@ -6,6 +6,8 @@ mod chorus;
 mod faults;
 #[path = "ads/flow.rs"]
 mod flow;
+#[path = "ads/secrets.rs"]
+mod secrets;
 #[path = "ads/stage.rs"]
 mod stage;
 

@@ -36,7 +36,7 @@ fn the_default_needs_no_flags() {
     let xds = &value["static_resources"]["clusters"][0];
     assert_eq!(xds["type"], "STATIC");
     let endpoint = &xds["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
-    assert_eq!(endpoint["address"], json!({"socket_address": {"address": "127.0.0.1", "port_value": 15010}}));
+    assert_eq!(endpoint["address"], json!({"socket_address": {"address": "127.0.0.1", "port_value": 15012}}));
     let ads = &value["dynamic_resources"]["ads_config"];
     assert_eq!((&ads["api_type"], &ads["set_node_on_first_message_only"]), (&json!("DELTA_GRPC"), &json!(true)));
     let back_off = &ads["grpc_services"][0]["envoy_grpc"]["retry_policy"]["retry_back_off"];
@@ -54,6 +54,23 @@ fn the_node_follows_from_the_service_node() {
         "security.istio.io/tlsMode": "istio=1",
     });
     assert_eq!(value["node"], json!({"id": NODE, "cluster": "client-7d9f.v2.shop", "metadata": metadata}));
+}
+
+#[test]
+fn a_token_is_never_sent_in_plain_text() {
+    let refused = parse(&["--token", "/t"]).expect_err("it needs a root certificate");
+    assert!(refused.contains("--root-cert"), "{refused}");
+    for path in ["", "a\"b", "a\\b", "a\nb"] {
+        let refused = parse(&["--root-cert", "/r", "--token", path]).expect_err(path);
+        assert!(refused.contains("not a path without"), "{refused}");
+    }
+    let xds = &made(&["--root-cert", "/r", "--token", "/t"])["static_resources"]["clusters"][0];
+    let tls = &xds["transport_socket"]["typed_config"];
+    let named = &tls["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"];
+    assert_eq!(named, &json!([{"san_type": "DNS", "matcher": {"exact": "chancery"}}]));
+    assert!(made(&[])["static_resources"]["clusters"][0].get("transport_socket").is_none());
+    let alone = parse(&["--print", "token"]).expect("good flags").text();
+    assert_eq!(alone, Err(BootstrapError::NotGiven("token", "token")));
 }
 
 #[test]
@@ -162,9 +179,12 @@ fn the_reference_shows_every_line() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/bootstrap.md"));
     let page = page.expect("the page");
     let shown = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
-    let xds = "chancery.chancery-system.svc:15010";
+    let xds = "chancery.chancery-system.svc:15012";
     let node = "sidecar~10.244.1.5~client-7d9f.shop~shop.svc.cluster.local";
-    let made = made(&["--xds-address", xds, "--bind-address", "0.0.0.0", "--service-node", node]);
+    let token = ["--token", "/var/run/secrets/chancery/token", "--secrets-dir", "/etc/chancery"];
+    let trust = [&["--root-cert", "/etc/chancery/root-cert.pem"][..], &token].concat();
+    let flags = ["--xds-address", xds, "--bind-address", "0.0.0.0", "--service-node", node];
+    let made = made(&[&flags[..], &trust].concat());
     let shown: Value = serde_yaml_ng::from_str(shown).expect("YAML");
     for (field, value) in made.as_object().expect("a map") {
         assert_eq!(&shown[field], value, "{field}");

@@ -60,7 +60,7 @@ async fn run(once: bool) -> Outcome<()> {
     println!("chancery: from a folder of Kubernetes YAML to real Envoys\n");
     let began = Instant::now();
     step("looking for Envoy", async { tokio::task::spawn_blocking(|| tools::envoy(Release::Newest)).await? }).await?;
-    let scene = step("starting chancery", Scene::prepared()).await?;
+    let scene = step("starting chancery", Scene::secured()).await?;
     let scene = step("starting three Envoys", scene.with_envoys(Wire::Delta, false)).await?;
     introduce(&scene, began.elapsed());
     let mut failures = Vec::new();

@@ -286,7 +286,7 @@ fn check_lint(engine: &Engine, seated: &BTreeSet<ProxyFacts>) {
         let snapshot = Snapshot {
             outbound: layer(Subject::Audience(placement.audience.clone())),
             inbound: layer(Subject::Workload(placement.workload.clone())),
-            since: None,
+            ..Snapshot::default()
         };
         assert_eq!(lint::snapshot(&snapshot), []);
     }

@@ -1,6 +1,12 @@
-//! What a node may say about its proxy, and the sentence for each thing it may not.
+//! Who a proxy is: what a node may say and the sentence for each thing it may not, what tokens prove, what is signed.
+
+#[path = "identity/authority.rs"]
+mod authority;
+#[path = "identity/tokens.rs"]
+mod tokens;
 
 use chancery::model::audience::Interception;
+use chancery::model::identity::{BoundPod, Identity};
 use chancery::xds::identity::{Credential, admit, facts};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::google::protobuf::value::Kind;
@@ -25,7 +31,7 @@ fn the_facts_are_read() {
 #[test]
 fn a_credential_authenticates() {
     let node = node(CART, &[("SERVICE_ACCOUNT", "cart"), ("INTERCEPTION_MODE", "NONE")]);
-    let credential = Credential::Workload { namespace: "shop".into(), service_account: "cart".into() };
+    let credential = Credential::Workload(Identity::new("shop".into(), "cart".into()));
     let authenticated = |credential| admit(&node, &credential).expect("a good node").authenticated;
     assert!(authenticated(credential));
     assert!(!authenticated(Credential::None));
@@ -98,4 +104,26 @@ fn a_refusal_is_short_whatever_the_client_says() {
         let refusal = facts(&node).expect_err("not a node that is served").to_string();
         assert!(refusal.len() < 1_000, "{} bytes", refusal.len());
     }
+}
+
+#[test]
+fn a_node_can_not_be_somebody_else_than_its_credential() {
+    let pod = BoundPod { name: "cart-1".into(), uid: "1".into() };
+    let identity = Identity { pod: Some(pod), ..Identity::new("shop".into(), "cart".into()) };
+    let admitted = |id: &str, metadata: &[(&str, &str)]| {
+        let admitted = admit(&node(id, metadata), &Credential::Workload(identity.clone()));
+        admitted.map(|facts| facts.identity).map_err(|refusal| refusal.to_string())
+    };
+    assert_eq!(admitted(CART, &[]), Ok(Some(identity.clone())));
+    assert_eq!(admitted(CART, &[("SERVICE_ACCOUNT", "cart")]), Ok(Some(identity.clone())));
+    let others = [
+        ("sidecar~10.0.0.1~cart-1.bank~bank.svc.cluster.local", &[][..], "claims namespace bank"),
+        ("sidecar~10.0.0.1~cart-2.shop~shop.svc.cluster.local", &[], "claims Pod cart-2"),
+        (CART, &[("SERVICE_ACCOUNT", "root")], "claims another service account"),
+    ];
+    for (id, metadata, said) in others {
+        let refusal = admitted(id, metadata).expect_err(said);
+        assert!(refusal.contains(said), "{refusal}");
+    }
+    assert_eq!(admit(&node(CART, &[]), &Credential::None).expect("a claim").identity, None, "a claim proves nothing");
 }

@@ -14,6 +14,8 @@ mod examples;
 #[path = "kubernetes/faults.rs"]
 mod faults;
 mod harness;
+#[path = "kubernetes/identity.rs"]
+mod identity;
 #[path = "kubernetes/invalid.rs"]
 mod invalid;
 #[path = "kubernetes/kinds.rs"]

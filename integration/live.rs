@@ -16,6 +16,8 @@ mod handmade;
 mod harness;
 #[path = "live/hashing.rs"]
 mod hashing;
+#[path = "live/identity.rs"]
+mod identity;
 #[path = "live/limits.rs"]
 mod limits;
 #[path = "live/logging.rs"]
@@ -114,6 +116,8 @@ releases!(
         limits::an_endpoint_that_fails_is_ejected_and_returns,
         logging::requests_and_connections_are_logged,
         logging::requests_are_logged_as_objects,
+        identity::a_token_on_disk_is_read_by_the_next_stream,
+        identity::certificates_are_renewed_under_load,
         hashing::hashing_by_header_sticks_on_a_ring,
         hashing::ring_hashing_follows_endpoints;
     newest:
@@ -122,6 +126,7 @@ releases!(
         faults::a_frozen_envoy_is_let_go_and_comes_back,
         faults::without_descriptors_connections_wait,
         routing::an_error_of_the_application_is_seen,
+        identity::plain_text_is_not_understood,
         near::requests_stay_on_the_node,
         limits::without_limits_no_breaker_opens,
         limits::without_the_rule_nothing_is_ejected,

@@ -5,6 +5,7 @@
 mod facts;
 mod problem_log;
 mod progress;
+pub mod security;
 mod sources;
 
 use crate::admin::{self, AdminContext};
@@ -29,6 +30,8 @@ use crate::xds::registry::Registry;
 use crate::xds::server::{self, ServeError};
 use crate::xds::stream::XdsContext;
 use kube::Client;
+use security::authority::SecurityError;
+use security::{Office, Told};
 use sources::{Source, kinds_awaited};
 use std::io;
 use std::net::SocketAddr;
@@ -54,8 +57,10 @@ const GRACE: Duration = Duration::from_secs(12);
 pub struct Options {
     /// Where objects come from.
     pub source: SourceOptions,
-    /// Where proxies connect.
-    pub xds_address: SocketAddr,
+    /// Where proxies connect over TLS, and how they prove who they are.
+    pub secure: Option<(SocketAddr, security::Options)>,
+    /// Where proxies connect in plain text; they prove nothing.
+    pub plaintext: Option<SocketAddr>,
     /// Where operators and Prometheus ask.
     pub admin_address: SocketAddr,
     /// The limits of the xDS server.
@@ -113,6 +118,9 @@ pub enum AppError {
     /// There can't be any talk among replicas.
     #[error(transparent)]
     Peers(#[from] PeersError),
+    /// The secure door can't be opened.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// The xDS server failed.
     #[error(transparent)]
     Xds(#[from] ServeError),
@@ -126,7 +134,11 @@ pub enum AppError {
 
 /// Serves until SIGTERM or SIGINT, or until something fails.
 pub async fn run(options: Options) -> Result<(), AppError> {
-    let xds = bind("xDS", options.xds_address).await?;
+    let metrics = Metrics::new();
+    let plain = match options.plaintext {
+        Some(address) => Some(bind("xDS in plain text", address).await?),
+        None => None,
+    };
     let admin = bind("the admin port", options.admin_address).await?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let source = Source::of(options.source).await?;
@@ -134,8 +146,16 @@ pub async fn run(options: Options) -> Result<(), AppError> {
         (Some((address, options)), Some(client)) => Some((options, client, bind("other replicas", address).await?)),
         _ => None,
     };
+    let secure = match options.secure {
+        Some((address, options)) => {
+            let office = Office::open(options, source.home(), metrics.security.clone()).await?;
+            Some((bind("xDS", address).await?, office))
+        }
+        None => None,
+    };
     let office = options.status.and_then(|options| source.status(options));
-    let mut house = House::build(source, options.xds, (peers, office), [xds, admin])?;
+    let doors = Doors { secure, plain, admin };
+    let mut house = House::build(source, options.xds, (peers, office), doors, metrics)?;
     let result = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -167,7 +187,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 type Talking = (peers::Options, Client, TcpListener);
 
 /// What the writing of status needs.
-type Office = (Client, lease::Options);
+type Desk = (Client, lease::Options);
+
+/// Where others come in.
+struct Doors {
+    /// Proxies that prove who they are.
+    secure: Option<(TcpListener, Office)>,
+    /// Proxies that don't.
+    plain: Option<TcpListener>,
+    /// Operators.
+    admin: TcpListener,
+}
 
 /// How a task ended: which, and why.
 type Ended = (&'static str, Result<(), AppError>);
@@ -185,11 +215,12 @@ impl House {
     fn build(
         source: Source,
         options: limits::Options,
-        (peers, office): (Option<Talking>, Option<Office>),
-        [xds, admin]: [TcpListener; 2],
+        (peers, office): (Option<Talking>, Option<Desk>),
+        doors: Doors,
+        metrics: Metrics,
     ) -> Result<Self, AppError> {
         let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
-        let (metrics, readiness, registry) = (Metrics::new(), Readiness::default(), Registry::default());
+        let (readiness, registry) = (Readiness::default(), Registry::default());
         let board = Arc::new(Board::default());
         let (batches, received) = mpsc::channel(BATCHES);
         let (reports, report) = watch::channel(Arc::default());
@@ -227,8 +258,8 @@ impl House {
             admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
             options,
         };
-        let shutdown = house.shutdown.clone();
-        house.server("xDS server", async { Ok(server::serve(xds, Arc::new(context), shutdown).await?) });
+        let told = Told { states: state.clone(), leadership: leadership.clone() };
+        house.receive(doors.secure, doors.plain, context, told);
         let context = AdminContext {
             readiness,
             metrics,
@@ -243,7 +274,7 @@ impl House {
             states: state,
         };
         let shutdown = house.shutdown.clone();
-        house.server("admin server", async { Ok(admin::serve(admin, context, shutdown).await?) });
+        house.server("admin server", async { Ok(admin::serve(doors.admin, context, shutdown).await?) });
         Ok(house)
     }
 
@@ -264,10 +295,37 @@ impl House {
         Ok((standing, Some(asker)))
     }
 
+    /// Serves proxies at every door.
+    fn receive(
+        &mut self,
+        secure: Option<(TcpListener, Office)>,
+        plain: Option<TcpListener>,
+        context: XdsContext,
+        told: Told,
+    ) {
+        let context = Arc::new(context);
+        if let Some((listener, office)) = secure {
+            let mut tasks = JoinSet::new();
+            let token = context.readiness.block("the certificate authority");
+            let security = office.start(told, token, &mut tasks);
+            self.task("security", async move {
+                tasks.join_next().await;
+                Ok(())
+            });
+            let (context, shutdown) = (context.clone(), self.shutdown.clone());
+            let serving = server::serve_securely(security, listener, context, shutdown);
+            self.server("xDS server", async { Ok(serving.await?) });
+        }
+        if let Some(listener) = plain {
+            let serving = server::serve(listener, context, self.shutdown.clone());
+            self.server("xDS server in plain text", async { Ok(serving.await?) });
+        }
+    }
+
     /// What writes status, if anything does.
     fn writing(
         &mut self,
-        office: Option<Office>,
+        office: Option<Desk>,
         sources: facts::Sources,
         metrics: &Metrics,
     ) -> (watch::Receiver<Leadership>, watch::Receiver<Writing>) {

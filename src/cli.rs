@@ -5,6 +5,7 @@
 pub mod analyze;
 pub mod bootstrap;
 pub mod serve;
+pub mod token;
 pub mod translate;
 pub mod wait;
 
@@ -47,6 +48,8 @@ enum Command {
     Bootstrap(bootstrap::BootstrapArgs),
     /// Say what is wrong with manifests; exits 3 if anything is
     Analyze(analyze::AnalyzeArgs),
+    /// Print a token with which a proxy of a folder of manifests proves who it is
+    Token(token::TokenArgs),
     /// Wait until what an object says is in effect at every proxy that it concerns
     Wait(wait::WaitArgs),
 }
@@ -73,6 +76,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Translate(args) => args.run(),
         Command::Bootstrap(args) => args.text().map(Done::ok).map_err(Into::into),
         Command::Analyze(args) => Ok(args.run()),
+        Command::Token(args) => args.run(),
         Command::Wait(args) => args.run(),
     };
     match result {

@@ -2,11 +2,12 @@
 //!
 //! In the order a change travels: [`source`] parses manifests into the nouns of [`model`]; [`keeper`] applies them to the
 //! World; [`publish`] recomputes what a change reaches through [`translate`] and posts a [`snapshot`]; [`xds`] streams
-//! the difference to proxies. [`status`] tells objects what became of them, [`peers`] is what replicas tell each other.
+//! the difference to proxies. [`tokens`] tell who they are, and [`ca`] signs for them. [`status`] tells objects what became of them, [`peers`] is what replicas tell each other.
 //! [`cli`] starts it all, [`app`] composes it; [`admin`] and [`telemetry`] are how it is watched.
 
 pub mod admin;
 pub mod app;
+pub mod ca;
 pub mod cli;
 pub mod keeper;
 pub mod model;
@@ -16,5 +17,6 @@ pub mod snapshot;
 pub mod source;
 pub mod status;
 pub mod telemetry;
+pub mod tokens;
 pub mod translate;
 pub mod xds;

@@ -16,6 +16,7 @@ pub mod lint;
 pub mod names;
 pub mod pieces;
 pub mod print;
+pub mod private;
 pub mod resource;
 pub mod roll;
 pub mod set;

@@ -8,6 +8,7 @@ pub mod kubernetes;
 pub mod logging;
 pub mod publish;
 pub mod readiness;
+pub mod security;
 pub mod status;
 pub mod world;
 pub mod xds;
@@ -16,6 +17,7 @@ use admission::AdmissionMetrics;
 use kubernetes::KubernetesMetrics;
 use prometheus::{Registry, TextEncoder};
 use publish::PublishMetrics;
+use security::SecurityMetrics;
 use status::StatusMetrics;
 use world::WorldMetrics;
 use xds::XdsMetrics;
@@ -30,6 +32,8 @@ pub struct Metrics {
     pub kubernetes: KubernetesMetrics,
     /// The publisher's metrics.
     pub publish: PublishMetrics,
+    /// Metrics of the certificate authority.
+    pub security: SecurityMetrics,
     /// Metrics of what is written to the API server.
     pub status: StatusMetrics,
     /// Metrics of objects and problems.
@@ -45,10 +49,11 @@ impl Metrics {
         let admission = AdmissionMetrics::register(&registry);
         let kubernetes = KubernetesMetrics::register(&registry);
         let publish = PublishMetrics::register(&registry);
+        let security = SecurityMetrics::register(&registry);
         let status = StatusMetrics::register(&registry);
         let world = WorldMetrics::register(&registry);
         let xds = XdsMetrics::register(&registry);
-        Self { registry, admission, kubernetes, publish, status, world, xds }
+        Self { registry, admission, kubernetes, publish, security, status, world, xds }
     }
 
     /// Every metric in the Prometheus text format.

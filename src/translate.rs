@@ -23,6 +23,7 @@ mod proto;
 mod route;
 mod route_match;
 mod route_table;
+pub mod secret;
 mod secure;
 mod settings;
 mod speech;

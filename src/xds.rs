@@ -30,3 +30,4 @@ pub mod sotw;
 pub mod stream;
 pub mod subscription;
 pub mod texts;
+pub mod trust;

@@ -35,7 +35,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::transport::Channel;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 use tower_service::Service;
 
 /// Nothing here takes longer, unless it hangs.
@@ -58,15 +58,7 @@ impl Stage {
     }
 
     pub async fn with(options: Options) -> Self {
-        let metrics = Metrics::new();
-        let context = Arc::new(XdsContext {
-            board: Arc::default(),
-            registry: Registry::default(),
-            admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
-            metrics,
-            readiness: Readiness::default(),
-            options,
-        });
+        let context = context(options);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let shutdown = CancellationToken::new();
@@ -108,6 +100,19 @@ impl Stage {
     }
 }
 
+/// What every stream shares, with nothing in it.
+pub fn context(options: Options) -> Arc<XdsContext> {
+    let metrics = Metrics::new();
+    Arc::new(XdsContext {
+        board: Arc::default(),
+        registry: Registry::default(),
+        admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
+        metrics,
+        readiness: Readiness::default(),
+        options,
+    })
+}
+
 /// The value of a metric without labels, or with those given.
 pub fn value(stage: &Stage, name: &str) -> u64 {
     let metrics = stage.metrics();
@@ -140,7 +145,7 @@ pub fn facts() -> ProxyFacts {
     ProxyFacts::new(Namespace::from("shop"), Name::from("cart-1"), interception)
 }
 
-fn placement() -> Placement {
+pub fn placement() -> Placement {
     let namespace = Namespace::from("shop");
     Placement { audience: Audience::of_everyone_in(namespace.clone()), workload: Workload::plain(namespace) }
 }
@@ -148,7 +153,7 @@ fn placement() -> Placement {
 /// The node id of the proxy that [`facts`] describes.
 pub const NODE_ID: &str = "sidecar~10.0.0.1~cart-1.shop~shop.svc.cluster.local";
 
-fn node(id: &str) -> Node {
+pub fn node(id: &str) -> Node {
     let none = Value { kind: Some(ValueKind::StringValue("NONE".into())) };
     let metadata = Struct { fields: [("INTERCEPTION_MODE".to_owned(), none)].into_iter().collect() };
     Node { id: id.to_owned(), metadata: Some(metadata), user_agent_name: "envoy".into(), ..Node::default() }
@@ -190,16 +195,26 @@ impl Delta {
 
     /// Opens a stream of a client that states the versions it holds.
     pub async fn again_on(channel: Channel, id: &str, held: BTreeMap<String, String>) -> Result<Self, Status> {
-        let (requests, receiver) = mpsc::channel(8);
         let first = DeltaDiscoveryRequest {
             node: Some(node(id)),
             type_url: Kind::Cluster.type_url().into(),
             initial_resource_versions: held.into_iter().collect(),
             ..Default::default()
         };
+        Self::begin(channel, None, first).await
+    }
+
+    /// Opens a stream with that first request, and perhaps a token.
+    pub async fn begin(channel: Channel, token: Option<&str>, first: DeltaDiscoveryRequest) -> Result<Self, Status> {
+        let (requests, receiver) = mpsc::channel(8);
         requests.send(first).await.expect("room for one");
+        let mut request = Request::new(ReceiverStream::new(receiver));
+        if let Some(token) = token {
+            let value = format!("Bearer {token}").parse().expect("a header");
+            request.metadata_mut().insert("authorization", value);
+        }
         let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(64 << 20);
-        let responses = client.delta_aggregated_resources(ReceiverStream::new(receiver)).await?.into_inner();
+        let responses = client.delta_aggregated_resources(request).await?.into_inner();
         Ok(Self { requests, responses })
     }
 

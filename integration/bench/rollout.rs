@@ -45,6 +45,7 @@ async fn measure() -> Outcome<Row> {
         ip,
         metadata: vec!["INTERCEPTION_MODE=NONE".into(), format!("OUTBOUND_BIND={ip}")],
         ports: ports(ip)?,
+        credential: None,
         place: Place::default(),
         client: Client::default(),
     };

@@ -1,6 +1,7 @@
 //! Real Envoys with our bootstrap: they take it, and their ports, limits and statistics are as it says.
 
 use crate::{NODE, made, parse};
+use chancery::ca::material::Material;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn envoy_accepts_every_form_of_address() {
-    let addresses = ["127.0.0.1:15010", "[::1]:15010", "chancery.chancery-system.svc:15010", "localhost:15010"];
+    let addresses = ["127.0.0.1:15012", "[::1]:15012", "chancery.chancery-system.svc:15012", "localhost:15012"];
     for (index, address) in addresses.into_iter().enumerate() {
         let format = if index % 2 == 0 { "yaml" } else { "json" };
         accepted(&["--xds-address", address, "--service-node", NODE, "-o", format], format);
@@ -20,6 +21,29 @@ fn envoy_accepts_every_form_of_address() {
         let said = validate(release, "dynamic_resources: {ads_config: {api_type: WRONG}}", "yaml");
         assert!(said.contains("unknown enum value"), "the control: {said}");
     }
+}
+
+#[test]
+fn envoy_accepts_what_proves_who_it_is() {
+    let place = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| place.path().join(name).display().to_string();
+    let root = Material::self_signed(1_700_000_000).expect("a root");
+    std::fs::write(file("root.pem"), root.roots).expect("a file");
+    std::fs::write(file("token"), "a.b.c\n").expect("a file");
+    let (roots, token, dir) = (file("root.pem"), file("token"), place.path().display().to_string());
+    let flags = ["--service-node", NODE, "--root-cert", &roots, "--token", &token];
+    accepted(&flags, "yaml");
+    let followed = [&flags[..], &["--secrets-dir", &dir]].concat();
+    for what in ["token", "roots"] {
+        let text =
+            parse(&[&followed[..], &["--print", what]].concat()).expect("good flags").text().expect("good together");
+        std::fs::write(file(&format!("{what}.yaml")), text).expect("a file");
+    }
+    let text = parse(&followed).expect("good flags").text().expect("good together");
+    let said = validate(RELEASES[0], &text, "yaml");
+    assert!(said.contains("' OK") && !said.contains("[warning]"), "{said}");
+    let said = validate(RELEASES[1], &text, "yaml");
+    assert!(said.contains("header_value_prefix"), "releases before 1.37 can't follow a token: {said}");
 }
 
 /// Fails unless every Envoy takes the bootstrap of these flags, without a warning.

@@ -64,7 +64,7 @@ impl Stage {
             tempfile::Builder::new().prefix("chancery-").permissions(Permissions::from_mode(0o755)).tempdir()?;
         let example = tools::root().join("manifests/examples/capture");
         let folder = Folder::copy(&example, files.path().join("manifests"), "", &[])?;
-        let addresses = (SocketAddr::new(network.ip(), 15010), SocketAddr::new(network.ip(), 15014));
+        let addresses = (SocketAddr::new(network.ip(), 15012), SocketAddr::new(network.ip(), 15014));
         let log = files.path().join("chancery.log");
         let chancery = Chancery::start_in(network.machine(), addresses, folder.path(), log).await?;
         let echo = server.run(Echo::start("v1", Ipv6Addr::UNSPECIFIED.into(), 8080, 0)).await?;
@@ -151,6 +151,7 @@ fn seat(pod: &Pod) -> Seat {
         ip: pod.ip,
         metadata: ["INTERCEPTION_MODE=REDIRECT", "SERVER_FIRST_PORTS=9025"].map(str::to_owned).to_vec(),
         ports: [15000, 15090, 15021],
+        credential: None,
         place: pod.sidecar(),
         client: pod.client(),
     }

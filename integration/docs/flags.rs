@@ -106,7 +106,7 @@ fn a_difference_is_seen() {
         ("`127.0.0.1:15014`", "`127.0.0.1:15015`", 4),
         ("| `--stats-port", "| `--stat-port", 2),
         ("| `--log-level", "| --log-level", 1),
-        ("| required |", "| none |", 4),
+        ("| required |", "| none |", 8),
         ("## chancery analyze", "## chancery check", 3),
     ] {
         let changed = page.replace(from, to);

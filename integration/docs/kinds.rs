@@ -71,11 +71,15 @@ fn the_rights_on_the_page_are_those_that_are_used() {
     let read = |kind: &&Watched| ["list", "watch"].map(|verb| right(kind.group, kind.plural, verb));
     let written = KINDS.iter().filter(|kind| kind.has_status());
     let written = written.map(|kind| right(kind.group, &format!("{}/status", kind.plural), "patch"));
-    let all = all.iter().flat_map(read).chain(written).chain([right("events.k8s.io", "events", "create")]);
+    let roots = ["create", "patch"].map(|verb| right("", "configmaps", verb));
+    let told = roots.into_iter().chain([right("events.k8s.io", "events", "create")]);
+    let all = all.iter().flat_map(read).chain(written).chain(told);
     assert_eq!(granted(&rules(&page, "ClusterRole")), all.collect());
     let verbs = ["get", "list", "create", "update", "patch", "delete"];
     let leases = verbs.map(|verb| right("coordination.k8s.io", "leases", verb));
-    assert_eq!(granted(&rules(&page, "Role")), own.iter().flat_map(read).chain(leases).collect());
+    let authority = ["create", "get"].map(|verb| right("", "secrets", verb));
+    let own = own.iter().flat_map(read).chain(leases).chain(authority);
+    assert_eq!(granted(&rules(&page, "Role")), own.collect());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::deadline;
 use super::spawner::{self, Place, Process};
 use super::{Failure, Outcome, tools};
 use rustix::process::Signal;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -24,6 +25,9 @@ pub struct Chancery {
     pub flags: Vec<String>,
     /// Another program than the one of this build, from the next start on.
     pub program: Option<PathBuf>,
+    /// Whether proxies have to prove who they are, from the next start on. For a folder of manifests the authority is in a
+    /// directory beside the log, in a cluster in a Secret.
+    pub secure: bool,
     /// The flags that say where objects come from.
     source: [String; 2],
     log: PathBuf,
@@ -46,10 +50,23 @@ impl Chancery {
         config: &Path,
         log: PathBuf,
     ) -> Outcome<Self> {
-        let source = ["--config".to_owned(), config.to_string_lossy().into_owned()];
-        let mut chancery = Self { xds, admin, flags: Vec::new(), program: None, source, log, place, process: None };
+        let mut chancery = Self::of_folder(place, (xds, admin), config, log);
         chancery.restart().await?;
         Ok(chancery)
+    }
+
+    /// The same, with proxies that have to prove who they are.
+    pub async fn start_securely(subnet: &Subnet, host: u8, config: &Path, log: PathBuf) -> Outcome<Self> {
+        let ip = subnet.ip(host);
+        let [xds, admin] = addresses::ports(ip)?.map(|port| SocketAddr::new(ip, port));
+        let mut chancery = Self { secure: true, ..Self::of_folder(Place::default(), (xds, admin), config, log) };
+        chancery.restart().await?;
+        Ok(chancery)
+    }
+
+    fn of_folder(place: Place, (xds, admin): (SocketAddr, SocketAddr), config: &Path, log: PathBuf) -> Self {
+        let source = ["--config".to_owned(), config.to_string_lossy().into_owned()];
+        Self { xds, admin, flags: Vec::new(), program: None, secure: false, source, log, place, process: None }
     }
 
     /// One that follows a cluster, as the user of a kubeconfig, on the subnet's address that ends with `host`. Starts nothing.
@@ -58,7 +75,7 @@ impl Chancery {
         let [xds, admin] = addresses::ports(ip)?.map(|port| SocketAddr::new(ip, port));
         let source = ["--kubeconfig".to_owned(), kubeconfig.to_string_lossy().into_owned()];
         let place = Place::default();
-        Ok(Self { xds, admin, flags: Vec::new(), program: None, source, log, place, process: None })
+        Ok(Self { xds, admin, flags: Vec::new(), program: None, secure: false, source, log, place, process: None })
     }
 
     /// Starts it again, after [`Chancery::kill`] or [`Chancery::terminate`], and waits until it is ready.
@@ -71,7 +88,15 @@ impl Chancery {
     pub fn launch(&mut self) -> Outcome<()> {
         let (xds, admin) = (self.xds.to_string(), self.admin.to_string());
         let [flag, source] = &self.source;
-        let mut arguments = vec!["serve", flag, source, "--xds-address", &xds, "--admin-address", &admin];
+        let mut arguments = vec!["serve", flag, source, "--admin-address", &admin];
+        let (identity, is_folder) = (self.identity().to_string_lossy().into_owned(), flag == "--config");
+        match self.secure {
+            true => arguments.extend(["--xds-address", &xds]),
+            false => arguments.extend(["--plaintext-address", &xds, "--plaintext-anywhere", "--plaintext-only"]),
+        }
+        if self.secure && is_folder {
+            arguments.extend(["--identity", &identity]);
+        }
         arguments.extend(self.flags.iter().map(String::as_str));
         let program = self.program.clone().map_or_else(tools::chancery, Ok)?;
         let process = spawner::start_in(&self.place, "chancery", &program, &arguments, &self.log)?;
@@ -106,6 +131,24 @@ impl Chancery {
     /// Lets it run on after [`Chancery::freeze`].
     pub fn thaw(&mut self) -> Outcome<()> {
         self.running()?.signal(Signal::CONT)
+    }
+
+    /// The directory of the authority for a folder of manifests.
+    pub fn identity(&self) -> PathBuf {
+        self.log.with_file_name("identity")
+    }
+
+    /// What the proxy of a Pod needs to prove who it is; none where it need not.
+    pub fn credential(&self, pod: &str, namespace: &str, account: &str) -> Outcome<Option<Credential>> {
+        if !self.secure {
+            return Ok(None);
+        }
+        let identity = self.identity();
+        let (folder, who) = (identity.to_string_lossy(), format!("{pod}.{namespace}"));
+        let arguments = ["token", "--identity", &folder, "--pod", &who, "--service-account", account];
+        let token = identity.with_file_name(format!("{who}.token"));
+        fs::write(&token, spawner::output(&tools::chancery()?, &arguments)?)?;
+        Ok(Some(Credential { roots: identity.join("root-cert.pem"), token }))
     }
 
     /// Its process id.
@@ -146,6 +189,15 @@ impl Chancery {
     fn running(&mut self) -> Outcome<&mut Process> {
         self.process.as_mut().ok_or_else(|| Failure::new("chancery isn't running"))
     }
+}
+
+/// How a proxy proves who it is, and whom it trusts.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The file of the roots.
+    pub roots: PathBuf,
+    /// The file of the token.
+    pub token: PathBuf,
 }
 
 /// What `chancery bootstrap` prints for a proxy, as JSON.

@@ -1,5 +1,6 @@
 //! Real Envoys: a bootstrap printed by chancery, the process, and questions to its admin port.
 
+use super::chancery::Credential;
 use super::client::Client;
 use super::metrics::Metrics;
 use super::spawner::{self, Place, Process};
@@ -69,6 +70,8 @@ pub struct Seat {
     pub metadata: Vec<String>,
     /// Three ports of `ip`: admin, metrics, readiness.
     pub ports: [u16; 3],
+    /// How it proves who it is, if it has to.
+    pub credential: Option<Credential>,
     /// Where it runs.
     pub place: Place,
     /// Asks its admin port.
@@ -108,7 +111,7 @@ impl Envoy {
 
     /// Starts one and doesn't wait.
     pub fn launch(seat: &Seat, xds: SocketAddr, setup: Setup, folder: &Path) -> Outcome<Self> {
-        let mut config = bootstrap(seat, xds)?;
+        let mut config = bootstrap(seat, xds, setup.release)?;
         adapt(&mut config, setup)?;
         let admin = admin(&config)?;
         let path = folder.join(format!("{}.json", seat.pod));
@@ -252,7 +255,7 @@ fn program(seat: &Seat, release: Release, folder: &Path) -> Outcome<PathBuf> {
     Ok(near)
 }
 
-fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
+fn bootstrap(seat: &Seat, xds: SocketAddr, release: Release) -> Outcome<Value> {
     let [admin, stats, ready] = seat.ports;
     let pairs = [
         ("--xds-address", xds.to_string()),
@@ -263,9 +266,34 @@ fn bootstrap(seat: &Seat, xds: SocketAddr) -> Outcome<Value> {
         ("--ready-port", ready.to_string()),
     ];
     let metadata = seat.metadata.iter().map(|pair| ("--node-metadata", pair.clone()));
-    let arguments: Vec<String> =
-        pairs.into_iter().chain(metadata).flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
+    let credential = match &seat.credential {
+        Some(credential) => trust(credential, release)?,
+        None => Vec::new(),
+    };
+    let arguments: Vec<String> = pairs
+        .into_iter()
+        .chain(metadata)
+        .chain(credential)
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect();
     chancery::bootstrap(&arguments)
+}
+
+/// The flags by which a proxy proves who it is. What it needs is followed where the release can.
+fn trust(Credential { roots, token }: &Credential, release: Release) -> Outcome<Vec<(&'static str, String)>> {
+    let mut flags = vec![("--root-cert", roots.display().to_string()), ("--token", token.display().to_string())];
+    if release == Release::Oldest {
+        return Ok(flags);
+    }
+    let folder = token.with_extension("secrets");
+    fs::create_dir_all(&folder)?;
+    for file in ["token", "roots"] {
+        let pairs = flags.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]);
+        let printed = chancery::bootstrap(&pairs.chain(["--print", file].map(str::to_owned)).collect::<Vec<_>>())?;
+        fs::write(folder.join(format!("{file}.yaml")), serde_json::to_vec(&printed)?)?;
+    }
+    flags.push(("--secrets-dir", folder.display().to_string()));
+    Ok(flags)
 }
 
 /// Makes a bootstrap that of a setup.

@@ -67,6 +67,15 @@ impl Scene {
 
     /// Everything but the Envoys.
     pub async fn prepared() -> Outcome<Self> {
+        Self::prepared_with(false).await
+    }
+
+    /// The same, with proxies that have to prove who they are.
+    pub async fn secured() -> Outcome<Self> {
+        Self::prepared_with(true).await
+    }
+
+    async fn prepared_with(secure: bool) -> Outcome<Self> {
         let subnet = Subnet::take()?;
         let files = tempfile::Builder::new().prefix("chancery-").tempdir()?;
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -74,7 +83,10 @@ impl Scene {
         let example = tools::root().join("manifests/examples/first-light");
         let folder = Folder::copy(&example, files.path().join("manifests"), &subnet.prefix(), &ports(&echoes))?;
         let log = files.path().join("chancery.log");
-        let chancery = Chancery::start(&subnet, CONTROL, folder.path(), log).await?;
+        let chancery = match secure {
+            true => Chancery::start_securely(&subnet, CONTROL, folder.path(), log).await?,
+            false => Chancery::start(&subnet, CONTROL, folder.path(), log).await?,
+        };
         Ok(Self { envoys: vec![], relay: None, chancery, echoes, folder, files, subnet, client: Client::default() })
     }
 
@@ -124,13 +136,22 @@ impl Scene {
         Envoy::launch(&self.seat(pod, host)?, self.chancery.xds, setup.into(), self.files.path())
     }
 
+    /// An Envoy of a pod of the example.
+    pub async fn started(&self, pod: &str, setup: Setup) -> Outcome<Envoy> {
+        let host = PODS.iter().find(|(name, _)| *name == pod).map(|(_, host)| *host);
+        let host = host.ok_or_else(|| Failure::new(format!("the example has no pod {pod}")))?;
+        let started = Envoy::start(&self.seat(pod, host)?, self.chancery.xds, setup, self.files.path()).await;
+        started.map_err(|failure| failure.with(&self.chancery.tail()))
+    }
+
     fn seat(&self, pod: &str, host: u8) -> Outcome<Seat> {
         let ip = self.subnet.ip(host);
         let ports = addresses::ports(ip)?;
         // The pod's own loopback, as it were.
         let metadata = vec![format!("OUTBOUND_BIND={}", self.subnet.ip(host + OUTBOUND))];
         let (place, client) = (Place::default(), Client::default());
-        Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, metadata, ports, place, client })
+        let credential = self.chancery.credential(pod, NAMESPACE, "default")?;
+        Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, metadata, ports, credential, place, client })
     }
 
     /// The client's Envoy.

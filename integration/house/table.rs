@@ -57,6 +57,7 @@ pub const ROOMS: &[Room] = &[
         may: &[
             "snapshot",
             "model::audience",
+            "model::identity",
             "model::name",
             "model::provenance",
             "model::problem",
@@ -70,7 +71,12 @@ pub const ROOMS: &[Room] = &[
         may: &["model::name", "model::problem", "model::provenance", "model::reach", "telemetry"],
         never: &["envoy_types", "tonic"],
     },
-    Room { name: "ca", may: &["model::name", "telemetry"], never: &["kube", "k8s_openapi"] },
+    Room { name: "ca", may: &["model::sensitive"], never: &["kube", "k8s_openapi", "tokio", "envoy_types"] },
+    Room {
+        name: "tokens",
+        may: &["model::identity", "model::sensitive"],
+        never: &["kube", "k8s_openapi", "tokio", "envoy_types", "std::fs"],
+    },
     Room {
         name: "status",
         // Of the source what it tells of objects: what is wrong, and what is stored of them.

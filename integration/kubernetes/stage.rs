@@ -4,7 +4,7 @@
 //! addresses are a cluster's, at which nobody answers; what Envoy has of it is looked at.
 
 use crate::harness::addresses::{self, Subnet};
-use crate::harness::chancery::Chancery;
+use crate::harness::chancery::{Chancery, Credential};
 use crate::harness::client::Client;
 use crate::harness::cluster::Cluster;
 use crate::harness::dns::Dns;
@@ -14,6 +14,9 @@ use crate::harness::load::Load;
 use crate::harness::passage::Passage;
 use crate::harness::spawner::Place;
 use crate::harness::{Outcome, deadline};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -58,7 +61,16 @@ impl Stage {
         let ip = subnet.ip(10);
         let metadata = vec![format!("OUTBOUND_BIND={}", subnet.ip(110))];
         let (ports, place, client) = (addresses::ports(ip)?, Place::default(), Client::default());
-        let seat = Seat { pod: "client".into(), namespace: namespace.into(), ip, metadata, ports, place, client };
+        let seat = Seat {
+            pod: "client".into(),
+            namespace: namespace.into(),
+            ip,
+            metadata,
+            ports,
+            credential: None,
+            place,
+            client,
+        };
         Ok(Self { envoy: None, chancery, namespace: namespace.into(), echo, dns, seat, files, subnet })
     }
 
@@ -86,6 +98,33 @@ impl Stage {
         let flags = ["--status", "on", "--lease-seconds", &seconds.to_string()].map(str::to_owned);
         self.chancery.flags.truncate(4);
         self.chancery.flags.extend(flags);
+    }
+
+    /// Makes proxies prove who they are, from the next starts on.
+    pub fn secure(&mut self) {
+        self.chancery.secure = true;
+    }
+
+    /// Gives the client's Envoy, from its next start on, a token for its Pod with that audience.
+    pub async fn hand_token(&mut self, cluster: &Cluster, audience: &str) -> Outcome<()> {
+        let namespace = &self.namespace;
+        let of_pod = ["--bound-object-kind", "Pod", "--bound-object-name", "client", "--audience", audience];
+        let issue = [&["create", "token", "default", "-n", namespace][..], &of_pod].concat();
+        let secret = ["get", "secret", "chancery-ca", "-n", namespace, "-o", "jsonpath={.data.root-cert\\.pem}"];
+        let roots = BASE64_STANDARD.decode(cluster.kubectl(&secret).await?)?;
+        let path = |name| self.files.path().join(name);
+        let credential = Credential { roots: path("root-cert.pem"), token: path("token") };
+        fs::write(&credential.roots, roots)?;
+        fs::write(&credential.token, cluster.kubectl(&issue).await?)?;
+        self.seat.credential = Some(credential);
+        Ok(())
+    }
+
+    /// Starts the client's Envoy and doesn't wait.
+    pub fn launch_envoy(&mut self) -> Outcome<()> {
+        let setup = Setup { dns: Some(self.dns.address), ..Wire::Delta.into() };
+        self.envoy = Some(Envoy::launch(&self.seat, self.chancery.xds, setup, self.files.path())?);
+        Ok(())
     }
 
     /// An address of the stage's own on which nobody listens.

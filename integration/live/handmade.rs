@@ -240,5 +240,5 @@ pub fn seat(subnet: &Subnet) -> Outcome<Seat> {
     let ports = addresses::ports(ip)?;
     let (place, client) = (Place::default(), Client::default());
     let metadata = vec!["INTERCEPTION_MODE=NONE".to_owned()];
-    Ok(Seat { pod: "client".into(), namespace: NAMESPACE.into(), ip, metadata, ports, place, client })
+    Ok(Seat { pod: "client".into(), namespace: NAMESPACE.into(), ip, metadata, ports, credential: None, place, client })
 }

@@ -70,7 +70,7 @@ fn notes(values: &[&str]) -> Outcome<String> {
 fn what_is_risky_is_said() -> Outcome<()> {
     let pushed = "image.registry=registry.example.com";
     let safe = notes(&[pushed])?;
-    assert!(safe.contains("Neither xDS nor the admin port asks who comes") && !safe.contains("WARNING"), "{safe}");
+    assert!(safe.contains("The admin port asks nobody who comes") && !safe.contains("WARNING"), "{safe}");
     for (values, expected) in [
         (&["replicas=2"][..], "image.registry is empty"),
         (&[pushed, "networkPolicy.enabled=false"], "networkPolicy.enabled is false"),
@@ -132,7 +132,7 @@ const CASES: &[Case] = &[
     (
         &["listenAddress=[::]"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/1", "\"--xds-address=[::]:15010\"")),
+        Some(("/spec/template/spec/containers/0/args/1", "\"--xds-address=[::]:15012\"")),
     ),
     (&["log.level=debug"], "Deployment", Some(("/spec/template/spec/containers/0/args/3", "\"--log-level=debug\""))),
     (&["log.format=text"], "Deployment", Some(("/spec/template/spec/containers/0/args/4", "\"--log-format=text\""))),

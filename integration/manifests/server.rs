@@ -69,7 +69,7 @@ async fn mistakes_are_not_taken() -> Outcome<()> {
     let text = kustomize("base")?;
     cluster.apply(&list([one(&objects(&text)?, "Namespace")?])).await?;
     for (from, to, expected) in [
-        ("containerPort: 15010", "containerPort: 150100", "must be between 1 and 65535"),
+        ("containerPort: 15012", "containerPort: 150100", "must be between 1 and 65535"),
         ("readinessProbe:", "readynessProbe:", "unknown field"),
         ("maxUnavailable: 1", "maxUnavailable: -1", "must be greater than or equal to 0"),
         ("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true", "Warning: would violate PodSecurity"),

@@ -256,7 +256,7 @@ fn proxies_are_counted_by_what_they_have_accepted() {
     fleet.post(&first);
     let told = |layer: &Arc<Layer>| {
         let inbound = fleet.board.posted_for(&facts).map(|(_, snapshot)| snapshot.inbound).unwrap_or_default();
-        Snapshot { outbound: layer.clone(), inbound, since: None }
+        Snapshot { outbound: layer.clone(), inbound, ..Snapshot::default() }
     };
     assert_eq!(fleet.board.posted_for(&facts).map(|_| ()), None, "it is not placed");
     fleet.board.place(&facts, Some(placement.clone()));

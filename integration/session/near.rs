@@ -25,7 +25,7 @@ fn snapshot(common: &str, own: &[(&str, &str)]) -> Snapshot {
     let clusters = ["a", "b"].map(|name| (Kind::Cluster, name, "1"));
     let endpoints = ["a", "b"].map(|name| (Kind::Endpoint, name, common));
     let own: Vec<_> = own.iter().map(|(name, content)| (Kind::Endpoint, *name, *content)).collect();
-    Snapshot { outbound: layer(&[clusters, endpoints].concat()), inbound: layer(&own), since: None }
+    Snapshot { outbound: layer(&[clusters, endpoints].concat()), inbound: layer(&own), ..Snapshot::default() }
 }
 
 fn request(wire: Wire, kind: Kind, names: &[&str], nonce: Option<u64>) -> Request {

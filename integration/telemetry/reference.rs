@@ -28,6 +28,10 @@ fn after_every_event() -> String {
     metrics.xds.message_was_large("request");
     metrics.admission.waits().is_over();
     metrics.admission.admitted(1);
+    metrics.security.signed();
+    metrics.security.signing_failed();
+    metrics.security.authority_is_broken(true);
+    metrics.security.expires("server", 1);
     metrics.xds.response_sent("cds", 1);
     metrics.xds.request_received("cds", "init");
     metrics.xds.refused("no_node");

@@ -1,5 +1,6 @@
 //! The words of a transcript's lines: names, contents, references, requests.
 
+use chancery::model::identity::Identity;
 use chancery::snapshot::fragments::Fragments;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Fragment, Ref, Resource};
@@ -72,7 +73,7 @@ impl Question {
 /// `shop/cart`: a workload of namespace `shop` that runs as `cart`.
 pub fn credential(text: &str) -> Result<Credential, String> {
     let (namespace, account) = text.split_once('/').ok_or_else(|| format!("{text:?} is not a workload"))?;
-    Ok(Credential::Workload { namespace: namespace.into(), service_account: account.into() })
+    Ok(Credential::Workload(Identity::new(namespace.into(), account.into())))
 }
 
 /// Node metadata of one text.

@@ -1,5 +1,6 @@
 //! The source of objects: a folder or a cluster, and what is waited for until it has been read once.
 
+use super::security::Home;
 use super::{AppError, SourceOptions, StatusOptions};
 use crate::source::directory::{self, Directory};
 use crate::source::kubernetes::news::KindStatus;
@@ -42,6 +43,14 @@ impl Source {
         }
     }
 
+    /// The cluster, where there is one.
+    pub fn home(&self) -> Option<Home> {
+        let Source::Cluster(client, options) = self else { return None };
+        let namespace = options.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+        let within = options.kinds.iter().filter_map(|kind| kind.within).map(str::to_owned).collect();
+        Some(Home { client: client.clone(), namespace, within })
+    }
+
     /// What is waited for until there is a World.
     pub fn awaited(&self) -> &'static str {
         match self {
@@ -60,12 +69,11 @@ impl Source {
 
     /// Where status is written, and under which Lease; nowhere for a folder.
     pub fn status(&self, options: StatusOptions) -> Option<(Client, lease::Options)> {
-        let Source::Cluster(client, cluster) = self else { return None };
+        let Home { client, namespace, .. } = self.home()?;
         let StatusOptions { lease: name, lasts, host } = options;
-        let namespace = cluster.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
         // A process that is started again in the same place is another.
         let identity = format!("{host}_{:016x}", fastrand::u64(..));
-        Some((client.clone(), lease::Options { namespace, name, identity, terms: Terms { lasts } }))
+        Some((client, lease::Options { namespace, name, identity, terms: Terms { lasts } }))
     }
 
     /// Reads and follows it.

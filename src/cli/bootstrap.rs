@@ -7,7 +7,8 @@ pub mod input;
 
 use crate::snapshot::print::{self, Format};
 use config::Options;
-use input::{Entry, HostPort, ServiceNode};
+use config::xds::{File, Trust, roots_secret, token_secret};
+use input::{Entry, HostPort, ServiceNode, path};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use thiserror::Error;
@@ -16,8 +17,29 @@ use thiserror::Error;
 #[derive(clap::Args, Clone, Debug)]
 pub struct BootstrapArgs {
     /// Where Envoy finds chancery: an address and port, or a DNS name and port
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:15010")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:15012")]
     pub xds_address: HostPort,
+
+    /// Where Envoy finds the root certificates of who signs chancery's; without it chancery is spoken to in plain text
+    #[arg(long, value_name = "FILE", value_parser = path)]
+    pub root_cert: Option<String>,
+
+    /// The DNS name in chancery's certificate
+    #[arg(long, value_name = "NAME", default_value = "chancery", requires = "root_cert")]
+    pub server_name: String,
+
+    /// Where Envoy finds the token with which it proves who it is; a stream has the one that is there when it begins
+    #[arg(long, value_name = "FILE", value_parser = path, requires = "root_cert")]
+    pub token: Option<String>,
+
+    /// Where Envoy finds token.yaml and roots.yaml, which name the token and the roots: both are then followed while it
+    /// runs, the token by a filter that Envoy has since 1.37
+    #[arg(long, value_name = "DIR", value_parser = path, requires = "token")]
+    pub secrets_dir: Option<String>,
+
+    /// What to print: bootstrap, or what one of the two files says, token or roots
+    #[arg(long, value_name = "WHAT", default_value = "bootstrap", hide_possible_values = true)]
+    pub print: What,
 
     /// The port of Envoy's admin interface, always on a loopback address
     #[arg(long, value_name = "PORT", default_value = "15000", value_parser = clap::value_parser!(u16).range(1..))]
@@ -56,26 +78,58 @@ pub struct BootstrapArgs {
     pub output: Format,
 }
 
+/// What is printed.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What {
+    /// The bootstrap.
+    Bootstrap,
+    /// token.yaml.
+    Token,
+    /// roots.yaml.
+    Roots,
+}
+
 /// Flags that are good one by one but not together.
 #[derive(Error, PartialEq, Eq, Debug)]
 pub enum BootstrapError {
     /// Two of the ports are one.
     #[error("--{0} and --{1} are both {2}; they need a port each")]
     SamePort(&'static str, &'static str, u16),
+    /// What is asked for names a file, which was not given.
+    #[error("--print {0} needs --{1}")]
+    NotGiven(&'static str, &'static str),
     /// A key of the metadata was given more than once.
     #[error("--node-metadata: {0} is given twice")]
     GivenTwice(String),
 }
 
 impl BootstrapArgs {
-    /// The bootstrap as text, to be printed as it is.
+    /// What is asked for as text, to be printed as it is.
     pub fn text(self) -> Result<String, BootstrapError> {
         let format = self.output;
-        Ok(print::text(&config::bootstrap(&self.options()?), format))
+        let value = match self.print {
+            What::Bootstrap => config::bootstrap(&self.options()?),
+            What::Token => token_secret(self.token.as_deref().ok_or(BootstrapError::NotGiven("token", "token"))?),
+            What::Roots => {
+                roots_secret(self.root_cert.as_deref().ok_or(BootstrapError::NotGiven("roots", "root-cert"))?)
+            }
+        };
+        Ok(print::text(&value, format))
+    }
+
+    fn trust(&self) -> Option<Trust> {
+        let (named, server) = (
+            |name| self.secrets_dir.as_ref().map(|dir| File::Secret(format!("{dir}/{name}.yaml"))),
+            self.server_name.clone(),
+        );
+        let roots = self.root_cert.clone()?;
+        let token = self.token.clone().map(|token| named("token").unwrap_or(File::Plain(token)));
+        Some(Trust { roots: named("roots").unwrap_or(File::Plain(roots)), server, token })
     }
 
     /// The flags as options.
     pub fn options(self) -> Result<Options, BootstrapError> {
+        let trust = self.trust();
         let Self {
             xds_address,
             admin_port,
@@ -87,6 +141,11 @@ impl BootstrapArgs {
             max_heap_mib,
             all_stats,
             output: _,
+            root_cert: _,
+            server_name: _,
+            token: _,
+            secrets_dir: _,
+            print: _,
         } = self;
         distinct([("admin-port", admin_port), ("stats-port", stats_port), ("ready-port", ready_port)])?;
         let mut metadata = BTreeMap::new();
@@ -97,6 +156,7 @@ impl BootstrapArgs {
         }
         Ok(Options {
             xds: xds_address,
+            trust,
             admin_port,
             stats_port,
             ready_port,

@@ -1,7 +1,8 @@
 //! `chancery serve`: flags, logging, and the runtime around [`crate::app`].
 
 mod cluster;
-mod limits;
+mod doors;
+pub mod limits;
 mod peers;
 mod status;
 
@@ -25,9 +26,8 @@ pub struct ServeArgs {
     cluster: cluster::ClusterArgs,
     #[command(flatten)]
     status: status::StatusArgs,
-    /// Where proxies connect, in plain text: keep it on loopback
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15010", env = "CHANCERY_XDS_ADDRESS")]
-    xds_address: SocketAddr,
+    #[command(flatten)]
+    doors: doors::DoorArgs,
     /// Where probes, metrics and the API answer
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15014", env = "CHANCERY_ADMIN_ADDRESS")]
     admin_address: SocketAddr,
@@ -46,27 +46,18 @@ pub struct ServeArgs {
 impl ServeArgs {
     /// Serves until a signal or a failure.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
-        let Self {
-            config,
-            mesh_config,
-            cluster,
-            status,
-            xds_address,
-            admin_address,
-            log_level,
-            log_format,
-            peers,
-            limits,
-        } = self;
+        let Self { config, mesh_config, cluster, status, doors, admin_address, log_level, log_format, peers, limits } =
+            self;
         logging::init(log_format, &log_level)?;
         let peers = peers.options(&cluster)?;
+        let doors::Doors { secure, plaintext } = doors.doors(config.is_some())?;
         let source = match config {
             Some(config) => SourceOptions::Folder { config, mesh_config },
             None => SourceOptions::Kubernetes(cluster.into()),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let (xds, status) = (limits.into(), status.options());
-        let options = Options { source, xds_address, admin_address, xds, peers, status };
+        let options = Options { source, secure, plaintext, admin_address, xds, peers, status };
         Ok(runtime.block_on(app::run(options))?)
     }
 }

@@ -140,7 +140,7 @@ pub struct Answer {
 #[error("Pod {}/{} is not among the objects, and a proxy is configured by its Pod{}", facts.namespace, facts.pod, known(pods))]
 pub struct UnknownPod {
     /// The proxy.
-    pub facts: ProxyFacts,
+    pub facts: Box<ProxyFacts>,
     /// The Pods there are, as `pod.namespace`.
     pub pods: Vec<String>,
 }
@@ -158,13 +158,13 @@ pub fn answer(world: &World, facts: ProxyFacts) -> Result<Answer, UnknownPod> {
     let seats = Seats { joined: BTreeSet::from([facts.clone()]), left: BTreeSet::new() };
     engine.advance(world, &seats);
     let Some(placement) = engine.placement(&facts).cloned() else {
-        return Err(UnknownPod { facts, pods: pods(world) });
+        return Err(UnknownPod { facts: facts.into(), pods: pods(world) });
     };
     let layer = |subject| Arc::new(engine.layer(&subject).cloned().unwrap_or_default());
     let snapshot = Snapshot {
         outbound: layer(Subject::Audience(placement.audience)),
         inbound: layer(Subject::Workload(placement.workload)),
-        since: None,
+        ..Snapshot::default()
     };
     let violations = lint::snapshot(&snapshot);
     Ok(Answer { snapshot, problems: engine.problems(), violations })

@@ -4,6 +4,7 @@
 //! private layer. Code that takes neither cannot depend on a proxy.
 
 use super::authentication::Policies;
+use super::identity::Identity;
 use super::labels::{Labels, selects};
 use super::mesh::OutboundMode;
 use super::name::{Name, Namespace, ServiceKey};
@@ -87,6 +88,8 @@ pub struct ProxyFacts {
     pub server_first: Vec<u16>,
     /// Whether it has proven who it is, and so holds a certificate: that is no claim of its own.
     pub authenticated: bool,
+    /// Who it has proven to be; none also where a configuration is only to be looked at.
+    pub identity: Option<Identity>,
 }
 
 /// What decides outbound configuration. Canonical and small; never locality, node or pod.
@@ -171,9 +174,14 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Places a proxy; none while its Pod is not known: a proxy is never answered as if it had no Pod.
+    /// Places a proxy; none while its Pod is not known, or is not the one its credential is for: a proxy is never answered
+    /// as if it had no Pod, or another's.
     pub fn of(world: &Tracked, facts: &ProxyFacts) -> Option<Placement> {
         let pod = world.pod(&facts.namespace, &facts.pod)?;
+        let uid = pod.meta().reference.uid.as_deref().unwrap_or_default();
+        if !facts.identity.as_ref().is_none_or(|identity| identity.is_of(&pod, uid)) {
+            return None;
+        }
         let sidecar = Self::sidecar(world.sidecars_in(&facts.namespace), &pod.labels);
         let sidecar = sidecar.or_else(|| Self::default_sidecar(world));
         let families = Families::of_pod(&pod.addresses, facts.interception);
@@ -341,6 +349,6 @@ impl Audience {
 impl ProxyFacts {
     /// A proxy that states no more than this and has proven nothing.
     pub fn new(namespace: Namespace, pod: Name, interception: Interception) -> Self {
-        Self { namespace, pod, interception, server_first: Vec::new(), authenticated: false }
+        Self { namespace, pod, interception, server_first: Vec::new(), authenticated: false, identity: None }
     }
 }

@@ -8,6 +8,7 @@ mod post;
 
 use super::bell::Bell;
 use super::interest::Interest;
+use super::private::Private;
 use super::set::{Layer, Snapshot};
 use crate::model::audience::{Placement, ProxyFacts, Subject};
 use dashmap::DashMap;
@@ -86,8 +87,8 @@ impl Board {
         let (placed, first) = self.places().join(&facts);
         self.seated.fetch_add(usize::from(first), Ordering::Relaxed);
         self.joined.notify_one();
-        let (interest, seen, posted) = (Interest::default(), [None, None], Arc::default());
-        Seat { board: self.clone(), facts, placed, posted, interest, halves: None, seen }
+        let (interest, seen, posted) = (Interest::default(), [None, None, None], Arc::default());
+        Seat { board: self.clone(), facts, placed, posted, interest, halves: None, private: Arc::default(), seen }
     }
 
     /// Waits until a proxy has joined or left since the last call.
@@ -144,7 +145,7 @@ impl Board {
         let newest = |subject| Some(self.posts.get(&subject)?.newest()?.layer);
         let outbound = newest(Subject::Audience(placement.audience.clone()))?;
         let inbound = newest(Subject::Workload(placement.workload.clone()))?;
-        Some((placement, Snapshot { outbound, inbound, since: None }))
+        Some((placement, Snapshot { outbound, inbound, ..Snapshot::default() }))
     }
 
     fn placement(&self, facts: &ProxyFacts) -> Option<Placement> {
@@ -210,8 +211,10 @@ pub struct Seat {
     interest: Interest,
     /// The posts that are followed.
     halves: Option<[Followed; 2]>,
-    /// The layers last returned, outbound and inbound.
-    seen: [Option<Arc<Layer>>; 2],
+    /// What is for it alone.
+    private: Arc<Private>,
+    /// The layers last returned: outbound, inbound, and what is for it alone.
+    seen: [Option<Arc<Layer>>; 3],
 }
 
 impl Seat {
@@ -257,6 +260,12 @@ impl Seat {
         }
     }
 
+    /// From now on this belongs to its snapshots.
+    pub fn confide(&mut self, private: Arc<Private>) {
+        private.follow(&self.posted);
+        self.private = private;
+    }
+
     /// Whether the publisher has said where the proxy belongs.
     pub fn is_placed(&self) -> bool {
         self.board.placement(&self.facts).is_some()
@@ -267,7 +276,7 @@ impl Seat {
             let half = |subject, interest: &Interest, seen: &Option<Arc<Layer>>| {
                 self.board.post_of(subject).follow(interest, seen.as_ref(), self.posted.clone())
             };
-            let [outbound, inbound] = &self.seen;
+            let [outbound, inbound, _] = &self.seen;
             [
                 half(Subject::Audience(placement.audience), &self.interest, outbound),
                 half(Subject::Workload(placement.workload), &self.interest.of_inbound(), inbound),
@@ -280,15 +289,18 @@ impl Seat {
         let halves = self.halves.as_ref()?;
         self.posted.silence();
         let [outbound, inbound] = [halves[0].newest()?, halves[1].newest()?];
+        let secrets = self.private.newest();
         let news = [outbound.is_new_to(self.seen[0].as_ref()), inbound.is_new_to(self.seen[1].as_ref())];
-        if news == [false, false] {
+        let is_same = self.seen[2].as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &secrets));
+        if is_same && news == [false, false] {
             return None;
         }
         // What was there before this seat was taken is not late by any change.
         let (late, was_seated) = (news.into_iter().zip([outbound.since, inbound.since]), self.seen[0].is_some());
         let since = late.filter(|(is_news, _)| *is_news && was_seated).filter_map(|(_, since)| since).min();
-        self.seen = [Some(outbound.layer.clone()), Some(inbound.layer.clone())];
-        Some(Snapshot { outbound: outbound.layer, inbound: inbound.layer, since })
+        let layers = [&outbound.layer, &inbound.layer, &secrets];
+        self.seen = layers.map(|layer| Some(layer.clone()));
+        Some(Snapshot { outbound: outbound.layer, inbound: inbound.layer, secrets, since })
     }
 }
 

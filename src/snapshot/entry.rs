@@ -8,7 +8,9 @@ use super::kind::Kind;
 use super::resource::Version;
 use super::wire;
 use bytes::Bytes;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use zeroize::Zeroizing;
 
 /// Field numbers of `envoy.service.discovery.v3.Resource`.
 const RESOURCE_VERSION: u32 = 1;
@@ -29,7 +31,7 @@ pub(super) struct Label<'a> {
 }
 
 /// An entry of a Delta response, the SotW entry in it, and the message in that.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Entry {
     bytes: Bytes,
     any_at: usize,
@@ -41,6 +43,12 @@ impl Entry {
     pub(super) fn new(label: Label, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let (bytes, any_at, body_at) = entry(label, length, write);
         Self { bytes: bytes.into(), any_at, body_at }
+    }
+
+    /// The same of a message that is a secret: the bytes are overwritten when nobody holds them any more.
+    pub(super) fn sealed(label: Label, message: &[u8]) -> Self {
+        let (bytes, any_at, body_at) = entry(label, message.len(), |out| out.extend_from_slice(message));
+        Self { bytes: Bytes::from_owner(Zeroizing::new(bytes)), any_at, body_at }
     }
 
     /// The whole entry of a Delta response.
@@ -56,6 +64,13 @@ impl Entry {
     /// The message itself.
     pub(super) fn body(&self) -> Bytes {
         self.bytes.slice(self.body_at..)
+    }
+}
+
+/// How long it is: what is in it may be a secret.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({} bytes)", self.bytes.len())
     }
 }
 

@@ -15,6 +15,7 @@ use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
+use zeroize::Zeroizing;
 
 /// The xxh3-128 hash of a resource's canonical bytes: equal content has an equal version on every replica.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -217,6 +218,16 @@ impl Resource {
     /// A resource of bytes that are not a message of ours: for tests of what only carries resources.
     pub fn opaque(kind: Kind, name: &str, body: &[u8], refs: Vec<Ref>) -> Self {
         Self::of_bytes(kind, name, body, refs, Provenance::default())
+    }
+
+    /// A secret, of a version that says what it is; its bytes differ from replica to replica, and are overwritten once
+    /// nobody holds them.
+    pub fn sealed<M: Message + Name>(name: &str, version: Version, message: &M) -> Self {
+        debug_assert_eq!(Kind::Secret.type_url(), M::type_url().trim_start_matches('/'), "message of another kind");
+        let body = Zeroizing::new(message.encode_to_vec());
+        let form = Form::Whole(Entry::sealed(Label { kind: Kind::Secret, name, version }, &body));
+        let (refs, provenance) = ([].into(), Provenance::default());
+        Self { kind: Kind::Secret, name: name.into(), version, form, refs, provenance, vital: None }
     }
 
     fn of_bytes(kind: Kind, name: &str, body: &[u8], refs: Vec<Ref>, provenance: Provenance) -> Self {

@@ -173,8 +173,8 @@ impl Layer {
     }
 }
 
-/// Everything a proxy is meant to hold: the layer of its audience and the layer of its workload, whose names are
-/// disjoint, but for endpoints that are chosen by where the proxy is: those of the workload's layer come before the
+/// Everything a proxy is meant to hold: the layer of its audience, the layer of its workload, and its secrets, whose names
+/// are disjoint, but for endpoints that are chosen by where the proxy is: those of the workload's layer come before the
 /// audience's. Cloning is cheap.
 #[derive(Clone, Default, Debug)]
 pub struct Snapshot {
@@ -182,6 +182,8 @@ pub struct Snapshot {
     pub outbound: Arc<Layer>,
     /// Inbound, shared by the workload's replicas.
     pub inbound: Arc<Layer>,
+    /// For this workload only: its secrets.
+    pub secrets: Arc<Layer>,
     /// When the change that led here was seen; none for what was there at start.
     pub since: Option<Instant>,
 }
@@ -195,19 +197,19 @@ impl Snapshot {
     /// The resource of that kind and name.
     pub fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Resource>> {
         let outbound = || self.outbound.get(kind, name).filter(|_| !self.is_shadowed(kind, name));
-        outbound().or_else(|| self.inbound.get(kind, name))
+        outbound().or_else(|| self.inbound.get(kind, name)).or_else(|| self.secrets.get(kind, name))
     }
 
     /// The resources of a kind: outbound, then inbound.
     pub fn iter(&self, kind: Kind) -> impl Iterator<Item = &Arc<Resource>> {
         let outbound = self.outbound.iter(kind).filter(move |resource| !self.is_shadowed(kind, resource.name()));
-        outbound.chain(self.inbound.iter(kind))
+        outbound.chain(self.inbound.iter(kind)).chain(self.secrets.iter(kind))
     }
 
     /// How many resources of a kind there are. Costs what is its own of the inbound layer.
     pub fn len(&self, kind: Kind) -> usize {
         let shadows = self.inbound.iter(kind).filter(|resource| self.outbound.has(kind, resource.name())).count();
-        self.outbound.len(kind) + self.inbound.len(kind) - shadows
+        self.outbound.len(kind) + self.inbound.len(kind) + self.secrets.len(kind) - shadows
     }
 
     /// The names of a kind whose version differs from that in `old`. Costs O(changes log n), nothing where a layer is
@@ -216,6 +218,7 @@ impl Snapshot {
         let mut names = self.outbound.changed_since(&old.outbound, kind);
         names.retain(|name| !(self.is_shadowed(kind, name) && old.is_shadowed(kind, name)));
         names.extend(self.inbound.changed_since(&old.inbound, kind));
+        names.extend(self.secrets.changed_since(&old.secrets, kind));
         names
     }
 }

@@ -1,26 +1,31 @@
-//! One connection: HTTP/2 with small buffers, a stream for each call of the aggregated discovery service, an age.
+//! One connection: TLS where the door asks for it, HTTP/2 with small buffers, a stream for each call of the aggregated discovery service, an age.
 //!
 //! hyper carries the connection; requests and responses are raw bodies. Nothing is compressed. When a connection is old
 //! enough the client is told with GOAWAY, and each stream ends as soon as nothing is in flight on it.
 
 use super::channel::{Incoming, ResponseBody};
+use super::identity::Credential;
 use super::limits::Options;
 use super::rarely::Rarely;
 use super::refusal::Refusal;
 use super::request::Wire;
-use super::stream::{Ends, Stream, XdsContext};
+use super::stream::{Ends, Guest, Stream, XdsContext};
+use super::trust::{Distrusted, Presented, Security, Token};
 use http::{HeaderValue, Request, Response, header};
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -39,21 +44,79 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// How long the streams of a connection that is too old may take to end.
 const FAREWELL: Duration = Duration::from_secs(15);
 
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How a call carries a token.
+const BEARER: &str = "Bearer ";
+
+/// Who is let in.
+#[derive(Clone, Debug)]
+pub(super) enum Door {
+    /// Whoever comes; they prove nothing.
+    Open,
+    /// Who has proven to be somebody.
+    Guarded(Arc<Security>),
+}
+
 /// Serves one connection until it ends.
-pub(super) async fn run(socket: TcpStream, context: Arc<XdsContext>, shutdown: CancellationToken) {
+pub(super) async fn run(socket: TcpStream, door: Door, context: Arc<XdsContext>, shutdown: CancellationToken) {
     let _open = context.metrics.xds.connection_opened();
     // Small writes are whole messages: waiting for more to come would only be late.
     if socket.set_nodelay(true).is_err() {
         return;
     }
-    let age = lifetime(context.options.max_age);
-    let aged = CancellationToken::new();
-    let service = AdsService {
-        peer: socket.peer_addr().ok(),
-        ends: Ends { shutdown: shutdown.clone(), aged: aged.clone() },
+    let peer = socket.peer_addr().ok();
+    let service = |certificate| AdsService {
+        peer,
+        door: door.clone(),
+        certificate,
+        ends: Ends { shutdown: shutdown.clone(), aged: CancellationToken::new() },
         context: context.clone(),
     };
-    let connection = http(&context.options).serve_connection(TokioIo::new(socket), service);
+    match &door {
+        Door::Open => serve(socket, service(None), shutdown.clone()).await,
+        Door::Guarded(security) => match greet(socket, security, &shutdown).await {
+            Ok(stream) => {
+                let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                let service = service(certificate.map(|certificate| certificate.clone().into_owned()));
+                serve(stream, service, shutdown.clone()).await;
+            }
+            Err(failure) => {
+                context.metrics.xds.refused("handshake");
+                if let Some(others) = context.registry.complaints().hear(&failure, Instant::now()) {
+                    tracing::info!(
+                        peer = peer.map(tracing::field::display),
+                        others,
+                        "a TLS handshake failed: {failure}"
+                    );
+                }
+            }
+        },
+    }
+}
+
+/// Speaks TLS with who has connected.
+async fn greet(
+    socket: TcpStream,
+    security: &Security,
+    shutdown: &CancellationToken,
+) -> Result<TlsStream<TcpStream>, String> {
+    let tls = security.tls.borrow().clone().ok_or("the server has no certificate yet")?;
+    tokio::select! {
+        greeted = TlsAcceptor::from(tls).accept(socket) => greeted.map_err(|error| error.to_string()),
+        () = tokio::time::sleep(HANDSHAKE) => Err(format!("it took longer than {HANDSHAKE:?}")),
+        () = shutdown.cancelled() => Err("the server is shutting down".to_owned()),
+    }
+}
+
+/// Speaks HTTP/2 until the connection ends.
+async fn serve<S>(socket: S, service: AdsService, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (options, aged) = (service.context.options, service.ends.aged.clone());
+    let age = lifetime(options.max_age);
+    let connection = http(&options).serve_connection(TokioIo::new(socket), service);
     // A connection lives long and there are thousands: what it needs only once in its life is put elsewhere.
     let mut connection = Box::pin(connection);
     let over = pin!(async {
@@ -86,9 +149,12 @@ fn http(options: &Options) -> http2::Builder<TokioExecutor> {
 
 /// An age between 90 and 110 % of the given one, so that proxies that came together don't leave together; none for zero.
 fn lifetime(age: Duration) -> Option<Duration> {
-    // Each new state has keys of its own.
-    let chance = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
-    (!age.is_zero()).then(|| age.mul_f64(0.9 + 0.2 * chance))
+    (!age.is_zero()).then(|| age.mul_f64(0.9 + 0.2 * chance()))
+}
+
+/// Between 0 and 1.
+fn chance() -> f64 {
+    fastrand::f64()
 }
 
 async fn sleep(time: Option<Duration>) {
@@ -102,6 +168,9 @@ async fn sleep(time: Option<Duration>) {
 struct AdsService {
     context: Arc<XdsContext>,
     peer: Option<SocketAddr>,
+    door: Door,
+    /// What the client has shown when it connected.
+    certificate: Option<CertificateDer<'static>>,
     ends: Ends,
 }
 
@@ -121,17 +190,43 @@ impl Service<Request<hyper::body::Incoming>> for AdsService {
 
 impl AdsService {
     fn open(&self, wire: Wire, request: Request<hyper::body::Incoming>) -> Response<ResponseBody> {
-        if let Some(refusal) = self.refusal() {
-            self.context.metrics.xds.refused(refusal.reason());
-            return Status::new(refusal.code(), refusal.to_string()).into_http();
-        }
+        // Who has proven nothing is told nothing else.
+        let guest = match self.admit(&request).and_then(|guest| self.refusal().map_or(Ok(guest), Err)) {
+            Ok(guest) => guest,
+            Err(refusal) => {
+                self.context.metrics.xds.refused(refusal.reason());
+                return Status::new(refusal.code(), refusal.to_string()).into_http();
+            }
+        };
         let (sender, body) = ResponseBody::channel();
         let incoming = Incoming::new(wire, request.into_body(), self.context.options.max_request);
-        let stream = Stream::new(self.context.clone(), wire, self.peer);
+        let stream = Stream::new(self.context.clone(), wire, guest);
         tokio::spawn(stream.run(incoming, sender, self.ends.clone()));
         let mut response = Response::new(body);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
+    }
+
+    /// Who calls.
+    fn admit<B>(&self, request: &Request<B>) -> Result<Guest, Refusal> {
+        let Door::Guarded(security) = &self.door else { return Ok(Guest::stranger(self.peer)) };
+        let token = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+        let token = token.map(|value| Token(value.strip_prefix(BEARER).unwrap_or_default().to_owned()));
+        let presented = Presented { certificate: self.certificate.as_ref(), token: token.as_ref() };
+        let proven = security.verifier.verify(presented).map_err(|distrusted| self.distrust(distrusted))?;
+        let (credential, keyring) = (Credential::Workload(proven.identity), Some(security.keyring.clone()));
+        // What comes after is to have begun while this is still good.
+        let leaves = Some(tokio::time::Instant::now() + proven.lasts.mul_f64(0.8 + 0.15 * chance()));
+        Ok(Guest { peer: self.peer, credential, keyring, leaves })
+    }
+
+    /// Says who was not believed, and why; where others come with the same, only how many.
+    fn distrust(&self, distrusted: Distrusted) -> Refusal {
+        if let Some(others) = self.context.registry.complaints().hear(&distrusted.text, Instant::now()) {
+            let (peer, reason) = (self.peer.map(tracing::field::display), distrusted.reason);
+            tracing::warn!(peer, reason, others, "refused a proxy: {}", distrusted.text);
+        }
+        Refusal::Distrusted(distrusted)
     }
 
     fn refusal(&self) -> Option<Refusal> {

@@ -2,6 +2,7 @@
 
 use super::refusal::Refusal;
 use crate::model::audience::{Interception, ProxyFacts};
+use crate::model::identity::Identity;
 use crate::model::name::{Name, Namespace};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::google::protobuf::value::Kind as Value;
@@ -13,13 +14,8 @@ use std::net::IpAddr;
 pub enum Credential {
     /// Nothing.
     None,
-    /// That it is a workload of this namespace that runs as this service account.
-    Workload {
-        /// The namespace.
-        namespace: Namespace,
-        /// The service account.
-        service_account: Name,
-    },
+    /// That it is this workload.
+    Workload(Identity),
 }
 
 /// The only node type that is served.
@@ -43,18 +39,22 @@ const MAX_LABEL: usize = 63;
 /// is authenticated.
 pub fn admit(node: &Node, credential: &Credential) -> Result<ProxyFacts, Refusal> {
     let facts = facts(node)?;
-    let Credential::Workload { namespace, service_account } = credential else { return Ok(facts) };
+    let Credential::Workload(identity) = credential else { return Ok(facts) };
+    let Identity { namespace, service_account, pod } = identity;
     if facts.namespace != *namespace {
         return Err(Refusal::Denied(format!(
             "the node claims namespace {}, its credential is for {namespace}",
             facts.namespace
         )));
     }
+    if pod.as_ref().is_some_and(|pod| pod.name != facts.pod) {
+        return Err(Refusal::Denied(format!("the node claims Pod {}, its credential is for another", facts.pod)));
+    }
     match metadata(node, SERVICE_ACCOUNT) {
         Some(claimed) if claimed != service_account.as_str() => Err(Refusal::Denied(format!(
             "the node claims another service account than {service_account}, which its credential is for"
         ))),
-        _ => Ok(ProxyFacts { authenticated: true, ..facts }),
+        _ => Ok(ProxyFacts { authenticated: true, identity: Some(identity.clone()), ..facts }),
     }
 }
 

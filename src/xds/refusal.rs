@@ -1,5 +1,6 @@
 //! Why the server ends a stream: a sentence for the client, a gRPC code, and a label for the metrics.
 
+use super::trust::Distrusted;
 use crate::snapshot::kind::Kind;
 use std::time::Duration;
 use thiserror::Error;
@@ -20,6 +21,9 @@ pub enum Refusal {
     /// The node claims to be somebody else than the connection has proven.
     #[error("{0}")]
     Denied(String),
+    /// Whoever connects has not proven who it is.
+    #[error("not authenticated: {}", .0.text)]
+    Distrusted(Distrusted),
     /// More names than a stream may subscribe to.
     #[error("{count} {kind} names were asked for; the limit is {limit} names per type")]
     TooManyNames {
@@ -92,6 +96,7 @@ impl Refusal {
         match self {
             Refusal::NoNode | Refusal::NoType | Refusal::Identity(_) => Code::InvalidArgument,
             Refusal::Denied(_) => Code::PermissionDenied,
+            Refusal::Distrusted(_) => Code::Unauthenticated,
             Refusal::TooManyNames { .. } | Refusal::NameTooLong { .. } | Refusal::TooLarge(_) => {
                 Code::ResourceExhausted
             }
@@ -108,6 +113,7 @@ impl Refusal {
             Refusal::NoType => "no_type",
             Refusal::Identity(_) => "identity",
             Refusal::Denied(_) => "denied",
+            Refusal::Distrusted(distrusted) => distrusted.reason,
             Refusal::TooManyNames { .. } => "too_many_names",
             Refusal::NameTooLong { .. } => "name_too_long",
             Refusal::TooLarge(_) => "too_large",

@@ -3,9 +3,10 @@
 //! What a connection carries is the business of [`connection`](super::connection). When the process runs out of
 //! descriptors the loop pauses; connections wait in the system's queue meanwhile.
 
-use super::connection;
+use super::connection::{self, Door};
 use super::rarely::Rarely;
 use super::stream::XdsContext;
+use super::trust::Security;
 use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,9 +26,28 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[error("the xDS server failed: {0}")]
 pub struct ServeError(#[from] io::Error);
 
-/// Serves xDS on `listener` until `shutdown`; then every stream is ended with Unavailable and its connection with GOAWAY.
-/// Returns within ten seconds of a shutdown.
+/// Serves xDS in plain text on `listener`, to whoever comes, until `shutdown`; then every stream is ended with Unavailable
+/// and its connection with GOAWAY. Returns within ten seconds of a shutdown.
 pub async fn serve(
+    listener: TcpListener,
+    context: Arc<XdsContext>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    serve_through(Door::Open, listener, context, shutdown).await
+}
+
+/// As [`serve`], over TLS, and only to who has proven to be somebody.
+pub async fn serve_securely(
+    security: Security,
+    listener: TcpListener,
+    context: Arc<XdsContext>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    serve_through(Door::Guarded(Arc::new(security)), listener, context, shutdown).await
+}
+
+async fn serve_through(
+    door: Door,
     listener: TcpListener,
     context: Arc<XdsContext>,
     shutdown: CancellationToken,
@@ -41,7 +61,7 @@ pub async fn serve(
             match accept(&listener, &context).await {
                 Ok(Some(socket)) => {
                     // A token of its own: each stream asks it again and again, and would wait for all others.
-                    let served = connection::run(socket, context.clone(), shutdown.child_token());
+                    let served = connection::run(socket, door.clone(), context.clone(), shutdown.child_token());
                     connections.spawn(until(cut.clone(), served));
                 }
                 Ok(None) => {}

@@ -3,26 +3,29 @@
 //! The loop asks the session for a response only when it can be written, so a slow client gets the newest state, never a
 //! queue of old ones.
 
+mod member;
+
+pub use member::Guest;
+
 use super::admission::{Admission, Turn};
 use super::channel::{Heard, Incoming, Outgoing};
 use super::frames::Frames;
-use super::identity::{self, Credential};
+use super::identity;
 use super::limits::Options;
 use super::rarely::Rarely;
 use super::refusal::{Large, Refusal};
-use super::registry::{Listed, Proxy, Registry, SharedSession};
+use super::registry::{Proxy, Registry, SharedSession};
 use super::request::{Request, Wire};
 use super::response::Response;
 use super::session::{Outcome, Received, Session};
 use crate::model::audience::ProxyFacts;
-use crate::snapshot::board::{Board, Seat};
+use crate::snapshot::board::Board;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::set::Snapshot;
 use crate::telemetry::Metrics;
 use crate::telemetry::readiness::Readiness;
 use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
-use std::net::SocketAddr;
+use member::{Member, Vault, next_snapshot, user_agent};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -141,13 +144,6 @@ impl End {
     }
 }
 
-/// A proxy that has said who it is.
-struct Member {
-    facts: ProxyFacts,
-    seat: Seat,
-    listed: Listed,
-}
-
 /// One stream.
 pub struct Stream {
     context: Arc<XdsContext>,
@@ -155,7 +151,7 @@ pub struct Stream {
     /// all that is hardly ever logged.
     span: Span,
     wire: Wire,
-    peer: Option<SocketAddr>,
+    guest: Guest,
     session: SharedSession,
     member: Option<Member>,
     /// When the wait for a first request, and then for a first snapshot, is over; none once that has arrived.
@@ -172,13 +168,13 @@ pub struct Stream {
 
 impl Stream {
     /// A stream that has just opened.
-    pub fn new(context: Arc<XdsContext>, wire: Wire, peer: Option<SocketAddr>) -> Self {
-        let span = info_span!("stream", wire = wire.short(), peer = peer.map(tracing::field::display));
+    pub fn new(context: Arc<XdsContext>, wire: Wire, guest: Guest) -> Self {
+        let span = info_span!("stream", wire = wire.short(), peer = guest.peer.map(tracing::field::display));
         let session = SharedSession::new(Session::with(wire, context.options.gate));
         let patience = Some(Instant::now() + FIRST_REQUEST);
         let (wants_to_write, large) = (false, false);
         let (member, turn, leaves) = (None, None, None);
-        Self { context, span, wire, peer, session, member, patience, wants_to_write, turn, leaves, large }
+        Self { context, span, wire, guest, session, member, patience, wants_to_write, turn, leaves, large }
     }
 
     /// Runs until either side ends it.
@@ -247,7 +243,8 @@ impl Stream {
         endings: &mut Rarely<Endings<'_>>,
     ) -> Event<'a> {
         let turn = self.turn.as_ref().map(Turn::ends);
-        let deadline = [self.session_deadline(), self.patience, turn, self.leaves].into_iter().flatten().min();
+        let deadline = [self.session_deadline(), self.patience, turn, self.leaves, self.guest.leaves];
+        let deadline = deadline.into_iter().flatten().min();
         tokio::select! {
             event = endings => event,
             heard = incoming.next() => Event::Heard(heard),
@@ -305,6 +302,7 @@ impl Stream {
         let received = self.take(request, now)?;
         if let (None, Some(node)) = (&self.member, &request.node) {
             self.join(node)?;
+            self.member.iter_mut().for_each(|member| member.hear(request));
         }
         self.finish_turn();
         self.context.registry.stir();
@@ -338,14 +336,26 @@ impl Stream {
     fn take(&mut self, request: &Request, now: std::time::Instant) -> Result<Option<Received>, Refusal> {
         let mut session = self.session.lock();
         let asks = request.nonce.is_empty() || !request.names.is_empty();
-        let seat = self.member.as_mut().filter(|_| asks).map(|member| &mut member.seat);
-        if let Some(snapshot) = seat.and_then(Seat::newer) {
+        let member = self.member.as_mut().filter(|_| asks);
+        let newer = member.and_then(|member| {
+            member.hear(request);
+            member.unlock(self.guest.keyring.as_ref());
+            member.seat.newer()
+        });
+        if let Some(snapshot) = newer {
             self.feed(&mut session, snapshot, now);
         }
         session.on_request(request, now)
     }
 
-    fn on_snapshot(&mut self, snapshot: Snapshot) {
+    fn on_snapshot(&mut self, mut snapshot: Snapshot) {
+        // The first means that the proxy's Pod is known.
+        if let Some(member) = &mut self.member
+            && member.unlock(self.guest.keyring.as_ref())
+            && let Some(newer) = member.seat.newer()
+        {
+            snapshot = Snapshot { since: snapshot.since.or(newer.since), ..newer };
+        }
         self.feed(&mut self.session.lock(), snapshot, Instant::now().into_std());
         if self.patience.take().is_some() {
             self.follow();
@@ -366,17 +376,16 @@ impl Stream {
 
     /// The first request says who asks.
     fn join(&mut self, node: &Node) -> Result<(), Refusal> {
-        // Plain connections on loopback prove nothing.
-        let facts = identity::admit(node, &Credential::None)?;
+        let facts = identity::admit(node, &self.guest.credential)?;
         let mut proxy = Proxy::new(node.id.clone(), facts.clone(), self.wire, self.session.clone());
-        proxy.peer = self.peer;
+        proxy.peer = self.guest.peer;
         proxy.user_agent = user_agent(node);
         let (wire, user_agent) = (self.wire.short(), &proxy.user_agent);
         info!(parent: &self.span, node = node.id, wire, user_agent, "a proxy has connected");
         let listed = self.context.registry.enter(proxy);
         let seat = self.context.board.join(facts.clone());
         self.patience = Some(Instant::now() + self.context.options.pod_wait);
-        self.member = Some(Member { facts, seat, listed });
+        self.member = Some(Member { facts, seat, listed, vault: Vault::Closed });
         Ok(())
     }
 
@@ -401,6 +410,9 @@ impl Stream {
 
     fn on_timer(&mut self) -> Result<(), Refusal> {
         self.turn.take_if(|turn| turn.ends() <= Instant::now());
+        if self.guest.leaves.take_if(|leaves| *leaves <= Instant::now()).is_some() {
+            self.leaves = Some(Instant::now() + SETTLE);
+        }
         if self.patience.is_none_or(|patience| patience > Instant::now()) {
             return Ok(());
         }
@@ -451,30 +463,9 @@ impl Stream {
     }
 }
 
-async fn next_snapshot(member: Option<&mut Member>) -> Snapshot {
-    match member {
-        Some(member) => member.seat.changed().await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-/// Name and version of a client's software, from fields it fills in itself: cut to a sane length.
-fn user_agent(node: &Node) -> String {
-    const SHOWN: usize = 100;
-    let version = match &node.user_agent_version_type {
-        Some(UserAgentVersionType::UserAgentVersion(version)) => version.clone(),
-        Some(UserAgentVersionType::UserAgentBuildVersion(build)) => match &build.version {
-            Some(v) => format!("{}.{}.{}", v.major_number, v.minor_number, v.patch),
-            None => String::new(),
-        },
-        None => String::new(),
-    };
-    format!("{} {version}", node.user_agent_name).trim().chars().take(SHOWN).collect()
 }

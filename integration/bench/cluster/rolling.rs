@@ -38,7 +38,16 @@ pub async fn measure() -> Outcome<Vec<Row>> {
     let ip = subnet.ip(10);
     let metadata = vec![format!("OUTBOUND_BIND={}", subnet.ip(110))];
     let (ports, place, asks) = (ports(ip)?, Place::default(), Http::default());
-    let seat = Seat { pod: "client".into(), namespace: "roll".into(), ip, metadata, ports, place, client: asks };
+    let seat = Seat {
+        pod: "client".into(),
+        namespace: "roll".into(),
+        ip,
+        metadata,
+        ports,
+        credential: None,
+        place,
+        client: asks,
+    };
     let envoy = Envoy::start(&seat, chancery.xds, Wire::Delta.into(), folder.path()).await?;
     all_are(&envoy, "10.90.").await?;
     let pid = chancery.pid().ok_or_else(|| Failure::new("chancery isn't running"))?;

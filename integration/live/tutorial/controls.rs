@@ -25,9 +25,9 @@ fn a_block_more_is_seen() -> Outcome<()> {
 #[test]
 fn commands_stay_in_their_place() -> Outcome<()> {
     let desk = Desk::new()?;
-    let here = desk.here("ls /tmp/light 127.0.0.1:15010 127.77.0.110");
+    let here = desk.here("ls /tmp/light 127.0.0.1:15012 127.77.0.110");
     let (files, prefix) = (desk.files.path().display(), desk.subnet.prefix());
-    assert_eq!(here, format!("ls {files}/light {prefix}1:15010 {prefix}110"));
+    assert_eq!(here, format!("ls {files}/light {prefix}1:15012 {prefix}110"));
     Ok(())
 }
 

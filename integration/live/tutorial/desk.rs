@@ -54,7 +54,7 @@ impl Desk {
     /// A terminal whose `chancery serve` has this place's addresses for defaults.
     pub async fn terminal(&self) -> Outcome<Terminal> {
         let default = |port: u16| SocketAddr::new(self.subnet.ip(1), port).to_string();
-        let variables = [("CHANCERY_XDS_ADDRESS", default(15010)), ("CHANCERY_ADMIN_ADDRESS", default(15014))];
+        let variables = [("CHANCERY_XDS_ADDRESS", default(15012)), ("CHANCERY_ADMIN_ADDRESS", default(15014))];
         Terminal::open(&variables).await
     }
 

@@ -4,17 +4,21 @@
 mod listener;
 mod overload;
 mod stats;
+pub mod xds;
 
-use super::input::{Host, HostPort, ServiceNode};
+use super::input::{HostPort, ServiceNode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use xds::Trust;
 
 /// What differs between bootstraps.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Options {
     /// Where chancery listens.
     pub xds: HostPort,
+    /// How the proxy and chancery know each other; none in plain text.
+    pub trust: Option<Trust>,
     /// The port of Envoy's admin interface.
     pub admin_port: u16,
     /// The port where Envoy serves its metrics.
@@ -60,7 +64,7 @@ pub fn bootstrap(options: &Options) -> Value {
         "layered_runtime": layered_runtime(),
         "typed_dns_resolver_config": dns_resolver(),
         "static_resources": {
-            "clusters": [xds_cluster(&options.xds), admin_cluster(options)],
+            "clusters": [xds::cluster(options), admin_cluster(options)],
             "listeners": [listener::stats(options), listener::ready(options)],
         },
     })
@@ -106,45 +110,6 @@ fn dns_resolver() -> Value {
     let config = json!({"query_timeout_seconds": 1, "query_tries": 3});
     let config = extension("envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig", config);
     json!({"name": "envoy.network.dns_resolver.cares", "typed_config": config})
-}
-
-fn xds_cluster(xds: &HostPort) -> Value {
-    let http2 = json!({"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}});
-    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-    let limits = json!({"max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000});
-    let mut cluster = json!({
-        "name": "xds",
-        "alt_stat_name": "xds;",
-        "connect_timeout": "5s",
-        "typed_extension_protocol_options": {options: extension(options, json!({"explicit_http_config": http2}))},
-        "upstream_connection_options": {
-            "tcp_keepalive": {"keepalive_probes": 3, "keepalive_time": 30, "keepalive_interval": 10},
-        },
-        "circuit_breakers": {"thresholds": [limits]},
-    });
-    match &xds.host {
-        Host::Ip(ip) => {
-            cluster["type"] = "STATIC".into();
-            cluster["load_assignment"] = load_assignment("xds", address(ip, xds.port));
-        }
-        Host::Name(name) => {
-            cluster["cluster_type"] = dns();
-            cluster["load_assignment"] = load_assignment("xds", address(name, xds.port));
-        }
-    }
-    cluster
-}
-
-/// Every address of the name is an endpoint of its own, so that proxies spread over replicas. IPv4 where the name has
-/// it: Envoy's default never tries it if there is an IPv6 address, such as that of localhost.
-fn dns() -> Value {
-    let config = json!({
-        "respect_dns_ttl": true,
-        "dns_lookup_family": "V4_PREFERRED",
-        "all_addresses_in_single_endpoint": false,
-    });
-    let config = extension("envoy.extensions.clusters.dns.v3.DnsCluster", config);
-    json!({"name": "envoy.clusters.dns", "typed_config": config})
 }
 
 fn admin_cluster(options: &Options) -> Value {

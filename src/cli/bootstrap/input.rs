@@ -24,7 +24,7 @@ pub enum Host {
     Name(String),
 }
 
-/// A host and a port other than 0: `127.0.0.1:15010`, `[::1]:15010`, `chancery.chancery-system.svc:15010`.
+/// A host and a port other than 0: `127.0.0.1:15012`, `[::1]:15012`, `chancery.chancery-system.svc:15012`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostPort {
     /// The host.
@@ -49,6 +49,15 @@ impl FromStr for HostPort {
             return refused(format!("{host:?} is neither an IP address nor a DNS name"));
         }
         Self::new(Host::Name(host.to_owned()), port)
+    }
+}
+
+/// A path as it can stand in a configuration: without quotation marks, backslashes and control characters, and no slash at
+/// its end.
+pub fn path(text: &str) -> Result<String, Refused> {
+    match text.is_empty() || text.contains(['"', '\\']) || text.chars().any(char::is_control) {
+        true => refused("not a path without quotation marks, backslashes and control characters"),
+        false => Ok(text.strip_suffix('/').unwrap_or(text).to_owned()),
     }
 }
 

@@ -52,6 +52,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(time).map_err(|_| "it is negative".to_owned())
 }
 
-fn positive(text: &str) -> Result<Duration, String> {
+/// A time that is not zero, such as 30s.
+pub fn positive(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|time| if time.is_zero() { Err("it has to be longer".to_owned()) } else { Ok(time) })
 }

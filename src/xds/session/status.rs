@@ -89,6 +89,12 @@ impl Session {
         told && self.gate.is_accepted(to, &self.view, &self.tracks)
     }
 
+    /// What a client holds of secrets that it came with. Of other types it is told that nothing is new, and answers.
+    fn came_with(&self, track: &Track) -> Option<(Version, Instant)> {
+        let silent = track.kind == Kind::Secret && track.sent.is_none() && !track.has_work();
+        Some((track.desired(&self.view), track.desired_at.filter(|_| silent && self.ready)?))
+    }
+
     fn type_status(&self, track: &Track) -> TypeStatus {
         let held = self.gate.waits(track.kind, &self.view, &self.tracks);
         TypeStatus {
@@ -99,7 +105,7 @@ impl Session {
             desired: track.desired(&self.view),
             desired_at: track.desired_at,
             sent: track.sent,
-            acked: track.acked,
+            acked: track.acked.or_else(|| self.came_with(track)),
             nacked: track.nacked.clone(),
             in_flight_since: track.in_flight_since(),
             held,

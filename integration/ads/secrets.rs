@@ -1,0 +1,389 @@
+//! The secure door: who has a token or a certificate is let in and gets its own secrets, nobody gets anything else.
+
+use crate::stage::{Delta, NODE_ID, PATIENCE, Stage, context, facts, node, placement, until};
+use chancery::app::security::authority::SecurityError;
+use chancery::app::security::{Office, Options as Security, Told, issuers, now};
+use chancery::ca::folder::Folder;
+use chancery::ca::material::{Material, names};
+use chancery::model::audience::{Placement, ProxyFacts, Subject};
+use chancery::model::identity::{BoundPod, Identity};
+use chancery::model::world::{State, World};
+use chancery::snapshot::board::Posted;
+use chancery::snapshot::kind::Kind;
+use chancery::xds::limits::Options;
+use chancery::xds::server::serve_securely;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A secure server, and the directory of its authority.
+struct Secure {
+    stage: Stage,
+    folder: Folder,
+    _place: TempDir,
+    _tasks: JoinSet<()>,
+}
+
+impl Secure {
+    async fn new(lasts: Duration) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("identity");
+        Self::at(place, &path, lasts, Options::default()).await.expect("an authority")
+    }
+
+    async fn at(place: TempDir, path: &Path, lasts: Duration, options: Options) -> Result<Self, SecurityError> {
+        let context = context(options);
+        let security = Security {
+            folder: Some(path.to_owned()),
+            secret: String::new(),
+            names: vec!["chancery".into()],
+            audience: "chancery".into(),
+            lasts,
+        };
+        let office = Office::open(security, None, context.metrics.security.clone()).await?;
+        let state = State { world: World::default(), since: None };
+        let (states, mut tasks) = (watch::channel(Some(state)).1, JoinSet::new());
+        let told = Told { states, leadership: watch::channel(Default::default()).1 };
+        let security = office.start(told, context.readiness.block("the authority"), &mut tasks);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let (address, shutdown) = (listener.local_addr().expect("a bound port"), CancellationToken::new());
+        let server = tokio::spawn(serve_securely(security, listener, context.clone(), shutdown.clone()));
+        let stage = Stage { context, shutdown, address, server };
+        until("there is an authority", || stage.context.readiness.pending().is_empty()).await;
+        Ok(Self { stage, folder: Folder::new(path), _place: place, _tasks: tasks })
+    }
+
+    fn token(&self, identity: &Identity, lasts: Duration) -> String {
+        let issuer = issuers::issuer(&self.folder).expect("an issuer");
+        issuer.issue(identity, "chancery", now(), lasts).expect("a token")
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(name)).expect("a file")
+    }
+
+    async fn channel(&self, shown: Option<&(String, String)>) -> Result<Channel, tonic::transport::Error> {
+        let mut roots = RootCertStore::empty();
+        let root = self.read(names::ROOTS);
+        CertificateDer::pem_slice_iter(root.as_bytes())
+            .for_each(|root| roots.add(root.expect("a certificate")).expect("a root"));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.expect("TLS").with_root_certificates(roots);
+        let mut config = match shown {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(|one| one.expect("a certificate"));
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+                builder.with_client_auth_cert(chain.collect(), key).expect("a certificate and its key")
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let connector = Connector { address: self.stage.address, tls: Arc::new(config).into() };
+        Endpoint::from_static("https://chancery").connect_with_connector(connector).await
+    }
+
+    /// A proxy with a token that asks for secrets first, as one that is warming.
+    async fn asks(&self, token: &str, secrets: &[&str], held: BTreeMap<String, String>) -> Delta {
+        let channel = self.channel(None).await.expect("a connection");
+        Delta::begin(channel, Some(token), request(secrets, held)).await.expect("a stream")
+    }
+
+    /// Says where the proxy belongs that somebody is.
+    async fn place(&self, identity: &Identity) {
+        until("a proxy joins", || self.stage.board().seated() > 0).await;
+        let facts = ProxyFacts { authenticated: true, identity: Some(identity.clone()), ..facts() };
+        let Placement { audience, workload } = placement();
+        self.stage.board().post(&Subject::Audience(audience), Posted::default());
+        self.stage.board().post(&Subject::Workload(workload), Posted::default());
+        self.stage.board().place(&facts, Some(placement()));
+    }
+}
+
+/// Speaks TLS to one address.
+#[derive(Clone)]
+struct Connector {
+    address: SocketAddr,
+    tls: TlsConnector,
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let Self { address, tls } = self.clone();
+        Box::pin(async move {
+            let socket = TcpStream::connect(address).await?;
+            Ok(TokioIo::new(tls.connect(ServerName::try_from("chancery").expect("a name"), socket).await?))
+        })
+    }
+}
+
+fn cart() -> Identity {
+    let pod = BoundPod { name: "cart-1".into(), uid: "".into() };
+    Identity { pod: Some(pod), ..Identity::new("shop".into(), "cart".into()) }
+}
+
+fn request(secrets: &[&str], held: BTreeMap<String, String>) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        node: Some(node(NODE_ID)),
+        type_url: Kind::Secret.type_url().into(),
+        resource_names_subscribe: secrets.iter().map(|name| (*name).to_owned()).collect(),
+        initial_resource_versions: held.into_iter().collect(),
+        ..Default::default()
+    }
+}
+
+fn names_in(response: &DeltaDiscoveryResponse) -> Vec<&str> {
+    response.resources.iter().map(|resource| resource.name.as_str()).collect()
+}
+
+fn version_of(response: &DeltaDiscoveryResponse, name: &str) -> String {
+    response.resources.iter().find(|resource| resource.name == name).expect("the resource").version.clone()
+}
+
+fn secret_in(response: &DeltaDiscoveryResponse, name: &str) -> Type {
+    let resource = response.resources.iter().find(|resource| resource.name == name).expect("the resource");
+    let any = resource.resource.as_ref().expect("a body");
+    Secret::decode(any.value.as_slice()).expect("a secret").r#type.expect("of some type")
+}
+
+fn inline(source: &Option<envoy_types::pb::envoy::config::core::v3::DataSource>) -> String {
+    use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
+    match source.as_ref().and_then(|source| source.specifier.as_ref()) {
+        Some(Specifier::InlineBytes(bytes)) => String::from_utf8(bytes.clone()).expect("text"),
+        _ => String::new(),
+    }
+}
+
+/// The certificate and key that a response carries.
+fn pair_in(response: &DeltaDiscoveryResponse) -> (String, String) {
+    match secret_in(response, "default") {
+        Type::TlsCertificate(tls) => (inline(&tls.certificate_chain), inline(&tls.private_key)),
+        _ => (String::new(), String::new()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_opens_the_door_to_ones_own_secrets_and_to_no_others() {
+    let secure = Secure::new(DAY).await;
+    let token = secure.token(&cart(), DAY);
+    let mut client = secure.asks(&token, &["default", "ROOTCA", "kubernetes://bank", "other"], BTreeMap::new()).await;
+    secure.place(&cart()).await;
+    let first = client.next().await.expect("secrets");
+    let mut names = names_in(&first);
+    names.sort_unstable();
+    assert_eq!(names, ["ROOTCA", "default"], "and nothing under other names");
+    let (chain, key) = pair_in(&first);
+    let certificate = CertificateDer::from_pem_slice(chain.as_bytes()).expect("a certificate");
+    let peer = chancery::ca::peer::read(&certificate).expect("one URI");
+    assert_eq!(peer.uri, "spiffe://cluster.local/ns/shop/sa/cart");
+    assert!(key.contains("PRIVATE KEY"));
+    let Type::ValidationContext(roots) = secret_in(&first, "ROOTCA") else { unreachable!("ROOTCA is what is trusted") };
+    assert_eq!(inline(&roots.trusted_ca), secure.read(names::ROOTS));
+
+    // What was delivered is a credential as well.
+    let channel = secure.channel(Some(&(chain, key))).await.expect("a connection");
+    let mut second = Delta::begin(channel, None, request(&["default"], BTreeMap::new())).await.expect("a stream");
+    let by_certificate = Identity::new("shop".into(), "cart".into());
+    until("it joins", || secure.stage.board().seated() == 2).await;
+    secure.place(&by_certificate).await;
+    assert_eq!(names_in(&second.next().await.expect("secrets")), ["default"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_proves_nothing_is_told_nothing() {
+    let secure = Secure::new(DAY).await;
+    let elsewhere = Secure::new(DAY).await;
+    let (good, foreign) = (secure.token(&cart(), DAY), elsewhere.token(&cart(), DAY));
+    let bank = secure.token(&Identity::new("bank".into(), "cart".into()), DAY);
+    let refused = async |token: Option<&str>| {
+        let channel = secure.channel(None).await.expect("a connection");
+        match Delta::begin(channel, token, request(&["default"], BTreeMap::new())).await {
+            Ok(mut stream) => stream.next().await.expect_err("no answer"),
+            Err(status) => status,
+        }
+    };
+    for token in [None, Some(""), Some("nonsense"), Some(foreign.as_str()), Some(&good[1..])] {
+        let status = refused(token).await;
+        assert_eq!(status.code(), Code::Unauthenticated, "{token:?}: {status}");
+        assert!(token.is_none_or(|token| token.is_empty() || !status.message().contains(token)), "{status}");
+    }
+    let status = refused(Some(&bank)).await;
+    assert_eq!(status.code(), Code::PermissionDenied, "{status}");
+    assert!(status.message().contains("the node claims namespace shop, its credential is for bank"), "{status}");
+    let metrics = secure.stage.metrics();
+    for reason in ["no_credential", "token_malformed", "token_key_unknown", "denied"] {
+        assert!(
+            metrics.contains(&format!("chancery_xds_refusals_total{{reason=\"{reason}\"}}")),
+            "{reason}: {metrics}"
+        );
+    }
+    // A certificate of another authority ends the handshake.
+    let token = elsewhere.token(&cart(), DAY);
+    let mut client = elsewhere.asks(&token, &["default"], BTreeMap::new()).await;
+    elsewhere.place(&cart()).await;
+    let stolen = pair_in(&client.next().await.expect("secrets"));
+    let failed = match secure.channel(Some(&stolen)).await {
+        Ok(channel) => Delta::begin(channel, None, request(&[], BTreeMap::new())).await.is_err(),
+        Err(_) => true,
+    };
+    assert!(failed, "a foreign certificate is no credential");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_keeps_its_certificate() {
+    let secure = Secure::new(DAY).await;
+    let token = secure.token(&cart(), DAY);
+    let names = ["default", "ROOTCA"];
+    let mut client = secure.asks(&token, &names, BTreeMap::new()).await;
+    secure.place(&cart()).await;
+    let first = client.next().await.expect("secrets");
+    let held = |version: &str| {
+        let roots = version_of(&first, "ROOTCA");
+        BTreeMap::from([("default".to_owned(), version.to_owned()), ("ROOTCA".to_owned(), roots)])
+    };
+    let version = version_of(&first, "default");
+    drop(client);
+    until("it has left", || secure.stage.board().seated() == 0).await;
+
+    // As Envoy comes back: clusters first, with what it holds; another replica would do as well.
+    let channel = secure.channel(None).await.expect("a connection");
+    let clusters = DeltaDiscoveryRequest {
+        node: Some(node(NODE_ID)),
+        type_url: Kind::Cluster.type_url().into(),
+        ..Default::default()
+    };
+    let mut client = Delta::begin(channel, Some(&token), clusters).await.expect("a stream");
+    let clusters = client.next().await.expect("clusters");
+    client.ack(&clusters).await;
+    client.send(DeltaDiscoveryRequest { node: None, ..request(&names, held(&version)) }).await;
+    let silence = tokio::time::timeout(Duration::from_millis(500), client.next()).await;
+    assert!(silence.is_err(), "nothing is sent that it has: {silence:?}");
+
+    // The control: one that isn't ours, or is about to end, is replaced.
+    let until = u128::from_str_radix(&version, 16).expect("a version") as u64;
+    let foreign = format!("{:032x}", 7u128 << 64 | u128::from(until));
+    let ending = format!("{:032x}", u128::from_str_radix(&version, 16).expect("a version") - 20 * 3600);
+    for stated in [foreign, ending] {
+        drop(client);
+        until_left(&secure).await;
+        client = secure.asks(&token, &["default"], held(&stated)).await;
+        let again = client.next().await.expect("another one");
+        assert_ne!(version_of(&again, "default"), stated);
+    }
+}
+
+async fn until_left(secure: &Secure) {
+    until("it has left", || secure.stage.board().seated() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_renewed_at_half_their_life() {
+    let secure = Secure::new(Duration::from_secs(4)).await;
+    let token = secure.token(&cart(), DAY);
+    let mut client = secure.asks(&token, &["default", "ROOTCA"], BTreeMap::new()).await;
+    secure.place(&cart()).await;
+    let mut last = client.next().await.expect("secrets");
+    client.ack(&last).await;
+    for _ in 0..2 {
+        let next = client.next().await.expect("a renewed certificate");
+        assert_eq!(names_in(&next), ["default"], "what is trusted is the same");
+        assert_ne!(pair_in(&next).1, pair_in(&last).1, "with a new key");
+        client.ack(&next).await;
+        last = next;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_authority_takes_over_and_a_broken_one_does_not() {
+    let secure = Secure::new(DAY).await;
+    let token = secure.token(&cart(), DAY);
+    let mut client = secure.asks(&token, &["default", "ROOTCA"], BTreeMap::new()).await;
+    secure.place(&cart()).await;
+    let first = client.next().await.expect("secrets");
+    client.ack(&first).await;
+    let file = |name| secure.folder.path().join(name);
+    let broken = || secure.stage.metrics().contains("\nchancery_ca_broken 1\n");
+    let key = secure.read(names::KEY);
+    fs::write(file(names::KEY), "garbage").expect("written");
+    until("it is noticed", broken).await;
+    fs::write(file(names::KEY), &key).expect("written");
+    until("it is mended", || !broken()).await;
+    fs::remove_file(file(names::KEY)).expect("removed");
+    until("it is noticed", broken).await;
+
+    let next = Material::self_signed(now()).expect("a root");
+    // Both are trusted while one takes over from the other.
+    fs::write(file(names::ROOTS), secure.read(names::ROOTS) + &next.roots).expect("written");
+    fs::write(file(names::CERTIFICATE), &next.certificate).expect("written");
+    let beside = file("beside");
+    fs::write(&beside, next.key.expose()).expect("written");
+    fs::set_permissions(&beside, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("changed");
+    fs::rename(beside, file(names::KEY)).expect("renamed");
+    let mut seen = Vec::new();
+    while seen != ["ROOTCA", "default"] {
+        let changed = tokio::time::timeout(PATIENCE, client.next()).await.expect("in time").expect("secrets");
+        client.ack(&changed).await;
+        seen.extend(names_in(&changed).into_iter().map(str::to_owned));
+        seen.sort();
+        seen.dedup();
+    }
+    assert!(!broken());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_before_its_token_does() {
+    let secure = Secure::new(DAY).await;
+    let token = secure.token(&cart(), Duration::from_secs(3));
+    let mut client = secure.asks(&token, &["default"], BTreeMap::new()).await;
+    secure.place(&cart()).await;
+    let first = client.next().await.expect("secrets");
+    client.ack(&first).await;
+    let begun = std::time::Instant::now();
+    client.ended().await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "it was told to come back with a new one");
+}
+
+#[tokio::test]
+async fn a_directory_that_is_no_authority_is_an_error() {
+    let place = tempfile::tempdir().expect("a directory");
+    let path = place.path().join("identity");
+    let folder = Folder::new(&path);
+    folder.read_or(|| Material::self_signed(now())).expect("an authority");
+    fs::write(path.join(names::CERTIFICATE), "garbage").expect("written");
+    let error = Secure::at(place, &path, DAY, Options::default()).await.map(drop).expect_err("it is refused");
+    let said = chancery::telemetry::logging::chain(&error);
+    assert!(said.contains("ca-cert.pem: it is not a certificate in PEM"), "{said}");
+}

@@ -1,0 +1,139 @@
+//! Who proves who it is, without an agent: a plain Envoy with a token on its disk.
+
+use crate::harness::client::Client;
+use crate::harness::envoy::Setup;
+use crate::harness::scene::{SOON, Scene, TRAFFIC};
+use crate::harness::{Failure, Outcome, deadline};
+use crate::on;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long an Envoy may take to come back.
+const RECONNECT: Duration = Duration::from_secs(12);
+
+/// A proxy reads the token that is on its disk for each stream, and has no other way in.
+pub async fn a_token_on_disk_is_read_by_the_next_stream(setup: Setup) -> Outcome<()> {
+    on(Scene::secured().await?.with_envoys(setup, false).await?, async |scene| {
+        let tally = scene.requests(100).run().await?;
+        tally.clean()?;
+        let client = scene.client().node.clone();
+        let token = scene.files.path().join("client.first-light.token");
+        let (good, chancery) = (fs::read_to_string(&token)?, &mut scene.chancery);
+        put(&token, "not.a.token\n")?;
+        chancery.kill()?;
+        chancery.restart().await?;
+        let api = chancery.api();
+        let refused = async || {
+            let metrics = api.metrics().await.ok()?;
+            let count = metrics.sum("chancery_xds_refusals_total", &[("reason", "token_malformed")]);
+            (count > 0.0).then_some(())
+        };
+        deadline::until("the client's proxy is refused", RECONNECT, refused).await?;
+        let others: Vec<&str> = scene.envoys[1..].iter().map(|envoy| envoy.node.as_str()).collect();
+        api.settled(&others, RECONNECT).await?;
+        let connected = api.proxies().await?;
+        if connected.iter().any(|proxy| proxy.node == client) {
+            return Err(Failure::new("a proxy without a good token is connected"));
+        }
+        scene.requests(100).run().await?.clean()?;
+        put(&token, &good)?;
+        scene.settled_within(RECONNECT).await?;
+        scene.requests(100).run().await?.clean()
+    })
+    .await
+}
+
+/// Replaces a file as a kubelet does: the new one is complete when it takes the old one's place.
+fn put(file: &Path, text: &str) -> Outcome<()> {
+    let beside = file.with_extension("new");
+    fs::write(&beside, text)?;
+    Ok(fs::rename(beside, file)?)
+}
+
+/// Nobody speaks to the secure door in plain text, or without proving anything.
+pub async fn plain_text_is_not_understood(setup: Setup) -> Outcome<()> {
+    on(Scene::secured().await?, async |scene| {
+        scene.chancery.secure = false;
+        scene.envoys = vec![scene.launched(setup)?];
+        let api = scene.chancery.api();
+        let refused = async || {
+            let metrics = api.metrics().await.ok()?;
+            (metrics.sum("chancery_xds_refusals_total", &[("reason", "handshake")]) > 0.0).then_some(())
+        };
+        deadline::until("a handshake fails", SOON, refused).await?;
+        match scene.client().is_ready().await {
+            Some(true) => Err(Failure::new("a proxy that speaks plain text was configured")),
+            _ => Ok(()),
+        }
+    })
+    .await
+}
+
+/// Nothing but authenticated workloads may talk in the namespace.
+const STRICT: &str = "apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: everybody, namespace: first-light}
+spec: {mtls: {mode: STRICT}}
+";
+
+/// Workloads that have sidecars talk with mutual TLS, nobody else is let in where a policy says so, and certificates that
+/// are renewed every second cost no request and no handshake.
+pub async fn certificates_are_renewed_under_load(setup: Setup) -> Outcome<()> {
+    on(Scene::secured().await?, async |scene| {
+        let text = scene.folder.read("workloads.yaml")?;
+        let labelled = text.replace("labels: {app: echo,", "labels: {security.istio.io/tlsMode: istio, app: echo,");
+        scene.folder.replace("workloads.yaml", &labelled)?;
+        let rules = scene.folder.read(TRAFFIC)?;
+        // Handshakes all the time.
+        let tired = rules.replace(
+            "      tcp: {connectTimeout: 2s}",
+            "      tcp: {connectTimeout: 2s}\n      http: {maxRequestsPerConnection: 5}",
+        );
+        scene.folder.replace(TRAFFIC, &tired)?;
+        if labelled == text || tired == rules {
+            return Err(Failure::new("the example is another than this test knows"));
+        }
+        scene.chancery.flags = ["--certificate-lifetime", "2s"].map(str::to_owned).to_vec();
+        scene.chancery.kill()?;
+        scene.chancery.restart().await?;
+        let mut envoys = Vec::new();
+        for pod in ["client", "echo-v1", "echo-v2"] {
+            envoys.push(scene.started(pod, setup).await?);
+        }
+        scene.envoys = envoys;
+        scene.settled().await?;
+        let by_hand = async || Client::default().get(scene.pod(2), "/", &[("host", "echo")]).await;
+        by_hand()
+            .await
+            .map_err(|failure| failure.with("the control: who shows nothing is served as long as nobody forbids it"))?;
+        scene.folder.replace("strict.yaml", STRICT)?;
+        let refused = async || by_hand().await.is_err().then_some(());
+        deadline::until("plain text is refused", SOON, refused).await?;
+        scene.settled().await?;
+
+        let before = signed(scene).await?;
+        scene.traffic().run().await?.clean()?;
+        let (renewed, mut handshakes) = (signed(scene).await? - before, 0);
+        for subset in ["v1", "v2"] {
+            let cluster = format!("cluster.outbound|8080|{subset}|echo.first-light.svc.cluster.local;.ssl");
+            handshakes += scene.client().stat(&format!("{cluster}.handshake")).await?.unwrap_or_default();
+            match scene.client().stat(&format!("{cluster}.connection_error")).await? {
+                Some(0) | None => {}
+                Some(errors) => return Err(Failure::new(format!("{errors} handshakes failed"))),
+            }
+        }
+        if renewed < 15.0 || handshakes < 50 {
+            return Err(Failure::new(format!(
+                "the control: {renewed} renewals and {handshakes} handshakes are too few"
+            )));
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// How many certificates were signed.
+async fn signed(scene: &Scene) -> Outcome<f64> {
+    Ok(scene.chancery.api().metrics().await?.sum("chancery_ca_certificates_signed_total", &[]))
+}

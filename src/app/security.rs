@@ -1,0 +1,145 @@
+//! The secure door: the authority and its renewal, the keys of who issues tokens, and what the xDS server asks of both.
+//!
+//! In reading order: [`store`] is where the authority is kept, [`authority`] follows it and keeps the server's own
+//! certificate fresh; [`keyring`] has the secrets of workloads; [`issuers`] are believed by [`verifier`], which says who
+//! somebody is. [`roots`] are told to every namespace.
+
+pub mod authority;
+pub mod issuers;
+pub mod keyring;
+pub mod roots;
+pub mod store;
+pub mod verifier;
+
+use crate::ca::authority::Authority;
+use crate::ca::folder::Folder;
+use crate::model::tracked::Tracked;
+use crate::model::world::State;
+use crate::status::account::Leadership;
+use crate::telemetry::readiness::Token;
+use crate::telemetry::security::SecurityMetrics;
+use crate::xds::trust::Security;
+use authority::{Followed, SecurityError, Sinks};
+use issuers::{Issuers, Known};
+use keyring::Keyring;
+use kube::Client;
+use rustls::ServerConfig;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use store::Store;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use verifier::ByTokenOrCertificate;
+
+/// How the secure door is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory of the authority, and of the key of who issues tokens where no cluster does; none: a Secret.
+    pub folder: Option<PathBuf>,
+    /// What the Secret is called, in our own namespace.
+    pub secret: String,
+    /// DNS names of this server, for its certificate.
+    pub names: Vec<String>,
+    /// What tokens must be meant for.
+    pub audience: String,
+    /// How long the certificate of a workload lasts.
+    pub lasts: Duration,
+}
+
+/// The newest authority; none until it has been read.
+pub type Authorities = watch::Receiver<Option<Arc<Authority>>>;
+/// How TLS is spoken; none until there is an authority.
+pub type Configs = watch::Receiver<Option<Arc<ServerConfig>>>;
+
+/// The cluster we are in.
+pub struct Home {
+    /// Its API server.
+    pub client: Client,
+    /// Our own namespace.
+    pub namespace: String,
+    /// The namespaces that are followed; none where all are.
+    pub within: BTreeSet<String>,
+}
+
+/// What the rest of the process tells.
+pub struct Told {
+    /// The World.
+    pub states: watch::Receiver<Option<State>>,
+    /// Whether it is for us to write to the cluster.
+    pub leadership: watch::Receiver<Leadership>,
+}
+
+/// What is behind the secure door, before anybody comes in.
+pub struct Office {
+    followed: Followed,
+    authorities: Authorities,
+    configs: Configs,
+    issuers: Known,
+    /// The cluster, and where to tell its issuers.
+    asked: Option<(Home, watch::Sender<Arc<Issuers>>)>,
+    options: Options,
+    metrics: SecurityMetrics,
+}
+
+impl Office {
+    /// Opens it: what is in a directory is read now, what is in a cluster later.
+    ///
+    /// # Errors
+    /// If there is a directory, and no authority in it that can sign.
+    pub async fn open(
+        options: Options,
+        cluster: Option<Home>,
+        metrics: SecurityMetrics,
+    ) -> Result<Self, SecurityError> {
+        let folder = options.folder.as_ref().map(Folder::new);
+        let store = match (&folder, &cluster) {
+            (Some(folder), _) => Store::Folder(folder.clone()),
+            (None, Some(home)) => Store::secret(home.client.clone(), &home.namespace, &options.secret),
+            (None, None) => return Err(SecurityError::Nowhere),
+        };
+        let (authorities, configs) = (watch::Sender::new(None), watch::Sender::new(None));
+        let (newest, config) = (authorities.subscribe(), configs.subscribe());
+        let sinks = Sinks { authorities, configs, metrics: metrics.clone() };
+        let mut followed = Followed::new(store, options.names.clone(), sinks)?;
+        let (issuers, asked) = match (&folder, cluster) {
+            (Some(folder), None) => (issuers::of_folder(folder)?, None),
+            (_, Some(home)) => {
+                let (sink, newest) = watch::channel(Arc::default());
+                (Known { newest, unknown_key: Arc::default() }, Some((home, sink)))
+            }
+            (None, None) => return Err(SecurityError::Nowhere),
+        };
+        if folder.is_some() {
+            followed.open().await?;
+        }
+        Ok(Self { followed, authorities: newest, configs: config, issuers, asked, options, metrics })
+    }
+
+    /// Begins to work; what it does goes on for as long as the tasks. The token is given back when there is an authority.
+    pub fn start(self, told: Told, token: Token, tasks: &mut JoinSet<()>) -> Security {
+        let Told { states, leadership } = told;
+        let Self { followed, authorities, configs, issuers, asked, options, metrics } = self;
+        let keyring = Arc::new(Keyring::new(authorities.clone(), states.clone(), options.lasts, metrics));
+        tasks.spawn(followed.run(token));
+        tasks.spawn(keyring.clone().run());
+        if let Some((Home { client, within, .. }, sink)) = asked {
+            tasks.spawn(issuers::follow(client.clone(), sink, issuers.unknown_key.clone()));
+            let sources = roots::Sources { authorities, states: states.clone(), within, leadership };
+            tasks.spawn(roots::run(client, sources));
+        }
+        let verifier = Arc::new(ByTokenOrCertificate { issuers, audience: options.audience, states });
+        Security { tls: configs, verifier, keyring }
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The mesh's trust domain, as far as it is known.
+fn trust_domain(states: &watch::Receiver<Option<State>>) -> Option<Arc<str>> {
+    states.borrow().as_ref().map(|state| Tracked::new(&state.world).mesh().trust_domain.clone())
+}

@@ -1,0 +1,176 @@
+//! Follows the authority: read again and again, so that a new one takes over without a restart, and one that is broken
+//! does not: the last good one stays, loudly.
+
+use super::now;
+use super::store::{Store, StoreError};
+use crate::ca::authority::Authority;
+use crate::ca::folder::{FolderError, ISSUER_KEY};
+use crate::ca::material::{CaError, Material};
+use crate::ca::tls::Tls;
+use crate::telemetry::logging::chain;
+use crate::telemetry::readiness::Token;
+use crate::telemetry::security::SecurityMetrics;
+use crate::tokens::issuer::IssuerError;
+use rustls::ServerConfig;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::watch;
+use xxhash_rust::xxh3::Xxh3;
+
+/// How often it is looked whether there is another authority.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long the server's own certificate lasts; it is renewed at half of that.
+const SERVED: Duration = Duration::from_secs(24 * 3600);
+
+/// Why there is no secure door.
+#[derive(Debug, Error)]
+pub enum SecurityError {
+    /// The directory can't be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The authority can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is there is no authority.
+    #[error("the certificate authority can't be used")]
+    Authority(#[from] CaError),
+    /// There is neither a directory nor a cluster.
+    #[error("there is no place for the certificate authority: give --identity DIR")]
+    Nowhere,
+    /// There is no key for tokens.
+    #[error("the key for tokens, {ISSUER_KEY}, can't be used")]
+    Issuer(#[from] IssuerError),
+    /// The system gives no randomness.
+    #[error("TLS can't be spoken")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Where the newest is told.
+pub struct Sinks {
+    /// The authority.
+    pub authorities: watch::Sender<Option<Arc<Authority>>>,
+    /// How TLS is spoken.
+    pub configs: watch::Sender<Option<Arc<ServerConfig>>>,
+    /// What is counted.
+    pub metrics: SecurityMetrics,
+}
+
+/// An authority where it is kept, and what it has signed for this server.
+pub struct Followed {
+    store: Store,
+    names: Vec<String>,
+    tls: Tls,
+    sinks: Sinks,
+    /// The material that was read last, be it good or not, as a hash.
+    seen: u64,
+    /// When the server's certificate is to be renewed, in seconds since 1970.
+    renew_at: u64,
+    /// Why what was read last can't be used.
+    trouble: Option<String>,
+}
+
+impl Followed {
+    /// An authority that is not read yet. `names` are the DNS names of this server.
+    ///
+    /// # Errors
+    /// If the system gives no randomness.
+    pub fn new(store: Store, names: Vec<String>, sinks: Sinks) -> Result<Self, SecurityError> {
+        Ok(Self { store, names, tls: Tls::new()?, sinks, seen: 0, renew_at: 0, trouble: None })
+    }
+
+    /// Reads it for the first time; makes one if there is none.
+    ///
+    /// # Errors
+    /// If there is none that can sign.
+    pub async fn open(&mut self) -> Result<(), SecurityError> {
+        let material = self.store.read_or_make().await?;
+        self.seen = fingerprint(&material);
+        self.take_over(&material)
+    }
+
+    /// Follows it until the process ends. Whoever waits for it gets the token back when it has been read once.
+    pub async fn run(mut self, token: Token) {
+        while self.sinks.authorities.borrow().is_none() {
+            if let Err(error) = self.open().await {
+                self.complain(Some(chain(&error)));
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        drop(token);
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.look().await;
+        }
+    }
+
+    async fn look(&mut self) {
+        let read = self.store.read().await;
+        let changed = read.as_ref().map_or(true, |material| fingerprint(material) != self.seen);
+        let outcome = match read {
+            Ok(material) if changed => {
+                self.seen = fingerprint(&material);
+                self.take_over(&material)
+            }
+            Ok(_) => self.renew(),
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
+            Ok(()) if changed => tracing::info!("another certificate authority has taken over"),
+            Ok(()) => {}
+            Err(error) => self.complain(Some(chain(&error))),
+        }
+    }
+
+    /// Says what is wrong, once.
+    fn complain(&mut self, trouble: Option<String>) {
+        self.sinks.metrics.authority_is_broken(trouble.is_some());
+        if let Some(reason) = trouble.as_ref().filter(|_| self.trouble != trouble) {
+            match self.sinks.authorities.borrow().is_some() {
+                true => tracing::error!("the last certificate authority stays in use: {reason}"),
+                false => tracing::error!("there is no certificate authority yet: {reason}"),
+            }
+        }
+        self.trouble = trouble;
+    }
+
+    /// The authority of that material signs from now on.
+    fn take_over(&mut self, material: &Material) -> Result<(), SecurityError> {
+        let authority = Arc::new(Authority::new(material, now())?);
+        self.serve(&authority)?;
+        self.complain(None);
+        self.sinks.metrics.expires("authority", authority.until());
+        self.sinks.authorities.send_replace(Some(authority));
+        Ok(())
+    }
+
+    /// Renews the server's own certificate, if it is time.
+    fn renew(&mut self) -> Result<(), SecurityError> {
+        let authority = self.sinks.authorities.borrow().clone();
+        match authority.filter(|_| self.renew_at <= now()) {
+            Some(authority) => self.serve(&authority),
+            None => Ok(()),
+        }
+    }
+
+    fn serve(&mut self, authority: &Authority) -> Result<(), SecurityError> {
+        let now = now();
+        let served = authority.serve(&self.names, now, SERVED)?;
+        self.renew_at = now + served.until.saturating_sub(now) / 2;
+        self.sinks.metrics.expires("server", served.until);
+        let config = self.tls.server(served, authority)?;
+        self.sinks.configs.send_replace(Some(Arc::new(config)));
+        Ok(())
+    }
+}
+
+fn fingerprint(material: &Material) -> u64 {
+    let mut hasher = Xxh3::new();
+    for part in
+        [material.roots.as_bytes(), material.certificate.as_bytes(), material.key.expose(), material.chain.as_bytes()]
+    {
+        hasher.update(&part.len().to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.digest()
+}

@@ -1,0 +1,176 @@
+//! Signs: certificates of workloads, which say one SPIFFE ID and nothing else, and of this server.
+
+use super::material::{CaError, Material, date, names};
+use crate::model::sensitive::Sensitive;
+use rcgen::{
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SanType, string::Ia5String,
+};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::time::Duration;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// An authority that can sign.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    id: u64,
+    /// What is sent after a certificate, so that who knows only the root finds the way.
+    chain: String,
+    roots: String,
+    until: u64,
+}
+
+/// A certificate and its key, as PEM.
+#[derive(Clone)]
+pub struct Issued {
+    /// The certificate, and those between it and the root.
+    pub chain: String,
+    /// The key.
+    pub key: Sensitive,
+    /// When it ends, in seconds since 1970.
+    pub until: u64,
+}
+
+/// A certificate and its key for who speaks TLS here.
+pub struct Served {
+    /// The certificate, and those between it and the root.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key.
+    pub key: PrivateKeyDer<'static>,
+    /// When it ends, in seconds since 1970.
+    pub until: u64,
+}
+
+impl Authority {
+    /// An authority of that material; `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// If a part is not what it should be, the key is another's, or the certificate can't sign now, or not so that the
+    /// roots vouch for it.
+    pub fn new(material: &Material, now: u64) -> Result<Self, CaError> {
+        let wrong = |part, reason: &str| CaError::Part { part, reason: reason.to_owned() };
+        let key = std::str::from_utf8(material.key.expose()).ok().and_then(|pem| KeyPair::from_pem(pem).ok());
+        let key = key.ok_or_else(|| wrong(names::KEY, "it is not a private key in PKCS#8 PEM"))?;
+        let der = certificates(&material.certificate, names::CERTIFICATE)?.swap_remove(0);
+        let (_, parsed) =
+            X509Certificate::from_der(&der).map_err(|_| wrong(names::CERTIFICATE, "it is no certificate"))?;
+        if !parsed.is_ca() {
+            return Err(wrong(names::CERTIFICATE, "it is not the certificate of an authority"));
+        }
+        if parsed.public_key().raw != key.subject_public_key_info() {
+            return Err(wrong(names::KEY, "it is the key of another certificate"));
+        }
+        let until = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+        if until <= now {
+            return Err(wrong(names::CERTIFICATE, "it has expired"));
+        }
+        let id = xxh3_64(&der);
+        let issuer =
+            Issuer::from_ca_cert_der(&der, key).map_err(|error| wrong(names::CERTIFICATE, &error.to_string()))?;
+        let roots = certificates(&material.roots, names::ROOTS)?;
+        let chain = if roots.contains(&der) { String::new() } else { chain(material) };
+        let authority = Self { issuer, id, chain, roots: material.roots.clone(), until };
+        authority.check(now)?;
+        Ok(authority)
+    }
+
+    /// Which certificate signs: another one has another id.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What is to be trusted, as PEM.
+    pub fn roots(&self) -> &str {
+        &self.roots
+    }
+
+    /// When its certificate ends, in seconds since 1970. Nothing it signs lasts longer.
+    pub fn until(&self) -> u64 {
+        self.until
+    }
+
+    /// What is to be trusted.
+    pub fn root_store(&self) -> RootCertStore {
+        let mut store = RootCertStore::empty();
+        let roots = certificates(&self.roots, names::ROOTS).unwrap_or_default();
+        roots.into_iter().for_each(|root| _ = store.add(root));
+        store
+    }
+
+    /// A certificate of a new key that says one SPIFFE ID, for who has proven it.
+    ///
+    /// # Errors
+    /// If nothing can be signed.
+    pub fn issue(&self, spiffe: &str, now: u64, until: u64) -> Result<Issued, CaError> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(spiffe)?)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let (certificate, key, until) = self.sign(params, now, until)?;
+        let key = Sensitive::new(key.serialize_pem().into_bytes());
+        Ok(Issued { chain: certificate.pem() + &self.chain, key, until })
+    }
+
+    /// A certificate for this server, which says DNS names only: no workload has one of those.
+    ///
+    /// # Errors
+    /// If a name is none, or nothing can be signed.
+    pub fn serve(&self, server_names: &[String], now: u64, lasts: Duration) -> Result<Served, CaError> {
+        let mut params = CertificateParams::new(server_names)?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let (certificate, key, until) = self.sign(params, now, now + lasts.as_secs())?;
+        let between = certificates(&self.chain, names::CHAIN).unwrap_or_default();
+        let chain = [certificate.der().clone()].into_iter().chain(between).collect();
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        Ok(Served { chain, key, until })
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        now: u64,
+        until: u64,
+    ) -> Result<(rcgen::Certificate, KeyPair, u64), CaError> {
+        let key = KeyPair::generate()?;
+        let until = until.min(self.until);
+        params.distinguished_name = DistinguishedName::new();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        date(&mut params, now, until);
+        Ok((params.signed_by(&key, &self.issuer)?, key, until))
+    }
+
+    /// Signs something, and looks whether who trusts the roots takes it.
+    fn check(&self, now: u64) -> Result<(), CaError> {
+        let wrong = |reason: String| CaError::Part { part: names::CHAIN, reason };
+        let issued = self.issue("spiffe://check/ns/check/sa/check", now, now + 60)?;
+        let mut chain = certificates(&issued.chain, names::CHAIN)?;
+        let leaf = chain.remove(0);
+        let provider = rustls::crypto::ring::default_provider().into();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(self.root_store().into(), provider)
+            .build()
+            .map_err(|error| CaError::Part { part: names::ROOTS, reason: error.to_string() })?;
+        let at = rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(now));
+        let verified = verifier.verify_client_cert(&leaf, &chain, at);
+        verified.map(drop).map_err(|error| wrong(format!("the roots don't vouch for what is signed: {error}")))
+    }
+}
+
+/// What lies between the certificate that signs and the root, itself first.
+fn chain(material: &Material) -> String {
+    match material.chain.trim() {
+        "" => material.certificate.clone(),
+        _ => material.chain.clone(),
+    }
+}
+
+/// The certificates in a PEM text; there is at least one.
+fn certificates(pem: &str, part: &'static str) -> Result<Vec<CertificateDer<'static>>, CaError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match read {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(CaError::Part { part, reason: "it is not a certificate in PEM".to_owned() }),
+    }
+}

@@ -1,0 +1,143 @@
+//! An authority on disk, with the key of who issues tokens: a directory that only its owner can look into.
+
+use super::material::{CaError, Material, names};
+use crate::model::sensitive::Sensitive;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The file of the key with which tokens are signed.
+pub const ISSUER_KEY: &str = "issuer-key.pem";
+/// The most that is read of a file, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Why a directory can't be used.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    /// A file can't be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Others can read a key.
+    #[error("{path} can be read by others; chmod 600 it, and think of who may have read it", path = path.display())]
+    Exposed {
+        /// Which.
+        path: PathBuf,
+    },
+    /// What is in it is no authority.
+    #[error("{path}: {source}", path = path.display())]
+    Authority {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: CaError,
+    },
+}
+
+/// A directory of secrets.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The directory at a path. Touches nothing.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The authority's parts; made now if there is no key.
+    ///
+    /// # Errors
+    /// If files can't be read or written, or others can read the key.
+    pub fn read_or(&self, make: impl FnOnce() -> Result<Material, CaError>) -> Result<Material, FolderError> {
+        if !self.0.join(names::KEY).exists() {
+            let material = make().map_err(|source| FolderError::Authority { path: self.0.clone(), source })?;
+            self.write(names::ROOTS, material.roots.as_bytes(), 0o644)?;
+            self.write(names::CERTIFICATE, material.certificate.as_bytes(), 0o644)?;
+            self.write(names::CHAIN, material.chain.as_bytes(), 0o644)?;
+            // Last: a directory with a key is complete.
+            self.write(names::KEY, material.key.expose(), 0o600)?;
+        }
+        self.read_all()
+    }
+
+    /// The authority's parts.
+    ///
+    /// # Errors
+    /// If files can't be read, or others can read the key.
+    pub fn read_all(&self) -> Result<Material, FolderError> {
+        let text = |name| self.read(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let chain = match text(names::CHAIN) {
+            Err(FolderError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => String::new(),
+            chain => chain?,
+        };
+        let (roots, certificate) = (text(names::ROOTS)?, text(names::CERTIFICATE)?);
+        Ok(Material { roots, certificate, key: self.secret(names::KEY)?, chain })
+    }
+
+    /// A secret in a file.
+    ///
+    /// # Errors
+    /// If there is none, it can't be read, or others can read it.
+    pub fn secret(&self, name: &str) -> Result<Sensitive, FolderError> {
+        let path = self.0.join(name);
+        let mode = fs::metadata(&path).map_err(|source| failed(&path, source))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(FolderError::Exposed { path });
+        }
+        self.read(name).map(Sensitive::new)
+    }
+
+    /// A secret in a file; made now if there is none.
+    ///
+    /// # Errors
+    /// If it can't be read or written, or others can read it.
+    pub fn secret_or<E: From<FolderError>>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<Sensitive, E>,
+    ) -> Result<Sensitive, E> {
+        if !self.0.join(name).exists() {
+            let secret = make()?;
+            self.write(name, secret.expose(), 0o600)?;
+        }
+        Ok(self.secret(name)?)
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>, FolderError> {
+        let path = self.0.join(name);
+        let length = fs::metadata(&path).map_err(|source| failed(&path, source))?.len();
+        if length > MAX_FILE {
+            return Err(failed(&path, io::Error::from(io::ErrorKind::FileTooLarge)));
+        }
+        fs::read(&path).map_err(|source| failed(&path, source))
+    }
+
+    /// Writes a file whole or not at all.
+    fn write(&self, name: &str, content: &[u8], mode: u32) -> Result<(), FolderError> {
+        let (path, beside) = (self.0.join(name), self.0.join(format!(".{name}.new")));
+        let written = || {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&beside, &path)
+        };
+        written().map_err(|source| failed(&path, source))
+    }
+}
+
+fn failed(path: &Path, source: io::Error) -> FolderError {
+    FolderError::File { path: path.to_owned(), source }
+}

@@ -1,0 +1,81 @@
+//! What an authority is made of: its certificate and key, the chain from its root to it, and the roots.
+
+use crate::model::sensitive::Sensitive;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long a root lasts that is made here.
+const ROOT_LASTS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// How far back the beginning of every certificate is dated: clocks differ.
+const BACK_DATED: Duration = Duration::from_secs(15 * 60);
+
+/// Certificates and the key of an authority, as PEM.
+#[derive(Clone)]
+pub struct Material {
+    /// What is to be trusted: one root, or several while one takes over from the other.
+    pub roots: String,
+    /// The certificate that signs.
+    pub certificate: String,
+    /// Its key.
+    pub key: Sensitive,
+    /// The certificates between it and its root, itself first; may be empty where it is the root.
+    pub chain: String,
+}
+
+/// The names of the parts, as files and as keys of a Secret: those of Istio's `cacerts`.
+pub mod names {
+    /// [`super::Material::roots`].
+    pub const ROOTS: &str = "root-cert.pem";
+    /// [`super::Material::certificate`].
+    pub const CERTIFICATE: &str = "ca-cert.pem";
+    /// [`super::Material::key`].
+    pub const KEY: &str = "ca-key.pem";
+    /// [`super::Material::chain`].
+    pub const CHAIN: &str = "cert-chain.pem";
+}
+
+/// Why there is no authority, or nothing signed.
+#[derive(Debug, Error)]
+pub enum CaError {
+    /// A part is not what it should be.
+    #[error("{part}: {reason}")]
+    Part {
+        /// Which: one of [`names`].
+        part: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing can be signed.
+    #[error("nothing can be signed: {0}")]
+    Sign(#[from] rcgen::Error),
+}
+
+impl Material {
+    /// A new root that signs itself; `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// If the system gives no randomness.
+    pub fn self_signed(now: u64) -> Result<Self, CaError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "chancery root");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        date(&mut params, now, now + ROOT_LASTS.as_secs());
+        let root = params.self_signed(&key)?.pem();
+        let key = Sensitive::new(key.serialize_pem().into_bytes());
+        Ok(Self { roots: root.clone(), certificate: root, key, chain: String::new() })
+    }
+}
+
+/// Says when a certificate begins that is signed now, and when it ends; both in seconds since 1970.
+pub(super) fn date(params: &mut CertificateParams, now: u64, until: u64) {
+    let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+    params.not_before = at(now.saturating_sub(BACK_DATED.as_secs()));
+    params.not_after = at(until);
+}

@@ -1,0 +1,45 @@
+//! How the server speaks TLS: with a certificate that the authority has signed, and with clients that may have one too.
+
+use super::authority::{Authority, Served};
+use super::material::{CaError, names};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ProducesTickets, WebPkiClientVerifier};
+use std::sync::Arc;
+
+/// HTTP/2, which is all that gRPC speaks.
+const ALPN: &[u8] = b"h2";
+
+/// What lasts longer than a certificate: the keys of resumed sessions.
+#[derive(Clone)]
+pub struct Tls {
+    provider: Arc<CryptoProvider>,
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+impl Tls {
+    /// New keys.
+    ///
+    /// # Errors
+    /// If the system gives no randomness.
+    pub fn new() -> Result<Self, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Ok(Self { provider, tickets: rustls::crypto::ring::Ticketer::new()? })
+    }
+
+    /// Accepts who trusts the authority. A client's certificate is verified if it has one.
+    ///
+    /// # Errors
+    /// If the certificate or the roots can't be used.
+    pub fn server(&self, served: Served, authority: &Authority) -> Result<ServerConfig, CaError> {
+        let unusable = |error: &dyn std::fmt::Display| CaError::Part { part: names::ROOTS, reason: error.to_string() };
+        let roots = Arc::new(authority.root_store());
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, self.provider.clone());
+        let clients = clients.allow_unauthenticated().build().map_err(|error| unusable(&error))?;
+        let builder = ServerConfig::builder_with_provider(self.provider.clone()).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| unusable(&error))?.with_client_cert_verifier(clients);
+        let mut config = builder.with_single_cert(served.chain, served.key).map_err(|error| unusable(&error))?;
+        (config.alpn_protocols, config.ticketer) = (vec![ALPN.to_vec()], self.tickets.clone());
+        Ok(config)
+    }
+}

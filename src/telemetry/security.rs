@@ -1,0 +1,54 @@
+//! Metrics of the certificate authority and of what it signs.
+
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// Metrics of security. Clones share the counters.
+#[derive(Clone, Debug)]
+pub struct SecurityMetrics {
+    signed: IntCounter,
+    failed: IntCounter,
+    broken: IntGauge,
+    expiry: IntGaugeVec,
+}
+
+impl SecurityMetrics {
+    /// Creates the metrics in `registry`.
+    pub(super) fn register(registry: &Registry) -> Self {
+        let counter = |name, help| IntCounter::new(name, help).expect("a valid name");
+        let expiry =
+            Opts::new("chancery_ca_expiry_timestamp_seconds", "When a certificate ends, in seconds since 1970.");
+        let metrics = Self {
+            signed: counter("chancery_ca_certificates_signed_total", "Certificates signed for workloads."),
+            failed: counter("chancery_ca_signing_failures_total", "Certificates that could not be signed."),
+            broken: IntGauge::new("chancery_ca_broken", "1 while another authority is there that can't be used.")
+                .expect("a valid name"),
+            expiry: IntGaugeVec::new(expiry, &["certificate"]).expect("a valid name"),
+        };
+        for counter in [&metrics.signed, &metrics.failed] {
+            registry.register(Box::new(counter.clone())).expect("each name is registered once");
+        }
+        registry.register(Box::new(metrics.broken.clone())).expect("each name is registered once");
+        registry.register(Box::new(metrics.expiry.clone())).expect("each name is registered once");
+        metrics
+    }
+
+    /// A certificate was signed for a workload.
+    pub fn signed(&self) {
+        self.signed.inc();
+    }
+
+    /// One could not be.
+    pub fn signing_failed(&self) {
+        self.failed.inc();
+    }
+
+    /// Whether there is another authority than the one in use, which can't be used.
+    pub fn authority_is_broken(&self, broken: bool) {
+        self.broken.set(i64::from(broken));
+    }
+
+    /// When a certificate ends: that of the authority, or that of the server.
+    pub fn expires(&self, certificate: &'static str, at: u64) {
+        self.expiry.with_label_values(&[certificate]).set(i64::try_from(at).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,110 @@
+//! Who is at the other end of a stream: what the connection has proven, and, once it has said so, which proxy it is.
+
+use crate::model::audience::ProxyFacts;
+use crate::model::identity::Identity;
+use crate::snapshot::board::Seat;
+use crate::snapshot::kind::Kind;
+use crate::snapshot::resource::{CERTIFICATE, Version};
+use crate::snapshot::set::Snapshot;
+use crate::xds::identity::Credential;
+use crate::xds::registry::Listed;
+use crate::xds::request::{Names, Request};
+use crate::xds::trust::Keyring;
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Who opens a stream.
+#[derive(Debug)]
+pub struct Guest {
+    /// Where from.
+    pub peer: Option<SocketAddr>,
+    /// What is proven.
+    pub credential: Credential,
+    /// Who has the secrets of who has proven something.
+    pub keyring: Option<Arc<dyn Keyring>>,
+    /// When it has to come back with a new credential.
+    pub leaves: Option<Instant>,
+}
+
+impl Guest {
+    /// Somebody who has proven nothing.
+    pub fn stranger(peer: Option<SocketAddr>) -> Self {
+        Self { peer, credential: Credential::None, keyring: None, leaves: None }
+    }
+}
+
+/// A proxy that has said who it is.
+pub(super) struct Member {
+    pub(super) facts: ProxyFacts,
+    pub(super) seat: Seat,
+    pub(super) listed: Listed,
+    pub(super) vault: Vault,
+}
+
+/// Whether a proxy has its secrets.
+pub(super) enum Vault {
+    /// It has not asked for any.
+    Closed,
+    /// It has, and holds a certificate of that version, but its Pod is not known yet.
+    Asked(Option<Version>),
+    /// It has them.
+    Open,
+}
+
+impl Member {
+    /// Notes that it asks for secrets, if this does.
+    pub(super) fn hear(&mut self, request: &Request) {
+        let asks = request.type_url == Kind::Secret.type_url() && !request.names.is_empty();
+        if asks && matches!(self.vault, Vault::Closed) {
+            self.vault = Vault::Asked(held(&request.names));
+        }
+    }
+
+    /// Gives it its secrets if it has asked for them, and is where it belongs: nothing is signed for a Pod that isn't known.
+    /// Whether it has them only now.
+    pub(super) fn unlock(&mut self, keyring: Option<&Arc<dyn Keyring>>) -> bool {
+        let (Vault::Asked(held), Some(keyring), Some(identity)) = (&self.vault, keyring, self.identity()) else {
+            return false;
+        };
+        let private = keyring.hold(identity, *held);
+        self.seat.confide(private);
+        self.vault = Vault::Open;
+        true
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        self.facts.identity.as_ref().filter(|_| self.seat.is_placed())
+    }
+}
+
+/// The version of its certificate that a client states to hold.
+fn held(names: &Names) -> Option<Version> {
+    let Names::Change { initial, .. } = names else { return None };
+    let (_, version) = initial.iter().find(|(name, _)| *name == CERTIFICATE)?;
+    Version::parse(version)
+}
+
+/// The next snapshot of who has said who it is.
+pub(super) async fn next_snapshot(member: Option<&mut Member>) -> Snapshot {
+    match member {
+        Some(member) => member.seat.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Name and version of a client's software, from fields it fills in itself: cut to a sane length.
+pub(super) fn user_agent(node: &Node) -> String {
+    const SHOWN: usize = 100;
+    let version = match &node.user_agent_version_type {
+        Some(UserAgentVersionType::UserAgentVersion(version)) => version.clone(),
+        Some(UserAgentVersionType::UserAgentBuildVersion(build)) => match &build.version {
+            Some(v) => format!("{}.{}.{}", v.major_number, v.minor_number, v.patch),
+            None => String::new(),
+        },
+        None => String::new(),
+    };
+    format!("{} {version}", node.user_agent_name).trim().chars().take(SHOWN).collect()
+}

@@ -1,0 +1,76 @@
+//! What the server is told by others of those who connect: who has proven to be whom, and what is for them alone.
+//!
+//! Whoever composes the process implements it: this room knows neither authorities nor who issues tokens.
+
+use crate::model::identity::Identity;
+use crate::snapshot::private::Private;
+use crate::snapshot::resource::Version;
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// What a client presents: with its connection, and with a call on it.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Presented<'a> {
+    /// The certificate of its connection, which the handshake has verified.
+    pub certificate: Option<&'a CertificateDer<'static>>,
+    /// The token of its call.
+    pub token: Option<&'a Token>,
+}
+
+/// A token, as presented. It shows nothing of itself.
+pub struct Token(pub String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// What has been proven, and for how long it counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proven {
+    /// Who the client is.
+    pub identity: Identity,
+    /// How much longer the credential is valid.
+    pub lasts: Duration,
+}
+
+/// Why a client is not believed: a sentence for it, which shows nothing of what it presented, and a word for metrics.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Distrusted {
+    /// The sentence.
+    pub text: String,
+    /// The word, of a closed set.
+    pub reason: &'static str,
+}
+
+/// Says who a client is.
+pub trait Verifier: Send + Sync + fmt::Debug {
+    /// Verifies what is presented.
+    ///
+    /// # Errors
+    /// Why it proves nothing; also where nothing is presented.
+    fn verify(&self, presented: Presented) -> Result<Proven, Distrusted>;
+}
+
+/// Has the secrets of workloads.
+pub trait Keyring: Send + Sync + fmt::Debug {
+    /// The secrets of who has proven to be that. They are renewed for as long as somebody holds them. `held` is the version
+    /// of the certificate that the client states to hold: where it is still good it stays the newest.
+    fn hold(&self, identity: &Identity, held: Option<Version>) -> Arc<Private>;
+}
+
+/// What a door needs that lets in only who has proven something.
+#[derive(Clone, Debug)]
+pub struct Security {
+    /// How TLS is spoken; none as long as it can't be. May be another one for the next connection.
+    pub tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+    /// Who says who they are.
+    pub verifier: Arc<dyn Verifier>,
+    /// Who has their secrets.
+    pub keyring: Arc<dyn Keyring>,
+}
