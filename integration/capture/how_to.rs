@@ -3,23 +3,18 @@
 //! The shell is in network, mount and process namespaces of its own, so the how-to's names never meet this machine's,
 //! and nothing stays whatever happens. Only the folder for temporary files and the programs are swapped for the run's.
 
-use crate::harness::network::requirements;
-use crate::harness::spawner;
-use crate::harness::steps::{judge, script, steps};
+use crate::harness::steps::Page;
 use crate::harness::{Failure, Outcome, tools};
-use std::path::Path;
 use std::time::Duration;
 
-const PAGE: &str = "docs/how-to/put-a-sidecar-in-front-of-a-pod.md";
-/// How long all of it may take.
-const LIMIT: Duration = Duration::from_secs(40);
-/// The machine before the first step: its own, but with nothing in it.
-const BEFORE: &str = "set -euo pipefail; mount -t tmpfs none /run; ip link set lo up\n";
-/// What must be gone after the last step.
-const AFTER: &str = "ip netns list; ip link show type bridge; ip route; ip -6 route show table main type unreachable\n";
+const PAGE: Page = Page {
+    path: "docs/how-to/put-a-sidecar-in-front-of-a-pod.md",
+    before: "mount -t tmpfs none /run; ip link set lo up",
+    after: "ip netns list; ip link show type bridge; ip route; ip -6 route show table main type unreachable\n",
+    limit: Duration::from_secs(40),
+};
 
-async fn follow(page: &str) -> Outcome<()> {
-    requirements::check()?;
+async fn follow(text: &str) -> Outcome<()> {
     let files = tempfile::Builder::new().prefix("chancery-").tempdir()?;
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(files.path(), open)?;
@@ -27,22 +22,13 @@ async fn follow(page: &str) -> Outcome<()> {
         ("\"$(integration/tools/fetch envoy)\"", tools::envoy(tools::Release::Newest)?.display().to_string()),
         ("target/debug/chancery", tools::chancery()?.display().to_string()),
         ("/tmp/capture", files.path().join("capture").display().to_string()),
-        ("manifests/", format!("{}/manifests/", tools::root().display())),
     ];
-    let page = here.iter().fold(page.to_owned(), |page, (from, to)| page.replace(from, to));
-    let steps = steps(&page);
-    let (log, script) = (files.path().join("log"), script(BEFORE, &steps, AFTER));
-    let alone = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", &script];
-    let mut shell = spawner::start("the how-to", Path::new("/usr/bin/unshare"), &alone, &log)?;
-    let ended = shell.ended(LIMIT).await;
-    let output = std::fs::read_to_string(&log)?;
-    ended.map_err(|failure| failure.with(&output))?;
-    judge(PAGE, &steps, &output)
+    PAGE.follow(text, files.path(), &here).await
 }
 
 #[tokio::test]
 async fn the_how_to_does_what_it_says() -> Outcome<()> {
-    follow(&std::fs::read_to_string(tools::root().join(PAGE))?).await
+    follow(&std::fs::read_to_string(tools::root().join(PAGE.path))?).await
 }
 
 /// The control: commands that fail, print something else, or leave something behind.

@@ -1,6 +1,42 @@
 //! A page's commands, done as it says: its blocks in order, in one shell, each with the output that it promises.
 
-use super::{Failure, Outcome};
+use super::network::requirements;
+use super::{Failure, Outcome, spawner, tools};
+use std::path::Path;
+use std::time::Duration;
+
+/// A page that is followed in a shell whose network, mounts and processes are its own, so that names, addresses and ports
+/// never meet this machine's, and nothing stays whatever happens.
+pub struct Page {
+    /// Where it is, from the root of the project.
+    pub path: &'static str,
+    /// What prepares the machine for its first step.
+    pub before: &'static str,
+    /// What prints nothing if the last step left nothing.
+    pub after: &'static str,
+    /// How long all of it may take.
+    pub limit: Duration,
+}
+
+impl Page {
+    /// Does what the text says at the root of the project, with `files` for the log; each of `here` is a name in it and what it is in this run.
+    pub async fn follow(&self, text: &str, files: &Path, here: &[(&str, String)]) -> Outcome<()> {
+        requirements::check()?;
+        let text = here.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+        let steps = steps(&text);
+        // A shell of one's own knows nothing of a make that runs the tests; a make in it would say that it is inside one.
+        let root = tools::root();
+        let alone = format!("set -euo pipefail; cd '{}'; unset MAKEFLAGS MAKELEVEL MFLAGS", root.display());
+        let before = format!("{alone}\n{}\n", self.before);
+        let (log, script) = (files.join("log"), script(&before, &steps, self.after));
+        let alone = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", &script];
+        let mut shell = spawner::start(self.path, Path::new("/usr/bin/unshare"), &alone, &log)?;
+        let ended = shell.ended(self.limit).await;
+        let output = std::fs::read_to_string(&log)?;
+        ended.map_err(|failure| failure.with(&output))?;
+        judge(self.path, &steps, &output)
+    }
+}
 
 /// A block of commands and, where the page says it, what it prints.
 pub struct Step {
