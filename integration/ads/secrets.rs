@@ -341,6 +341,10 @@ async fn another_authority_takes_over_and_a_broken_one_does_not() {
     until("it is noticed", broken).await;
     fs::write(file(names::KEY), &key).expect("written");
     until("it is mended", || !broken()).await;
+    fs::rename(file(names::KEY), file("away")).expect("renamed");
+    until("it is noticed", broken).await;
+    fs::rename(file("away"), file(names::KEY)).expect("renamed");
+    until("what is in use is there again", || !broken()).await;
     fs::remove_file(file(names::KEY)).expect("removed");
     until("it is noticed", broken).await;
 

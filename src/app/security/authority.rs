@@ -62,11 +62,11 @@ pub struct Followed {
     names: Vec<String>,
     tls: Tls,
     sinks: Sinks,
-    /// The material that was read last, be it good or not, as a hash.
-    seen: u64,
+    /// The material that is in use, as a hash.
+    in_use: u64,
     /// When the server's certificate is to be renewed, in seconds since 1970.
     renew_at: u64,
-    /// Why what was read last can't be used.
+    /// Why nothing can be read, or what was read last can't be used.
     trouble: Option<String>,
 }
 
@@ -76,7 +76,7 @@ impl Followed {
     /// # Errors
     /// If the system gives no randomness.
     pub fn new(store: Store, names: Vec<String>, sinks: Sinks) -> Result<Self, SecurityError> {
-        Ok(Self { store, names, tls: Tls::new()?, sinks, seen: 0, renew_at: 0, trouble: None })
+        Ok(Self { store, names, tls: Tls::new()?, sinks, in_use: 0, renew_at: 0, trouble: None })
     }
 
     /// Reads it for the first time; makes one if there is none.
@@ -85,8 +85,7 @@ impl Followed {
     /// If there is none that can sign.
     pub async fn open(&mut self) -> Result<(), SecurityError> {
         let material = self.store.read_or_make().await?;
-        self.seen = fingerprint(&material);
-        self.take_over(&material)
+        self.take_over(&material, fingerprint(&material))
     }
 
     /// Follows it until the process ends. Whoever waits for it gets the token back when it has been read once.
@@ -97,6 +96,7 @@ impl Followed {
                 tokio::time::sleep(LOOK).await;
             }
         }
+        self.complain(None);
         drop(token);
         loop {
             tokio::time::sleep(LOOK).await;
@@ -104,22 +104,21 @@ impl Followed {
         }
     }
 
+    /// Looks once. What is being served is renewed in time, also while nothing can be read.
     async fn look(&mut self) {
-        let read = self.store.read().await;
-        let changed = read.as_ref().map_or(true, |material| fingerprint(material) != self.seen);
-        let outcome = match read {
-            Ok(material) if changed => {
-                self.seen = fingerprint(&material);
-                self.take_over(&material)
-            }
-            Ok(_) => self.renew(),
-            Err(error) => Err(error.into()),
-        };
-        match outcome {
-            Ok(()) if changed => tracing::info!("another certificate authority has taken over"),
-            Ok(()) => {}
-            Err(error) => self.complain(Some(chain(&error))),
+        let (followed, renewed) = (self.follow().await, self.renew());
+        let trouble = followed.and(renewed).err();
+        self.complain(trouble.map(|error| chain(&error)));
+    }
+
+    async fn follow(&mut self) -> Result<(), SecurityError> {
+        let material = self.store.read().await?;
+        let read = fingerprint(&material);
+        if read != self.in_use {
+            self.take_over(&material, read)?;
+            tracing::info!("another certificate authority has taken over");
         }
+        Ok(())
     }
 
     /// Says what is wrong, once.
@@ -134,11 +133,11 @@ impl Followed {
         self.trouble = trouble;
     }
 
-    /// The authority of that material signs from now on.
-    fn take_over(&mut self, material: &Material) -> Result<(), SecurityError> {
+    /// The authority of that material, whose hash is given, signs from now on.
+    fn take_over(&mut self, material: &Material, hash: u64) -> Result<(), SecurityError> {
         let authority = Arc::new(Authority::new(material, now())?);
         self.serve(&authority)?;
-        self.complain(None);
+        self.in_use = hash;
         self.sinks.metrics.expires("authority", authority.until());
         self.sinks.authorities.send_replace(Some(authority));
         Ok(())
