@@ -61,6 +61,7 @@ async fn a_leader_that_is_cut_off_leaves_writing_to_the_other() -> Outcome<()> {
     passage.silence();
     let time = becomes(&other, "leading").await?;
     println!("cut off: another leads after {time:?}");
+    assert_ne!(state(&stage.chancery).await.as_deref(), Some("leading"), "only one says that it leads");
     cluster.apply(&route("nobody")).await?;
     let (told, _) = says(&cluster, &stage, "virtualservice/route", ("ResolvedRefs", "False NotFound")).await?;
     assert!(stage.chancery.api().is_ready().await, "what is known is served");

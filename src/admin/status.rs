@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 /// As JSON; what is unknown is left out.
 pub fn describe(leadership: &Leadership, writing: &Writing) -> Value {
-    let Leadership { standing, lease, identity, holder } = leadership;
+    let Leadership { lease, identity, holder, .. } = leadership;
+    let standing = leadership.now();
     let denied = writing.denied.iter().map(|(resource, reason)| json!({"resource": resource, "reason": **reason}));
     let mut value = json!({
         "state": standing.as_str(),

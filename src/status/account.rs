@@ -1,6 +1,7 @@
 //! How it stands with the writing of statuses, for those who ask. A shared value.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Who writes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -10,8 +11,8 @@ pub enum Standing {
     Off,
     /// It is not known yet.
     Waiting,
-    /// This process.
-    Leading,
+    /// This process, until then if it isn't renewed.
+    Leading(Instant),
     /// Somebody else.
     Following,
     /// Nobody here, because the Lease may not be read or written.
@@ -26,7 +27,7 @@ impl Standing {
         match self {
             Standing::Off => "off",
             Standing::Waiting => "waiting",
-            Standing::Leading => "leading",
+            Standing::Leading(_) => "leading",
             Standing::Following => "following",
             Standing::Denied(_) => "denied",
             Standing::Failing(_) => "failing",
@@ -53,6 +54,18 @@ pub struct Leadership {
     pub identity: String,
     /// The name of who holds it, as far as is known; empty for nobody.
     pub holder: String,
+}
+
+impl Leadership {
+    /// Who writes now: whoever was told that it leads may have heard nothing since.
+    pub fn now(&self) -> Standing {
+        match self.standing {
+            Standing::Leading(until) if until <= Instant::now() => {
+                Standing::Failing("the Lease has run out before it was renewed".into())
+            }
+            _ => self.standing.clone(),
+        }
+    }
 }
 
 /// What is known of the writing.

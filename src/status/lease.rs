@@ -142,8 +142,7 @@ impl Keeper {
                 Err(Failure::Conflict) => Duration::ZERO,
                 Ok(()) | Err(Failure::Other(_)) => self.options.terms.pause(),
             };
-            let pause = pause.mul_f64(fastrand::f64().mul_add(0.2, 0.9));
-            // Nobody has to notice that it ran out: whoever acts on it compares times.
+            let pause = self.before_it_runs_out(pause.mul_f64(fastrand::f64().mul_add(0.2, 0.9)));
             if shutdown.run_until_cancelled(sleep(pause)).await.is_none() {
                 break;
             }
@@ -213,9 +212,15 @@ impl Keeper {
     }
 
     async fn patiently<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
-        let patience = PATIENCE.min(self.options.terms.valid() / 2);
+        let patience = self.before_it_runs_out(PATIENCE.min(self.options.terms.valid() / 2));
         let silent = |_| Failure::Other(format!("the API server said nothing for {patience:?}"));
         Ok(timeout(patience, answer).await.map_err(silent)??)
+    }
+
+    /// A pause that is over when it runs out. Whoever acts on it compares times; whoever reads of it should know as well.
+    fn before_it_runs_out(&self, pause: Duration) -> Duration {
+        let left = self.election.until().and_then(|until| until.checked_duration_since(Instant::now()));
+        left.map_or(pause, |left| left.min(pause))
     }
 
     fn tell(&mut self, round: &Result<(), Failure>) {
@@ -224,13 +229,15 @@ impl Keeper {
         let begins = until.is_some() && before.until.is_none();
         let term = before.term + u64::from(begins);
         self.held.send_replace(Held { term, until, awaited: self.awaited });
-        let leads = until.is_some_and(|until| now < until);
-        self.metrics.led(leads);
-        let standing = match round {
-            _ if leads => Standing::Leading,
-            Ok(()) | Err(Failure::Conflict) => Standing::Following,
-            Err(Failure::Denied(reason) | Failure::Missing(reason)) => Standing::Denied(reason.as_str().into()),
-            Err(Failure::Other(reason)) => Standing::Failing(reason.as_str().into()),
+        let valid = until.filter(|until| now < *until);
+        self.metrics.led(valid.is_some());
+        let standing = match (valid, round) {
+            (Some(until), _) => Standing::Leading(until),
+            (None, Ok(()) | Err(Failure::Conflict)) => Standing::Following,
+            (None, Err(Failure::Denied(reason) | Failure::Missing(reason))) => {
+                Standing::Denied(reason.as_str().into())
+            }
+            (None, Err(Failure::Other(reason))) => Standing::Failing(reason.as_str().into()),
         };
         let holder = self.election.known().map(|record| record.holder.clone()).unwrap_or_default();
         let Options { namespace, name, identity, .. } = &self.options;
@@ -272,7 +279,7 @@ fn log(before: &Leadership, after: &Leadership) {
         return;
     }
     match standing {
-        Standing::Leading => tracing::info!(lease, "this process writes status and events"),
+        Standing::Leading(_) => tracing::info!(lease, "this process writes status and events"),
         Standing::Following => tracing::info!(lease, holder, "another process writes status and events"),
         Standing::Denied(reason) | Standing::Failing(reason) if before.standing.as_str() != standing.as_str() => {
             tracing::warn!(lease, %reason, "no status is written: the Lease can't be had; proxies are served as before");

@@ -45,7 +45,7 @@ pub async fn run(client: Client, sources: Sources) {
     let (mut done, mut round, mut trouble) = (BTreeMap::new(), Instant::now(), None);
     loop {
         tokio::time::sleep(LOOK).await;
-        let leads = matches!(sources.leadership.borrow().standing, Standing::Leading);
+        let leads = matches!(sources.leadership.borrow().now(), Standing::Leading(_));
         let roots = sources.authorities.borrow().as_ref().map(|authority| authority.roots().to_owned());
         let Some(roots) = roots.filter(|_| leads) else {
             done.clear();
