@@ -46,6 +46,8 @@ mod resources;
 mod restarts;
 #[path = "live/rolling.rs"]
 mod rolling;
+#[path = "live/roots.rs"]
+mod roots;
 #[path = "live/routing.rs"]
 mod routing;
 mod trace;
@@ -118,6 +120,7 @@ releases!(
         logging::requests_are_logged_as_objects,
         identity::a_token_on_disk_is_read_by_the_next_stream,
         identity::certificates_are_renewed_under_load,
+        roots::a_root_takes_over_under_load,
         hashing::hashing_by_header_sticks_on_a_ring,
         hashing::ring_hashing_follows_endpoints;
     newest:

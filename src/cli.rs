@@ -4,6 +4,7 @@
 
 pub mod analyze;
 pub mod bootstrap;
+pub mod cert;
 pub mod serve;
 pub mod token;
 pub mod translate;
@@ -50,6 +51,8 @@ enum Command {
     Analyze(analyze::AnalyzeArgs),
     /// Print a token with which a proxy of a folder of manifests proves who it is
     Token(token::TokenArgs),
+    /// Replace the root of the certificate authority, without a failed handshake
+    Cert(cert::CertArgs),
     /// Wait until what an object says is in effect at every proxy that it concerns
     Wait(wait::WaitArgs),
 }
@@ -77,6 +80,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Bootstrap(args) => args.text().map(Done::ok).map_err(Into::into),
         Command::Analyze(args) => Ok(args.run()),
         Command::Token(args) => args.run(),
+        Command::Cert(args) => args.run(),
         Command::Wait(args) => args.run(),
     };
     match result {

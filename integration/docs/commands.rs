@@ -1,6 +1,6 @@
 //! Command lines in the documents: every subcommand, flag and make target they name exists.
 
-use crate::flags::{help, offered, subcommands};
+use crate::flags::{help, offered, subcommands, words};
 use crate::{documents, pages};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ struct Known {
 
 impl Known {
     fn now() -> Self {
-        let names = |name: &String| offered(&help(&[name])).into_iter().flat_map(|(names, _)| names);
+        let names = |name: &String| offered(&help(&words(name))).into_iter().flat_map(|(names, _)| names);
         let flags = subcommands().into_iter().map(|name| (name.clone(), names(&name).collect())).collect();
         let makefile = pages::page("Makefile");
         let targets = makefile.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name);
@@ -42,7 +42,10 @@ impl Known {
         let Some(name) = arguments.first().filter(|name| name.chars().all(|letter| letter.is_ascii_lowercase())) else {
             return Vec::new();
         };
-        let Some(flags) = self.flags.get(*name) else { return vec![format!("chancery has no command {name}")] };
+        // One of a group of commands, or one by itself.
+        let both = arguments.get(1).map(|inner| format!("{name} {inner}")).filter(|both| self.flags.contains_key(both));
+        let name = both.unwrap_or_else(|| (*name).to_owned());
+        let Some(flags) = self.flags.get(&name) else { return vec![format!("chancery has no command {name}")] };
         let named = arguments.iter().filter(|word| word.starts_with('-')).map(|word| word.split('=').next());
         let unknown = named.flatten().filter(|flag| *flag != "--help" && !flags.contains(*flag));
         unknown.map(|flag| format!("chancery {name} has no flag {flag}")).collect()

@@ -22,12 +22,24 @@ pub fn help(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("help is text")
 }
 
-/// The subcommands, from the help of the whole.
+/// The subcommands, from the help of the whole; those of a subcommand in its place.
 pub fn subcommands() -> BTreeSet<String> {
-    let help = help(&[]);
-    let list = help.split("Commands:\n").nth(1).expect("help lists the commands").split("\n\n").next();
+    let one = |name: String| match listed(&help(&[&name])) {
+        inner if inner.is_empty() => vec![name],
+        inner => inner.iter().map(|inner| format!("{name} {inner}")).collect(),
+    };
+    listed(&help(&[])).into_iter().flat_map(one).collect()
+}
+
+fn listed(help: &str) -> Vec<String> {
+    let list = help.split("Commands:\n").nth(1).and_then(|list| list.split("\n\n").next());
     let names = list.into_iter().flat_map(str::lines).filter_map(|line| line.split_whitespace().next());
     names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// A subcommand's name as arguments.
+pub fn words(name: &str) -> Vec<&str> {
+    name.split(' ').collect()
 }
 
 /// The flags in a help text; `--help` itself is left out.
@@ -79,7 +91,7 @@ fn differences(page: &str) -> Vec<String> {
     let all = subcommands();
     found.extend(named.symmetric_difference(&all).map(|name| format!("chancery {name} is only in one of the two")));
     for name in &all {
-        let (ours, theirs) = (documented(page, name), offered(&help(&[name])));
+        let (ours, theirs) = (documented(page, name), offered(&help(&words(name))));
         found.extend(ours.difference(&theirs).map(|flag| format!("chancery {name}: only the page has {flag:?}")));
         found.extend(theirs.difference(&ours).map(|flag| format!("chancery {name}: only the help has {flag:?}")));
     }

@@ -1,6 +1,7 @@
 //! An authority on disk, with the key of who issues tokens: a directory that only its owner can look into.
 
 use super::material::{CaError, Material, names};
+use super::rotation::{Change, NEXT_KEY, Parts};
 use crate::model::sensitive::Sensitive;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -114,6 +115,37 @@ impl Folder {
         Ok(self.secret(name)?)
     }
 
+    /// Those of some files that are there; keys only where nobody else can read them.
+    ///
+    /// # Errors
+    /// If a file can't be read, or others can read a key.
+    pub fn parts(&self, names: &[&'static str]) -> Result<Parts, FolderError> {
+        let there = names.iter().filter(|name| self.0.join(name).exists());
+        there
+            .map(|name| Ok((*name, if is_key(name) { self.secret(name)? } else { Sensitive::new(self.read(name)?) })))
+            .collect()
+    }
+
+    /// Changes files, one after the other.
+    ///
+    /// # Errors
+    /// If one can't be written or removed; those before it are changed.
+    pub fn change(&self, changes: Vec<Change>) -> Result<(), FolderError> {
+        for (name, content) in changes {
+            match content {
+                Some(content) => self.write(name, content.expose(), if is_key(name) { 0o600 } else { 0o644 })?,
+                None => {
+                    let path = self.0.join(name);
+                    match fs::remove_file(&path) {
+                        Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(failed(&path, source)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn read(&self, name: &str) -> Result<Vec<u8>, FolderError> {
         let path = self.0.join(name);
         let length = fs::metadata(&path).map_err(|source| failed(&path, source))?.len();
@@ -136,6 +168,10 @@ impl Folder {
         };
         written().map_err(|source| failed(&path, source))
     }
+}
+
+fn is_key(name: &str) -> bool {
+    [names::KEY, NEXT_KEY].contains(&name)
 }
 
 fn failed(path: &Path, source: io::Error) -> FolderError {

@@ -234,9 +234,7 @@ impl Keeper {
         let standing = match (valid, round) {
             (Some(until), _) => Standing::Leading(until),
             (None, Ok(()) | Err(Failure::Conflict)) => Standing::Following,
-            (None, Err(Failure::Denied(reason) | Failure::Missing(reason))) => {
-                Standing::Denied(reason.as_str().into())
-            }
+            (None, Err(Failure::Denied(reason) | Failure::Missing(reason))) => Standing::Denied(reason.as_str().into()),
             (None, Err(Failure::Other(reason))) => Standing::Failing(reason.as_str().into()),
         };
         let holder = self.election.known().map(|record| record.holder.clone()).unwrap_or_default();

@@ -3,6 +3,7 @@
 use super::now;
 use crate::ca::folder::{Folder, FolderError};
 use crate::ca::material::{CaError, Material, names};
+use crate::ca::rotation::{Change, PARTS, Parts};
 use crate::model::sensitive::Sensitive;
 use crate::telemetry::logging::shown;
 use k8s_openapi::ByteString;
@@ -80,6 +81,39 @@ impl Store {
             Ok(created) => created.map_err(|error| failed(name, &error)).and_then(|secret| read(name, secret)),
             Err(_) => Err(silent(name)),
         }
+    }
+
+    /// Changes what is kept, by what there is: all at once in a Secret, one after the other in a directory.
+    ///
+    /// # Errors
+    /// If it can't be read or written, somebody else writes at the same time, or `changes` says so.
+    pub async fn change<E: From<StoreError>>(
+        &self,
+        changes: impl FnOnce(Parts) -> Result<Vec<Change>, E>,
+    ) -> Result<(), E> {
+        let (api, name) = match self {
+            Store::Folder(folder) => {
+                let changes = changes(folder.parts(&PARTS).map_err(StoreError::from)?)?;
+                return Ok(folder.change(changes).map_err(StoreError::from)?);
+            }
+            Store::Secret { api, name } => (api, name),
+        };
+        let mut secret = asked(name, api.get(name)).await?;
+        let data = secret.data.get_or_insert_default();
+        let part = |part: &&'static str| Some((*part, Sensitive::new(data.get(*part)?.0.clone())));
+        let changes = changes(PARTS.iter().filter_map(part).collect())?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for (part, content) in changes {
+            match content {
+                Some(content) => _ = data.insert(part.to_owned(), ByteString(content.expose().to_vec())),
+                None => _ = data.remove(part),
+            }
+        }
+        // It is refused if it is not what was read any more.
+        asked(name, api.replace(name, &PostParams::default(), &secret)).await?;
+        Ok(())
     }
 
     /// What the authority is made of.

@@ -1,0 +1,77 @@
+//! One root takes over from another under load, and no handshake fails.
+
+use crate::harness::envoy::Setup;
+use crate::harness::scene::{SOON, Scene};
+use crate::harness::tools::{self, Release};
+use crate::harness::{Failure, Outcome};
+use crate::identity::{authenticated, hands_were_shaken};
+use crate::on;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+/// How long an Envoy may take to come back.
+const RECONNECT: Duration = Duration::from_secs(12);
+/// Longer than all steps take.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A new root is trusted, signs, and is the only one, while requests and handshakes go on. The control, where the release
+/// can come back to a server of another authority: one that takes over at once, of which a proxy hears late.
+pub async fn a_root_takes_over_under_load(setup: Setup) -> Outcome<()> {
+    on(Scene::secured().await?, async |scene| {
+        authenticated(scene, setup, "1h").await?;
+        let roots = scene.chancery.identity().join("root-cert.pem");
+        let first = fs::read_to_string(&roots)?;
+        let mut load = scene.traffic();
+        load.time = LONG;
+        let load = load.start();
+        for step in ["trust", "sign", "forget"] {
+            let before = scene.chancery.api().accepted("sds").await?;
+            let said = rotated(scene)?;
+            if !said.starts_with(step) {
+                return Err(Failure::new(format!("instead of {step} it did this: {said}")));
+            }
+            scene.chancery.api().moved("sds", &before, SOON).await?;
+            // Handshakes as it is now.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        load.stopped().await?.clean()?;
+        hands_were_shaken(scene).await?;
+        let last = fs::read_to_string(&roots)?;
+        if last == first || last.matches("BEGIN").count() != 1 {
+            return Err(Failure::new("the control: the roots are what they were"));
+        }
+        match setup.release {
+            Release::Newest => another_at_once(scene).await,
+            _ => Ok(()),
+        }
+    })
+    .await
+}
+
+/// Makes the next step.
+fn rotated(scene: &Scene) -> Outcome<String> {
+    let mut command = Command::new(tools::chancery()?);
+    command.args(["cert", "rotate", "--now", "--identity"]).arg(scene.chancery.identity());
+    let output = command.output()?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(Failure::new(String::from_utf8_lossy(&output.stderr).into_owned())),
+    }
+}
+
+async fn another_at_once(scene: &mut Scene) -> Outcome<()> {
+    scene.chancery.kill()?;
+    scene.client().freeze()?;
+    fs::remove_file(scene.chancery.identity().join("ca-key.pem"))?;
+    scene.chancery.restart().await?;
+    let api = scene.chancery.api();
+    let others: Vec<&str> = scene.envoys[1..].iter().map(|envoy| envoy.node.as_str()).collect();
+    api.settled(&others, RECONNECT).await?;
+    scene.client().thaw()?;
+    if scene.requests(100).run().await?.clean().is_ok() {
+        return Err(Failure::new("the control: who trusts another root than its peers have is served"));
+    }
+    scene.settled_within(RECONNECT).await?;
+    scene.requests(100).run().await?.clean()
+}
