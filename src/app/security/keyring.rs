@@ -165,17 +165,19 @@ impl Keyring {
     fn signed_by(&self, authority: &Authority, spiffe: &str, held: Option<Version>) -> Result<Signed, CaError> {
         let (now, statement) = (now(), Statement { signer: authority.id(), spiffe });
         let half = self.lasts / 2;
+        // Certificates end at whole seconds: this one lasts no less than it should.
+        let fresh = now + 1 + self.lasts.as_secs();
         let held = held.and_then(|version| statement.until(version));
-        let good = held.filter(|until| (now + half.as_secs()..=now + self.lasts.as_secs()).contains(until));
-        let issued = authority.issue(spiffe, now, good.unwrap_or(now + self.lasts.as_secs()))?;
+        let good = held.filter(|until| (now + half.as_secs()..=fresh).contains(until));
+        let issued = authority.issue(spiffe, now, good.unwrap_or(fresh))?;
         self.metrics.signed();
         let left = Duration::from_secs(issued.until.saturating_sub(now));
         let mut layer = Layer::default();
         let version = statement.version(issued.until);
         layer.insert(Arc::new(secret::certificate(version, &issued.chain, &issued.key)));
         layer.insert(Arc::new(secret::roots(authority.roots())));
-        // One that was kept has lived for a while.
-        let renewed = if good.is_some() { left.saturating_sub(half) } else { left / 2 };
+        // One that was kept has lived for a while; one of an authority that ends sooner lasts less.
+        let renewed = if good.is_some() { left.saturating_sub(half) } else { left.min(self.lasts) / 2 };
         Ok(Signed { layer, renewed: renewed.mul_f64(0.9 + 0.2 * fastrand::f64()).max(SOONEST) })
     }
 }
