@@ -79,6 +79,10 @@ cluster: need-python ## A Kubernetes cluster without machines, to try things on 
 mutants: need-cargo need-python ## Alter lines of the protocol one at a time; the tests must notice each (a quarter of an hour)
 	@integration/tools/mutants
 
+.PHONY: fuzz
+fuzz: need-cargo ## Bytes nobody wrote, two minutes each and from another seed each time
+	@CHANCERY_FUZZ_SECONDS=120 CHANCERY_FUZZ_SEED=$$RANDOM $(CALM) "fuzz" cargo test --test fuzz
+
 .PHONY: soak
 soak: need-cargo need-python tools ## What takes longer than a test may: a minute of moving routes, silence, large fleets, and the mutants
 	@$(CALM) "soak" cargo test --test live --test manifests -- --ignored

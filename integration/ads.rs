@@ -10,6 +10,8 @@ mod flow;
 mod secrets;
 #[path = "ads/stage.rs"]
 mod stage;
+#[path = "ads/strangers.rs"]
+mod strangers;
 
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;

@@ -6,6 +6,8 @@
 
 #[path = "fuzz/mutation.rs"]
 mod mutation;
+#[path = "fuzz/tokens.rs"]
+mod tokens;
 
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Ref, Resource};
@@ -38,12 +40,13 @@ use std::time::{Duration, Instant};
 const GOOD: &str = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: beside, namespace: beside}\n\
                     spec: {host: beside}\n";
 
-/// Every manifest of the examples, the broken ones too.
+/// Every manifest of the examples, the broken ones too, and what goldens are made from: every kind is among them.
 fn manifests() -> Vec<Vec<u8>> {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/examples");
-    let folders = std::fs::read_dir(examples).expect("the examples").map(|entry| entry.expect("an entry").path());
-    let files = folders.flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
-    let mut paths: Vec<_> = files.map(|entry| entry.expect("an entry").path()).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries =
+        |folder: &Path| std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let mut paths: Vec<_> = entries(&root.join("manifests/examples")).flat_map(|folder| entries(&folder)).collect();
+    paths.extend(entries(&root.join("integration/golden")).filter(|path| path.to_string_lossy().ends_with(".in.yaml")));
     paths.sort();
     paths.iter().map(|path| std::fs::read(path).expect("a file")).collect()
 }

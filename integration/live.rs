@@ -130,6 +130,7 @@ releases!(
         faults::without_descriptors_connections_wait,
         routing::an_error_of_the_application_is_seen,
         identity::plain_text_is_not_understood,
+        identity::no_key_is_shown,
         near::requests_stay_on_the_node,
         limits::without_limits_no_breaker_opens,
         limits::without_the_rule_nothing_is_ejected,

@@ -39,18 +39,20 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Longer than any test.
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A secure server, and the directory of its authority.
-struct Secure {
-    stage: Stage,
+pub struct Secure {
+    /// What is behind the door.
+    pub stage: Stage,
     folder: Folder,
     _place: TempDir,
     _tasks: JoinSet<()>,
 }
 
 impl Secure {
-    async fn new(lasts: Duration) -> Self {
+    pub async fn new(lasts: Duration) -> Self {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("identity");
         Self::at(place, &path, lasts, Options::default()).await.expect("an authority")
@@ -78,7 +80,7 @@ impl Secure {
         Ok(Self { stage, folder: Folder::new(path), _place: place, _tasks: tasks })
     }
 
-    fn token(&self, identity: &Identity, lasts: Duration) -> String {
+    pub fn token(&self, identity: &Identity, lasts: Duration) -> String {
         let issuer = issuers::issuer(&self.folder).expect("an issuer");
         issuer.issue(identity, "chancery", now(), lasts).expect("a token")
     }
@@ -87,7 +89,7 @@ impl Secure {
         fs::read_to_string(self.folder.path().join(name)).expect("a file")
     }
 
-    async fn channel(&self, shown: Option<&(String, String)>) -> Result<Channel, tonic::transport::Error> {
+    pub async fn channel(&self, shown: Option<&(String, String)>) -> Result<Channel, tonic::transport::Error> {
         let mut roots = RootCertStore::empty();
         let root = self.read(names::ROOTS);
         CertificateDer::pem_slice_iter(root.as_bytes())
@@ -150,7 +152,7 @@ impl tower_service::Service<Uri> for Connector {
     }
 }
 
-fn cart() -> Identity {
+pub fn cart() -> Identity {
     let pod = BoundPod { name: "cart-1".into(), uid: "".into() };
     Identity { pod: Some(pod), ..Identity::new("shop".into(), "cart".into()) }
 }
@@ -165,7 +167,7 @@ fn request(secrets: &[&str], held: BTreeMap<String, String>) -> DeltaDiscoveryRe
     }
 }
 
-fn names_in(response: &DeltaDiscoveryResponse) -> Vec<&str> {
+pub fn names_in(response: &DeltaDiscoveryResponse) -> Vec<&str> {
     response.resources.iter().map(|resource| resource.name.as_str()).collect()
 }
 
@@ -188,7 +190,7 @@ fn inline(source: &Option<envoy_types::pb::envoy::config::core::v3::DataSource>)
 }
 
 /// The certificate and key that a response carries.
-fn pair_in(response: &DeltaDiscoveryResponse) -> (String, String) {
+pub fn pair_in(response: &DeltaDiscoveryResponse) -> (String, String) {
     match secret_in(response, "default") {
         Type::TlsCertificate(tls) => (inline(&tls.certificate_chain), inline(&tls.private_key)),
         _ => (String::new(), String::new()),

@@ -186,6 +186,11 @@ impl Chancery {
         self.process.as_ref().map(Process::tail).unwrap_or_default()
     }
 
+    /// All of its log.
+    pub fn written(&self) -> String {
+        self.process.as_ref().map(Process::written).unwrap_or_default()
+    }
+
     fn running(&mut self) -> Outcome<&mut Process> {
         self.process.as_mut().ok_or_else(|| Failure::new("chancery isn't running"))
     }

@@ -51,6 +51,47 @@ fn put(file: &Path, text: &str) -> Outcome<()> {
     Ok(fs::rename(beside, file)?)
 }
 
+/// Whatever is asked and however much is logged, no key is shown: not the authority's, nor that of who issues tokens, nor a
+/// workload's, nor a token. The control: what stands beside them is found.
+pub async fn no_key_is_shown(setup: Setup) -> Outcome<()> {
+    on(Scene::secured().await?, async |scene| {
+        authenticated(scene, setup, "1h").await?;
+        scene.chancery.flags = ["--log-level", "trace"].map(str::to_owned).to_vec();
+        scene.chancery.kill()?;
+        scene.chancery.restart().await?;
+        scene.settled_within(RECONNECT).await?;
+        scene.requests(50).run().await?.clean()?;
+        let mut shown = scene.chancery.written();
+        let lists = ["proxies", "problems", "objects", "kinds", "status"].map(|list| format!("/api/v1/{list}"));
+        for path in lists.iter().map(String::as_str).chain(["/metrics", "/livez", "/readyz"]) {
+            let answer = Client::default().get(scene.chancery.admin, path, &[]).await?;
+            shown += &String::from_utf8_lossy(&answer.body);
+        }
+        let folder = scene.chancery.identity();
+        let mut secrets = vec!["PRIVATE KEY".to_owned()];
+        for name in ["ca-key.pem", "issuer-key.pem"] {
+            let text = fs::read_to_string(folder.join(name))?;
+            secrets.extend(text.lines().filter(|line| line.len() > 40).map(str::to_owned));
+        }
+        let token = fs::read_to_string(scene.files.path().join("client.first-light.token"))?;
+        secrets.push(token.trim().rsplit('.').next().unwrap_or_default().to_owned());
+        if secrets.len() < 5 || secrets.iter().any(|secret| secret.len() < 10) {
+            return Err(Failure::new("the control: these are no keys"));
+        }
+        if let Some(secret) = secrets.iter().find(|secret| shown.contains(*secret)) {
+            return Err(Failure::new(format!("this was shown: {secret}")));
+        }
+        for beside in ["TRACE", "a proxy has connected", "chancery_ca_certificates_signed_total", &scene.client().node]
+        {
+            if !shown.contains(beside) {
+                return Err(Failure::new(format!("the control: {beside:?} is not shown")));
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Nobody speaks to the secure door in plain text, or without proving anything.
 pub async fn plain_text_is_not_understood(setup: Setup) -> Outcome<()> {
     on(Scene::secured().await?, async |scene| {

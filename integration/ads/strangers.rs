@@ -1,0 +1,140 @@
+//! Who may ask for what: every type by everybody, and every name by random workloads that are all there at once.
+
+use crate::secrets::{DAY, Secure, cart, names_in, pair_in};
+use crate::stage::{Delta, NODE_ID, facts, node, until};
+use chancery::ca::peer;
+use chancery::model::audience::{Audience, Placement, ProxyFacts, Subject, Workload};
+use chancery::model::identity::{BoundPod, Identity};
+use chancery::snapshot::board::Posted;
+use chancery::snapshot::kind::Kind;
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use fastrand::Rng;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::time::Duration;
+use tonic::Code;
+
+/// How many workloads ask.
+const ASKERS: u64 = 40;
+
+fn first(kind: Kind, id: &str, names: Vec<String>) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        node: Some(node(id)),
+        type_url: kind.type_url().into(),
+        resource_names_subscribe: names,
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_is_for_who_has_proven_to_be_the_proxy_it_asks_for() {
+    let secure = Secure::new(DAY).await;
+    let own = secure.token(&cart(), DAY);
+    let elsewhere = secure.token(&Identity::new("bank".into(), "cart".into()), DAY);
+    let pod = BoundPod { name: "cart-2".into(), uid: "".into() };
+    let beside = secure.token(&Identity { pod: Some(pod), ..Identity::new("shop".into(), "cart".into()) }, DAY);
+    for kind in Kind::ALL {
+        for (token, expected) in [
+            (None, Some(Code::Unauthenticated)),
+            (Some("nonsense"), Some(Code::Unauthenticated)),
+            (Some(elsewhere.as_str()), Some(Code::PermissionDenied)),
+            (Some(beside.as_str()), Some(Code::PermissionDenied)),
+            (Some(own.as_str()), None),
+        ] {
+            let channel = secure.channel(None).await.expect("a connection");
+            let ended = match Delta::begin(channel, token, first(kind, NODE_ID, vec!["default".into()])).await {
+                Err(status) => Some(status.code()),
+                // Who is let in waits for its place, which it isn't given here.
+                Ok(mut stream) => match tokio::time::timeout(Duration::from_millis(300), stream.next()).await {
+                    Ok(answer) => Some(answer.expect_err("no answer without a place").code()),
+                    Err(_) => None,
+                },
+            };
+            assert_eq!(ended, expected, "{kind:?} asked for by {token:?}");
+        }
+    }
+    let unknown = DeltaDiscoveryRequest {
+        type_url: "type.googleapis.com/every.Thing".into(),
+        ..first(Kind::Secret, NODE_ID, vec![])
+    };
+    let channel = secure.channel(None).await.expect("a connection");
+    let refused = match Delta::begin(channel, None, unknown).await {
+        Ok(mut stream) => stream.next().await.expect_err("no answer"),
+        Err(status) => status,
+    };
+    assert_eq!(refused.code(), Code::Unauthenticated, "first of all it has to say who it is");
+}
+
+/// Names that somebody may have for something that isn't theirs.
+fn names(random: &mut Rng, others: &Identity) -> Vec<String> {
+    let spiffe = others.spiffe("cluster.local");
+    let namespace = &others.namespace;
+    let pool = [
+        "default".to_owned(),
+        "ROOTCA".to_owned(),
+        spiffe.clone(),
+        format!("default~{spiffe}"),
+        format!("kubernetes://{namespace}/default"),
+        format!("kubernetes-gateway://{namespace}/chancery-ca"),
+        format!("../{namespace}/default"),
+        "chancery-ca".to_owned(),
+        "file-root:/etc/chancery/ca-key.pem".to_owned(),
+        "*".to_owned(),
+        String::new(),
+        "DEFAULT".to_owned(),
+        "default\0".to_owned(),
+    ];
+    let mut names: Vec<String> = (0..random.usize(1..8)).map(|_| pool[random.usize(..pool.len())].clone()).collect();
+    names.extend((0..random.usize(..3)).map(|_| (0..random.usize(..20)).map(|_| random.char(..)).collect()));
+    // So that there is an answer.
+    names.push("default".to_owned());
+    random.shuffle(&mut names);
+    names
+}
+
+fn somebody(random: &mut Rng) -> Identity {
+    let word = |random: &mut Rng| ["shop", "bank", "shop-2", "default", "a"][random.usize(..5)];
+    let pod = BoundPod { name: format!("{}-{}", word(random), random.u32(..)).into(), uid: "".into() };
+    Identity { pod: Some(pod), ..Identity::new(word(random).into(), word(random).into()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_what_is_anothers() {
+    let secure = Secure::new(DAY).await;
+    let mut there = Vec::new();
+    for seed in 0..ASKERS {
+        let random = &mut Rng::with_seed(seed);
+        let (who, other) = (somebody(random), somebody(random));
+        let (namespace, pod) = (who.namespace.clone(), who.pod.as_ref().expect("one of a Pod").name.clone());
+        let id = format!("sidecar~10.0.0.1~{pod}.{namespace}~{namespace}.svc.cluster.local");
+        let channel = secure.channel(None).await.expect("a connection");
+        let request = first(Kind::Secret, &id, names(random, &other));
+        let asked = request.resource_names_subscribe.clone();
+        let stream = Delta::begin(channel, Some(&secure.token(&who, DAY)), request).await;
+        let mut stream = stream.unwrap_or_else(|status| panic!("seed {seed}: {status}"));
+        until("it joins", || secure.stage.board().seated() > there.len()).await;
+        placed(&secure, &who);
+        let answer = stream.next().await.unwrap_or_else(|status| panic!("seed {seed}, {asked:?}: {status}"));
+        let stray: Vec<_> =
+            names_in(&answer).into_iter().filter(|name| !["default", "ROOTCA"].contains(name)).collect();
+        assert!(stray.is_empty(), "seed {seed}: {stray:?}");
+        let certificate = CertificateDer::from_pem_slice(pair_in(&answer).0.as_bytes()).expect("a certificate");
+        assert_eq!(peer::read(&certificate).expect("one URI").uri, who.spiffe("cluster.local"), "seed {seed}");
+        there.push(stream);
+    }
+}
+
+/// Says where the proxy of a workload belongs.
+fn placed(secure: &Secure, who: &Identity) {
+    let placement = Placement {
+        audience: Audience::of_everyone_in(who.namespace.clone()),
+        workload: Workload::plain(who.namespace.clone()),
+    };
+    let pod = who.pod.as_ref().expect("one of a Pod").name.clone();
+    let claims = ProxyFacts::new(who.namespace.clone(), pod, facts().interception);
+    let facts = ProxyFacts { authenticated: true, identity: Some(who.clone()), ..claims };
+    let board = secure.stage.board();
+    board.post(&Subject::Audience(placement.audience.clone()), Posted::default());
+    board.post(&Subject::Workload(placement.workload.clone()), Posted::default());
+    board.place(&facts, Some(placement));
+}
