@@ -1,4 +1,4 @@
-//! Which DestinationRules apply to a host for an view, and what they say together.
+//! Which DestinationRules apply to a host in a view, and what they say together.
 
 use crate::model::destination::{DestinationRule, Subset, TrafficPolicy};
 use crate::model::name::{Namespace, ServiceKey};
