@@ -8,6 +8,8 @@ mod broken;
 mod catalog;
 #[path = "folder/core_fields.rs"]
 mod core_fields;
+#[path = "folder/elsewhere.rs"]
+mod elsewhere;
 #[path = "folder/fields.rs"]
 mod fields;
 #[path = "folder/forbidden.rs"]

@@ -138,6 +138,7 @@ releases!(
         warming::without_endpoints_a_changed_cluster_stays_warming,
         logging::without_settings_nothing_is_logged,
         logging::bad_settings_break_no_listener_and_are_reported,
+        logging::settings_may_be_elsewhere,
         names::another_name_leads_to_the_service,
         mistakes::a_broken_manifest_changes_nothing_and_is_reported,
         restarts::a_polite_end_is_clean,

@@ -6,11 +6,9 @@ use chancery::model::exports::Exports;
 use chancery::model::mesh::{Mesh, OutboundMode};
 use chancery::model::object::Object;
 use chancery::model::world::Change;
-use chancery::source::directory::Directory;
 use chancery::source::directory::catalog::{Catalog, Update};
 use chancery::source::parse::settings;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 fn read(text: &str) -> (Vec<String>, Option<Object>) {
@@ -293,23 +291,4 @@ fn members_that_are_right_only_beside_wrong_ones_go_with_them() {
 fn no_manifest_declares_settings() {
     let text = "{apiVersion: v1, kind: MeshConfig, metadata: {name: mesh}}";
     assert!(matches!(crate::parse(text), chancery::source::parse::Parsed::Foreign { .. }));
-}
-
-#[test]
-fn a_file_of_settings_may_be_anywhere() {
-    let (folder, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    let path = other.path().join("settings.txt");
-    std::fs::write(&path, "connectTimeout: 4s").expect("a file");
-    let mut directory = Directory::new(folder.path()).with_settings(Some(&path));
-    let files = directory.files().expect("the folder is there");
-    let (changes, gone) = directory.read(files);
-    assert_eq!(changes.len(), 1);
-    assert_eq!((mesh(changes[0].1.clone()).connect_timeout, gone.len()), (Duration::from_secs(4), 0));
-    let inside: Arc<Path> = folder.path().join("own.yaml").into();
-    std::fs::write(&inside, "connectTimeout: 5s").expect("a file");
-    let around = folder.path().join("../").join(folder.path().file_name().expect("a name")).join("own.yaml");
-    let mut directory = Directory::new(folder.path()).with_settings(Some(&around));
-    let files = directory.files().expect("the folder is there");
-    assert_eq!(files.iter().collect::<Vec<_>>(), [&inside], "one file, however it is named");
-    assert_eq!(directory.read(files).0.len(), 1);
 }

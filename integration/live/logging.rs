@@ -6,10 +6,12 @@ use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
 
 const SETTINGS: &str = "mesh.yaml";
 /// Which test an entry belongs to, where it went and what became of it.
-const TEXT: &str = "accessLogFile: /dev/stdout
+pub const TEXT: &str = "accessLogFile: /dev/stdout
 accessLogFormat: 'entry %REQ(X-TEST)% %RESPONSE_CODE% %RESPONSE_FLAGS% %PROTOCOL% %UPSTREAM_CLUSTER_RAW%'
 ";
 const JSON: &str = r#"accessLogFile: /dev/stdout
@@ -17,6 +19,8 @@ accessLogEncoding: JSON
 accessLogFormat: '{"entry": {"test": "%REQ(X-TEST)%", "code": "%RESPONSE_CODE%"}, "list": ["%PROTOCOL%", 1], "no": "%REQ(X-NO)%"}'
 "#;
 const HOST: &str = "echo.first-light.svc.cluster.local";
+/// How long Envoys may take to come back: their retry back-off is at most five seconds.
+const RECONNECT: Duration = Duration::from_secs(12);
 
 /// Every request and connection has one entry of each proxy on its way, with its flags; the settings move listeners only.
 pub async fn requests_and_connections_are_logged(setup: Setup) -> Outcome<()> {
@@ -92,6 +96,33 @@ pub async fn without_settings_nothing_is_logged(setup: Setup) -> Outcome<()> {
     .await
 }
 
+/// Settings in a file elsewhere, which a flag names, are in effect and followed. The control: before the flag is there, nothing
+/// is logged, although the file is.
+pub async fn settings_may_be_elsewhere(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
+        let file = scene.files.path().join("settings.txt");
+        fs::write(&file, TEXT)?;
+        ask(scene, "before").await?;
+        let before = scene.chancery.api().accepted("lds").await?;
+        scene.chancery.kill()?;
+        scene.chancery.flags = vec!["--mesh-config".to_owned(), file.display().to_string()];
+        scene.chancery.restart().await?;
+        scene.chancery.api().moved("lds", &before, RECONNECT).await?;
+        quiet(scene, RECONNECT).await?;
+        ask(scene, "named").await?;
+        entry(scene.client(), "named", &format!("200 - HTTP/1.1 outbound|8080|v2|{HOST}")).await?;
+        // Entries are written in order.
+        let before = entries(scene.client(), "before");
+        if !before.is_empty() {
+            return Err(Failure::new(format!("logged without the flag: {before:?}")));
+        }
+        edit(scene, || Ok(fs::write(&file, TEXT.replace(" %PROTOCOL%", ""))?)).await?;
+        ask(scene, "edited").await?;
+        entry(scene.client(), "edited", &format!("200 - outbound|8080|v2|{HOST}")).await
+    })
+    .await
+}
+
 /// A format or file that Envoy would refuse is reported and reaches no proxy. As long as there were no settings before, what
 /// is right of them has its effect; good ones before them stay.
 pub async fn bad_settings_break_no_listener_and_are_reported(setup: Setup) -> Outcome<()> {
@@ -141,7 +172,7 @@ async fn reported(scene: &Scene, bad: &[(String, &str)]) -> Outcome<()> {
 }
 
 /// Gives the mesh settings.
-async fn log(scene: &Scene, settings: &str) -> Outcome<()> {
+pub async fn log(scene: &Scene, settings: &str) -> Outcome<()> {
     edit(scene, || scene.folder.replace(SETTINGS, settings)).await
 }
 
@@ -151,7 +182,12 @@ async fn edit(scene: &Scene, how: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
     let before = scene.chancery.api().accepted("lds").await?;
     how()?;
     scene.chancery.api().moved("lds", &before, SOON).await?;
-    scene.settled().await?;
+    quiet(scene, SOON).await
+}
+
+/// Waits until every Envoy has accepted everything and what it had before is gone.
+async fn quiet(scene: &Scene, limit: Duration) -> Outcome<()> {
+    scene.settled_within(limit).await?;
     for envoy in &scene.envoys {
         envoy.drained(SOON).await?;
     }
@@ -175,13 +211,13 @@ async fn others(scene: &Scene) -> Outcome<Vec<BTreeMap<String, String>>> {
 }
 
 /// An Envoy's entries of a test, without its name.
-fn entries(envoy: &Envoy, test: &str) -> Vec<String> {
+pub fn entries(envoy: &Envoy, test: &str) -> Vec<String> {
     let begin = format!("entry {test} ");
     envoy.written().lines().filter_map(|line| line.strip_prefix(&begin)).map(str::to_owned).collect()
 }
 
 /// Waits for a test's entry, which must be the only one.
-async fn entry(envoy: &Envoy, test: &str, expected: &str) -> Outcome<()> {
+pub async fn entry(envoy: &Envoy, test: &str, expected: &str) -> Outcome<()> {
     let found = async || {
         let entries = entries(envoy, test);
         (!entries.is_empty()).then_some(entries)

@@ -19,7 +19,7 @@ pub struct ServeArgs {
     /// Folder of manifests (*.yaml, *.yml, *.json) to serve from instead of a cluster; read again when a file changes
     #[arg(long, value_name = "DIR", env = "CHANCERY_CONFIG")]
     config: Option<PathBuf>,
-    /// Settings of the mesh (Istio's MeshConfig), if not in DIR/mesh.yaml; read again when the file changes
+    /// Settings of the mesh (Istio's MeshConfig), in place of DIR/mesh.yaml; read again when the file changes
     #[arg(long, value_name = "FILE", env = "CHANCERY_MESH_CONFIG", requires = "config")]
     mesh_config: Option<PathBuf>,
     #[command(flatten)]

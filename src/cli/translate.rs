@@ -13,6 +13,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::lint::{self, Violation};
 use crate::snapshot::print::{self, Format, PrintError};
 use crate::snapshot::set::Snapshot;
+use crate::source::directory::is_settings;
 use crate::source::yaml;
 use crate::xds::identity;
 use crate::xds::refusal::Refusal;
@@ -31,7 +32,7 @@ pub struct TranslateArgs {
     /// Manifests: a file, or a folder of them; may be repeated
     #[arg(short, long = "file", value_name = "PATH", required = true)]
     files: Vec<PathBuf>,
-    /// Settings of the mesh (Istio's MeshConfig), if not in a mesh.yaml of a folder
+    /// Settings of the mesh (Istio's MeshConfig), in place of those in a mesh.yaml
     #[arg(long, value_name = "FILE")]
     mesh_config: Option<PathBuf>,
     /// The proxy that asks: pod.namespace, or a file with its Node in proto JSON or YAML
@@ -60,7 +61,7 @@ impl TranslateArgs {
         let mut files = read(&self.files);
         if let Some(path) = &self.mesh_config {
             let path: Arc<Path> = path.as_path().into();
-            files.retain(|(other, _)| *other != path);
+            files.retain(|(other, _)| *other != path && !is_settings(other));
             files.push(settings_of(path));
         }
         let mut analysis = analyze(files);

@@ -119,7 +119,7 @@ impl Directory {
         Self { root: root.into(), settings: None, catalog: Catalog::default(), unreadable: BTreeSet::new() }
     }
 
-    /// The same with settings of the mesh from a file that may be anywhere, beside those in the folder.
+    /// The same with settings of the mesh from a file that may be anywhere, in place of those in the folder.
     pub fn with_settings(self, settings: Option<&Path>) -> Self {
         let inside = |path: &Path| path.parent().and_then(|at| at.canonicalize().ok()) == self.root.canonicalize().ok();
         let settings = settings.map(|path| match path.file_name() {
@@ -139,6 +139,11 @@ impl Directory {
         is_settings(path) || self.settings.as_deref() == Some(path)
     }
 
+    /// Whether another file stands in place of this one.
+    fn is_replaced(&self, path: &Path) -> bool {
+        is_settings(path) && self.settings.as_deref().is_some_and(|settings| settings != path)
+    }
+
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
@@ -151,6 +156,7 @@ impl Directory {
     pub fn files(&self) -> Result<BTreeSet<Arc<Path>>, DirectoryError> {
         let unreadable = |source| DirectoryError::Unreadable { path: self.root.clone(), source };
         let mut files = manifests(&self.root).map_err(unreadable)?;
+        files.retain(|path| !self.is_replaced(path));
         files.extend(self.settings.iter().chain(self.catalog.files()).cloned());
         Ok(files)
     }
@@ -166,6 +172,9 @@ impl Directory {
         let mut gone = BTreeSet::new();
         let mut updates = Vec::new();
         for path in files {
+            if self.is_replaced(&path) {
+                continue;
+            }
             let bytes = bytes(&path);
             self.unreadable.remove(&path);
             match bytes {
