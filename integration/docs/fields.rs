@@ -19,9 +19,9 @@ Generated from the tables that check manifests; `make golden` writes it anew.
   is reported.
 
 For all but the first the text says why, or what it means that the field isn't there; what they contain shares their fate
-and isn't listed. Values named as fine ask for nothing that isn't done. `[]` stands for each element of a list, `{}` for
-each key of a map. A field that isn't listed and isn't inside one that is, is unknown: an error in a policy and in the
-settings of the mesh.
+and isn't listed. Values named as fine ask for nothing that isn't done, `{}` among them only where it is named: `retries: {}`
+is another wish than no `retries`. In paths `[]` stands for each element of a list, `{}` for each key of a map. A field that
+isn't listed and isn't inside one that is, is unknown: an error in a policy and in the settings of the mesh.
 ";
 
 /// What a page says of a kind before its table.

@@ -2,7 +2,7 @@
 //! manifest with it must get the answer of that state.
 
 use crate::{findings, kind, parsed};
-use chancery::source::parse::fields::{Field, Shape, State, rows};
+use chancery::source::parse::fields::{Field, Row, Shape, State, rows};
 use chancery::source::parse::settings;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -126,6 +126,30 @@ fn each_field_gets_the_answer_of_its_state() {
     }
 }
 
+/// A map of fields says something by being there, unless the table knows better: `retries: {}` is no retries at all.
+#[test]
+fn a_field_with_nothing_in_it_gets_the_answer_of_its_state() {
+    let mut seen = Vec::new();
+    for name in TABLES {
+        let rows = rows(kind(name));
+        for row in rows.iter().filter(|row| row.state != State::Done && matches!(row.field.shape, Shape::Object(_))) {
+            if !done_around(&rows, &row.path) {
+                continue;
+            }
+            let found = found(name, &around(&row.path, json!({})));
+            let says = |words: &str| found.iter().any(|line| line.contains(words));
+            let said = [says("so the object is not applied"), says("so it has no effect")];
+            let meant = !row.field.fine.contains(&"{}");
+            let expected = [State::Refused, State::NoEffect].map(|state| meant && row.state == state);
+            assert_eq!(said, expected, "{name} {}: {found:#?}", row.path);
+            seen.push(row.path.clone());
+        }
+    }
+    for path in ["spec.http[].directResponse", "spec.trafficPolicy.loadBalancer.warmup", "tcpKeepalive"] {
+        assert!(seen.iter().any(|seen| seen == path), "{seen:?}");
+    }
+}
+
 #[test]
 fn a_field_nobody_documents_is_an_error_wherever_it_stands() {
     for name in TABLES {
@@ -155,15 +179,18 @@ fn every_mistyped_field_is_named() {
     }
 }
 
+/// Whether everything that the path is in is done.
+fn done_around(rows: &[Row], path: &str) -> bool {
+    let holds = |row: &Row| path.strip_prefix(&row.path).is_some_and(|rest| rest.starts_with(['.', '[', '{']));
+    rows.iter().all(|row| row.state == State::Done || !holds(row))
+}
+
 #[test]
 fn values_that_ask_for_nothing_are_fine() {
     let mut seen = 0;
     for name in TABLES {
         let rows = rows(kind(name));
-        let done_around = |path: &str| {
-            rows.iter().all(|row| row.state == State::Done || row.path == path || !path.starts_with(&row.path))
-        };
-        for row in rows.iter().filter(|row| done_around(&row.path)) {
+        for row in rows.iter().filter(|row| done_around(&rows, &row.path)) {
             for fine in row.field.fine {
                 let found = found(name, &around(&row.path, serde_json::from_str(fine).expect("JSON")));
                 assert!(

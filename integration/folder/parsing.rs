@@ -128,7 +128,7 @@ fn a_virtual_service_with_everything() {
         "{hosts: [echo, '*.example.com'], gateways: [mesh, edge], exportTo: ['*'], http: [{name: r, timeout: 2s,
            match: [{name: m, uri: {prefix: /a}, method: {exact: GET}, headers: {X-B: {regex: 'b+'}, x-a: {}}}],
            route: [{destination: {host: other.far, subset: v1, port: {number: 80}}, weight: 1}, {destination: {host: echo}, weight: 9}]},
-          {timeout: 0s, route: [{destination: {host: echo}, weight: 7}]}]}",
+          {route: [{destination: {host: echo}, weight: 7}]}]}",
     );
     let hosts: Vec<_> = service.hosts.iter().map(|host| host.as_str()).collect();
     assert_eq!(hosts, ["echo.shop.svc.cluster.local", "*.example.com"]);
@@ -190,6 +190,33 @@ fn rules_that_make_no_sense() {
         [""; 0],
         "and this is fine"
     );
+}
+
+/// What an API server would not store is said here, where it can be meant.
+#[test]
+fn a_timeout_of_zero_is_none() {
+    let (found, object) = parsed(&policy(
+        "VirtualService",
+        "{hosts: [echo], http: [{timeout: 0s, route: [{destination: {host: echo}}]}]}",
+    ));
+    let Some(Object::VirtualService(service)) = object else { panic!("{object:?}") };
+    assert_eq!(service.http[0].timeout, None);
+    let said = |line: &String| line.starts_with("warning: spec.http[0].timeout: 0s is without end");
+    assert!(found.len() == 1 && said(&found[0]), "{found:?}");
+    assert_eq!(http("{timeout: 1ms, route: [{destination: {host: echo}}]}"), [""; 0]);
+}
+
+/// A route with nothing but an answer of its own, however little that says, is not one that lacks a destination: it is not applied.
+#[test]
+fn what_stands_instead_of_destinations_is_refused_also_when_empty() {
+    for instead in ["directResponse", "redirect", "delegate"] {
+        let (found, object) =
+            parsed(&policy("VirtualService", &format!("{{hosts: [echo], http: [{{{instead}: {{}}}}]}}")));
+        let said = format!("error: spec.http[0].{instead}: not supported yet, so the object is not applied: ");
+        assert!(object.is_none() && found.len() == 1 && found[0].starts_with(&said), "{found:?}");
+        let null = http(&format!("{{{instead}: null}}"));
+        assert!(null.len() == 1 && null[0].contains("at least one destination"), "{null:?}");
+    }
 }
 
 #[test]

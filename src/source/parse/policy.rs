@@ -125,9 +125,11 @@ pub(super) fn without_effect(field: &Field) -> String {
     format!("not supported yet, so it has no effect: {}", field.text)
 }
 
-/// Whether a value asks for something that the field's state must answer.
+/// Whether a value asks for something that the field's state must answer. A map of fields does so by being there: `retries`
+/// without any is another wish than no `retries`, unless the table says that it is fine.
 pub(super) fn asks(field: &Field, value: &Value) -> bool {
-    !value.is_null() && !is_empty(value) && !is_fine(field, value)
+    let said = matches!(field.shape, Shape::Object(_)) && value.is_object();
+    !value.is_null() && (said || !is_empty(value)) && !is_fine(field, value)
 }
 
 fn is_fine(field: &Field, value: &Value) -> bool {

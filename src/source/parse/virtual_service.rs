@@ -61,6 +61,9 @@ struct PortSpec {
 /// The word in `gateways` that stands for all sidecars.
 const MESH: &str = "mesh";
 
+/// What is said of a timeout of 0s, which only a folder can hold.
+const ENDLESS: &str = "0s is without end, as without the field; an API server with Istio's definitions refuses it";
+
 /// The share of a single destination, whatever it says: it gets every request.
 const WHOLE: u32 = 100;
 
@@ -119,6 +122,9 @@ impl RouteSpec {
             notes.error(format!("{path}.route"), "at least one destination is needed");
         }
         let timeout = self.timeout.and_then(|text| notes.check(&format!("{path}.timeout"), syntax::duration(&text)));
+        if timeout == Some(Duration::ZERO) {
+            notes.warning(format!("{path}.timeout"), ENDLESS);
+        }
         HttpRoute {
             name: self.name.into(),
             matches: matches.map(|(at, spec)| spec.parse(&marks::index(&format!("{path}.match"), at), notes)).collect(),

@@ -1,5 +1,8 @@
-//! The fields of MeshConfig, as documented by Istio. What is not done is not looked into.
+//! The fields of MeshConfig, as documented by Istio. What is not done is looked into only where a map without fields would say
+//! something.
 
+use super::traffic_policy::{KEEPALIVE, PLACE};
+use super::virtual_service::RETRIES;
 use super::{Field, Shape, TEXT_MAP, TEXTS};
 use Shape::{Any, Choice, Duration, Flag, List, Object, Text, Whole};
 
@@ -15,7 +18,7 @@ pub const FIELDS: &[Field] = &[
         Duration,
         "how long first bytes are waited for; 5s if none, for ever if 0s",
     ),
-    Field::without("tcpKeepalive", Any, "keepalive is set by DestinationRules only"),
+    Field::without("tcpKeepalive", Object(KEEPALIVE), "keepalive is set by DestinationRules only"),
     Field::without("ingressClass", Any, INGRESS),
     Field::without("ingressService", Any, INGRESS),
     Field::without("ingressControllerMode", Any, INGRESS),
@@ -41,7 +44,7 @@ pub const FIELDS: &[Field] = &[
         "what captured connections to unknown hosts may do; without interception they are refused",
     ),
     Field::without("inboundTrafficPolicy", Any, "Sidecar.ingress says where applications listen"),
-    Field::without("configSources", Any, "objects come from the folder"),
+    Field::without("configSources", Any, "objects come from one folder or one cluster, as flags say"),
     Field::done(
         "enableAutoMtls",
         Flag,
@@ -49,7 +52,7 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::done("trustDomain", Text, "what the identities of workloads begin with; cluster.local if none"),
     Field::done("trustDomainAliases", TEXTS, "other trust domains whose identities count as well"),
-    Field::without("caCertificates", Any, "proxies have no identity yet"),
+    Field::without("caCertificates", Any, "the roots that proxies trust are those of chancery's own authority"),
     Field::done("defaultServiceExportTo", TEXTS, "for whom Services are that don't say; everyone if none"),
     Field::done(
         "defaultVirtualServiceExportTo",
@@ -66,8 +69,8 @@ pub const FIELDS: &[Field] = &[
         Text,
         "the namespace whose DestinationRules, PeerAuthentication and default Sidecar stand behind all others; istio-system if none",
     ),
-    Field::without("localityLbSetting", Any, "endpoints of all localities are treated alike"),
-    Field::without("zoneAwareLbSetting", Any, "endpoints of all zones are treated alike"),
+    Field::without("localityLbSetting", Any, PLACE),
+    Field::without("zoneAwareLbSetting", Any, PLACE),
     Field::done(
         "dnsRefreshRate",
         Duration,
@@ -81,7 +84,7 @@ pub const FIELDS: &[Field] = &[
     Field::without("serviceScopeConfigs", Any, "there is one cluster of Kubernetes"),
     Field::without("enablePrometheusMerge", Any, "proxies serve their own metrics only").except(&["false"]),
     Field::without("verifyCertificateAtClient", Any, "deprecated in Istio"),
-    Field::without("ca", Any, "proxies have no identity yet"),
+    Field::without("ca", Any, "chancery's own authority signs the certificates of workloads"),
     Field::without("extensionProviders", Any, "nothing refers to providers yet"),
     Field::without("defaultProviders", Any, "nothing refers to providers yet"),
     Field::done(
@@ -91,7 +94,7 @@ pub const FIELDS: &[Field] = &[
     ),
     Field::without("pathNormalization", Any, "paths are normalized as with BASE")
         .except(&[r#"{"normalization":"BASE"}"#]),
-    Field::without("defaultHttpRetryPolicy", Any, "2 retries of what was not processed"),
+    Field::without("defaultHttpRetryPolicy", Object(RETRIES), "2 retries of what was not processed"),
     Field::without("meshMTLS", Any, "mutual TLS is of version 1.2 or 1.3, with Istio's suites"),
     Field::without("tlsDefaults", Any, "TLS is of version 1.2 or 1.3, with Envoy's suites"),
     Field::without("defaultTrafficPolicy", Any, "limits are set by DestinationRules only"),

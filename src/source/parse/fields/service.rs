@@ -42,7 +42,7 @@ const SPEC: &[Field] = &[
     Field::done("selector", TEXT_MAP, "which Pods the Service is of: what they receive on its ports is its traffic"),
     Field::without("sessionAffinity", Text, "a DestinationRule's consistentHash keeps a client at an endpoint")
         .except(&[r#""None""#, r#""""#]),
-    Field::without("sessionAffinityConfig", Object(AFFINITY), "sessionAffinity isn't there either"),
+    Field::without("sessionAffinityConfig", Object(AFFINITY), "sessionAffinity isn't there either").except(&["{}"]),
     Field::done(
         "internalTrafficPolicy",
         Text,

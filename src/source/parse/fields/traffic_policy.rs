@@ -47,6 +47,9 @@ const RETRY_BUDGET: &[Field] = &[
     Field::done("budgetInterval", Duration, "the window requests are counted in"),
 ];
 
+/// By what endpoints are chosen for a proxy's place.
+pub const PLACE: &str = "only what Services say of their traffic chooses endpoints by place";
+
 const LOAD_BALANCER: &[Field] = &[
     Field::done(
         "simple",
@@ -54,8 +57,8 @@ const LOAD_BALANCER: &[Field] = &[
         "ROUND_ROBIN, RANDOM, LEAST_REQUEST, which LEAST_CONN and UNSPECIFIED stand for as well, or PASSTHROUGH, the address asked for",
     ),
     Field::done("consistentHash", Object(CONSISTENT_HASH), "requests of one key go to one endpoint"),
-    Field::without("localityLbSetting", Object(LOCALITY), "endpoints of all localities are treated alike"),
-    Field::without("zoneAwareLbSetting", Object(ZONE_AWARE), "endpoints of all zones are treated alike"),
+    Field::without("localityLbSetting", Object(LOCALITY), PLACE),
+    Field::without("zoneAwareLbSetting", Object(ZONE_AWARE), PLACE),
     Field::without("warmupDurationSecs", Duration, "new endpoints get their full share at once"),
     Field::without("warmup", Object(WARMUP), "new endpoints get their full share at once"),
 ];
@@ -132,7 +135,8 @@ const TCP: &[Field] = &[
     Field::done("idleTimeout", Duration, "how long a connection may be idle"),
 ];
 
-const KEEPALIVE: &[Field] = &[
+/// `tcpKeepalive`.
+pub const KEEPALIVE: &[Field] = &[
     Field::done("probes", Whole, "probes without an answer before a connection is dead, at most 127"),
     Field::done("time", Duration, "idle time before the first probe, whole seconds up to 32767s"),
     Field::done("interval", Duration, "time between probes, whole seconds up to 32767s"),

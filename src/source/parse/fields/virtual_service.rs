@@ -32,24 +32,32 @@ const ROUTE: &[Field] = &[
         ]),
         "the delegate's rules would be missing",
     ),
-    Field::refused("rewrite", Object(REWRITE), "the host would get requests it doesn't expect"),
-    Field::done("timeout", Duration, "how long a request may take; none or 0s is without end"),
+    Field::refused("rewrite", Object(REWRITE), "the host would get requests it doesn't expect").except(NOTHING),
+    Field::done(
+        "timeout",
+        Duration,
+        "how long a request may take; none, or 0s, which only a folder can hold, is without end",
+    ),
     Field::without("retries", Object(RETRIES), "the default applies: 2 retries of what was not processed"),
-    Field::without("fault", Object(FAULT), "nothing is delayed"),
+    Field::without("fault", Object(FAULT), "nothing is delayed").except(NOTHING),
     Field::without("mirror", Object(DESTINATION), "requests are not mirrored"),
     Field::without("mirrors", List(&Object(MIRROR)), "requests are not mirrored"),
     Field::without("mirrorPercent", Whole, "requests are not mirrored"),
     Field::without("mirrorPercentage", PERCENT, "requests are not mirrored"),
-    Field::without("corsPolicy", Object(CORS), "preflight requests reach the application, answers get no CORS headers"),
-    Field::refused("headers", Object(HEADERS), "the host would get headers it doesn't expect"),
+    Field::without("corsPolicy", Object(CORS), "preflight requests reach the application, answers get no CORS headers")
+        .except(NOTHING),
+    Field::refused("headers", Object(HEADERS), "the host would get headers it doesn't expect").except(NOTHING),
 ];
+
+/// A map without fields, where it asks for no more than none does.
+const NOTHING: &[&str] = &["{}"];
 
 const MATCH: &[Field] = &[
     Field::done("name", Text, "the match's name in logs"),
     Field::done("uri", STRING_MATCH, "the path"),
-    Field::refused("scheme", STRING_MATCH, NARROWER),
+    Field::refused("scheme", STRING_MATCH, NARROWER).except(NOTHING),
     Field::done("method", STRING_MATCH, "the method"),
-    Field::refused("authority", STRING_MATCH, NARROWER),
+    Field::refused("authority", STRING_MATCH, NARROWER).except(NOTHING),
     Field::done("headers", Map(&STRING_MATCH), "headers; a condition without a kind asks for presence"),
     Field::refused("port", Whole, NARROWER).except(&["0"]),
     Field::refused("sourceLabels", TEXT_MAP, NARROWER),
@@ -78,7 +86,7 @@ const DESTINATION: &[Field] = &[
 const WEIGHTED: &[Field] = &[
     Field::done("destination", Object(DESTINATION), "where requests go"),
     Field::done("weight", Whole, "the share of requests, relative to the sum of all"),
-    Field::refused("headers", Object(HEADERS), "the host would get headers it doesn't expect"),
+    Field::refused("headers", Object(HEADERS), "the host would get headers it doesn't expect").except(NOTHING),
 ];
 
 const REDIRECT: &[Field] = &[
@@ -113,7 +121,8 @@ const REWRITE: &[Field] = &[
     ),
 ];
 
-const RETRIES: &[Field] = &[
+/// `retries`.
+pub const RETRIES: &[Field] = &[
     Field::done("attempts", Whole, "how many"),
     Field::done("perTryTimeout", Duration, "how long each may take"),
     Field::done("retryOn", Text, "what is retried"),
@@ -144,7 +153,8 @@ const FAULT: &[Field] = &[
             Field::done("percentage", PERCENT, "the share of requests"),
         ]),
         "requests meant to fail would reach the host",
-    ),
+    )
+    .except(NOTHING),
 ];
 
 const MIRROR: &[Field] = &[
