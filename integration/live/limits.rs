@@ -5,13 +5,16 @@ use crate::harness::load::Load;
 use crate::harness::manifests::reweighted;
 use crate::harness::scene::{SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline};
-use crate::on;
+use crate::{logging, on};
+use std::collections::BTreeMap;
 
 /// The labels of the cluster for one subset, and of the one for the whole service.
 const SUBSET: &[(&str, &str)] =
     &[("direction", "outbound"), ("service_host", HOST), ("service_port", "8080"), ("subset", "v1")];
 const WHOLE: &[(&str, &str)] = &[("cluster_name", "outbound|8080||echo.first-light.svc.cluster.local")];
 const HOST: &str = "echo.first-light.svc.cluster.local";
+/// How the log ends for requests to the subset.
+const CLUSTER: &str = "HTTP/1.1 outbound|8080|v1|echo.first-light.svc.cluster.local";
 
 /// How many requests come at once while the application answers none.
 const AT_ONCE: u64 = 10;
@@ -21,12 +24,13 @@ const LET_IN: u64 = 2;
 /// Where limits are put in the example.
 const POOL: &str = "tcp: {connectTimeout: 2s}";
 
-/// Beyond one connection and one waiting request everything is refused at once, and the gauges say that it is full; when
-/// the application answers again, so does everything.
+/// Beyond one connection and one waiting request everything is refused at once, which the log calls UO, and the gauges say that
+/// it is full; when the application answers again, so does everything.
 pub async fn a_breaker_opens_and_closes(setup: Setup) -> Outcome<()> {
     on(Scene::open(setup).await?, async |scene| {
         let limits = format!("{POOL}\n      http: {{http1MaxPendingRequests: 1}}")
             .replace("connectTimeout", "maxConnections: 1, connectTimeout");
+        logging::log(scene, logging::TEXT).await?;
         first_only(scene, &limits).await?;
         // The connection is there from now on: a request that waits for one to open counts as pending as well.
         scene.ask(&[]).await?;
@@ -37,7 +41,8 @@ pub async fn a_breaker_opens_and_closes(setup: Setup) -> Outcome<()> {
         let full = ["cx_open", "rq_pending_open"].map(|name| (name, 1.0));
         let nothing = ["remaining_cx", "remaining_pending"].map(|name| (name, 0.0));
         breakers(scene.client(), &[full, nothing].concat()).await?;
-        let answer = scene.ask(&[]).await?;
+        let answer = scene.ask(&[("x-test", "full")]).await?;
+        logging::entry(scene.client(), "full", &format!("503 UO {CLUSTER}")).await?;
         if answer.status != 503 || answer.headers.get("x-envoy-overloaded").is_none() {
             return Err(Failure::new(format!("refused differently: {} {:?}", answer.status, answer.headers)));
         }
@@ -49,7 +54,10 @@ pub async fn a_breaker_opens_and_closes(setup: Setup) -> Outcome<()> {
         let open = ["cx_open", "rq_pending_open"].map(|name| (name, 0.0));
         breakers(scene.client(), &[&open[1..], &[("remaining_pending", 1.0)]].concat()).await?;
         shows(scene.client(), &[("upstream_rq_xx", refused + 1.0)], &with_class(SUBSET, "5")).await?;
-        Load { workers: 1, ..scene.requests(20) }.run().await?.clean()
+        Load { workers: 1, ..scene.requests(20) }.run().await?.clean()?;
+        // One made the connection, before anything was full.
+        let answered = 1 + LET_IN + 20;
+        logged(scene, &[("200 -", answered), ("503 UO", AT_ONCE - LET_IN)]).await
     })
     .await
 }
@@ -57,6 +65,7 @@ pub async fn a_breaker_opens_and_closes(setup: Setup) -> Outcome<()> {
 /// The control: without limits everything that comes at once waits and is answered, and both proxies count it.
 pub async fn without_limits_no_breaker_opens(setup: Setup) -> Outcome<()> {
     on(Scene::open(setup).await?, async |scene| {
+        logging::log(scene, logging::TEXT).await?;
         first_only(scene, POOL).await?;
         scene.echoes[0].hold(true);
         let load = Load { workers: AT_ONCE as usize, ..scene.requests(AT_ONCE) }.start();
@@ -66,6 +75,7 @@ pub async fn without_limits_no_breaker_opens(setup: Setup) -> Outcome<()> {
         breakers(scene.client(), &[("cx_open", 0.0), ("rq_pending_open", 0.0)]).await?;
         scene.echoes[0].hold(false);
         load.finished().await?.clean()?;
+        logged(scene, &[("200 -", AT_ONCE)]).await?;
         let served = [("upstream_rq_xx", AT_ONCE as f64)];
         shows(scene.client(), &served, &with_class(SUBSET, "2")).await?;
         shows(&scene.envoys[1], &served, &with_class(&[("direction", "inbound"), ("service_port", "8080")], "2")).await
@@ -121,6 +131,20 @@ async fn everybody(scene: &Scene, policy: &str) -> Outcome<()> {
     let text = scene.folder.read(TRAFFIC)?.replace(", subset: v1}", "}").replace(", subset: v2}", "}");
     scene.reroute(&text.replace("    connectionPool:\n", &format!("{policy}    connectionPool:\n"))).await?;
     scene.settled().await
+}
+
+/// Waits until the client's proxy has logged so many requests with these answers and flags, and no others.
+async fn logged(scene: &Scene, expected: &[(&str, u64)]) -> Outcome<()> {
+    let expected = expected.iter().map(|(flags, count)| (format!("{flags} {CLUSTER}"), *count));
+    let expected: BTreeMap<String, u64> = expected.collect();
+    let count = || {
+        let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+        logging::entries(scene.client(), "-").into_iter().for_each(|entry| *seen.entry(entry).or_default() += 1);
+        seen
+    };
+    let all = async || (count() == expected).then_some(());
+    let logged = deadline::until("the log says what became of each", SOON, all).await;
+    logged.map_err(|failure| failure.with(&format!("{:?}", count())))
 }
 
 fn with_class<'l>(labels: &[(&'l str, &'l str)], class: &'l str) -> Vec<(&'l str, &'l str)> {
