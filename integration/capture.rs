@@ -25,25 +25,31 @@ mod speaker;
 #[path = "capture/stage.rs"]
 mod stage;
 
-use harness::Outcome;
-use harness::envoy::{Setup, Wire};
-use harness::tools::Release;
-use stage::on_stage;
-
-/// Tests for one variant of the protocol.
+/// Tests for one variant of the protocol and one release.
 macro_rules! tests {
-    ($($(#[$attribute:meta])* $module:ident::$name:ident),* $(,)?) => {
-        $(#[test]
-        $(#[$attribute])*
-        fn $name() -> super::Outcome<()> {
-            super::on_stage(SETUP, super::$module::$name)
-        })*
+    ($folder:ident, $wire:ident, $release:ident: $($module:ident::$name:ident),*) => {
+        mod $folder {
+            use crate::harness::{Outcome, envoy::{Setup, Wire}, tools::Release};
+            use crate::stage::on_stage;
+            $(#[test]
+            fn $name() -> Outcome<()> {
+                on_stage(Setup::new(Wire::$wire, Release::$release), crate::$module::$name)
+            })*
+        }
     };
 }
 
-mod delta {
-    const SETUP: super::Setup = super::Setup::new(super::Wire::Delta, super::Release::Newest);
-    tests!(
+/// The first list is for every release, incrementally; the second is for the newest in the other variant as well.
+macro_rules! releases {
+    (every: $($module:ident::$name:ident),*; sotw: $($again:ident::$case:ident),* $(;)?) => {
+        tests!(newest, Delta, Newest: $($module::$name),*);
+        tests!(oldest, Delta, Oldest: $($module::$name),*);
+        tests!(sotw, Sotw, Newest: $($again::$case),*);
+    };
+}
+
+releases!(
+    every:
         outbound::http_by_address_and_host,
         outbound::tcp_by_address,
         outbound::a_port_that_says_nothing,
@@ -67,33 +73,11 @@ mod delta {
         odd::what_is_odd_is_accepted,
         odd::what_is_refused_is_seen,
         sidecars::what_arrives_is_limited,
-        passthrough::a_request_goes_where_it_was_sent,
-    );
-}
-
-mod sotw {
-    const SETUP: super::Setup = super::Setup::new(super::Wire::Sotw, super::Release::Newest);
-    tests!(
+        passthrough::a_request_goes_where_it_was_sent;
+    sotw:
         outbound::http_by_address_and_host,
         outbound::an_address_goes_and_the_other_stays,
         outbound::a_port_that_says_nothing,
         inbound::ports_of_every_sort,
-        inbound::ports_change_apart,
-    );
-}
-
-/// The oldest Envoy that is served.
-mod oldest {
-    const SETUP: super::Setup = super::Setup::new(super::Wire::Delta, super::Release::Oldest);
-    tests!(
-        outbound::http_by_address_and_host,
-        inbound::ports_of_every_sort,
-        inbound::ports_change_apart,
-        inbound::the_ports_of_the_capture_change_places_in_turn,
-        inbound::a_change_of_the_listener_ends_all,
-        sidecars::ports_are_where_a_sidecar_says,
-        sidecars::an_application_is_where_a_sidecar_says,
-        odd::what_is_odd_is_accepted,
-        sidecars::what_arrives_is_limited,
-    );
-}
+        inbound::ports_change_apart;
+);

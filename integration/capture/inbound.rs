@@ -64,30 +64,39 @@ fn closed(what: &str, answer: Outcome<String>) -> Outcome<()> {
     }
 }
 
-/// A port comes, another speaks something else from now on: connections of that one end, those of others don't notice.
+/// A port comes, another speaks something else from now on: connections of that one end, those of others don't notice, whatever
+/// family they are of.
 pub async fn ports_change_apart(stage: &mut Stage) -> Outcome<()> {
-    let (pod, service) = (server()[0], service()[0]);
-    let mut changed = Talk::begin(SocketAddr::new(pod, 7000)).await?;
-    let mut kept = Talk::begin(SocketAddr::new(pod, 9000)).await?;
-    let mut unknown = Talk::begin(SocketAddr::new(pod, UNDECLARED)).await?;
-    let mut through = talk(&stage.client, service, 9000).await?;
-    let mut answer = async |what: &str| -> Outcome<()> {
-        for talk in [&mut kept, &mut unknown, &mut through] {
-            spoken(&talk.say(what).await?, what)?;
-        }
-        Ok(())
-    };
-    answer("before").await?;
-    heard(&changed.say("before").await?, "echo 127.0.0.6 before")?;
+    let (mut changed, mut kept) = (Vec::new(), Vec::new());
+    for (pod, service) in server().into_iter().zip(service()) {
+        changed.push(Talk::begin(SocketAddr::new(pod, 7000)).await?);
+        kept.push(Talk::begin(SocketAddr::new(pod, 9000)).await?);
+        kept.push(Talk::begin(SocketAddr::new(pod, UNDECLARED)).await?);
+        kept.push(talk(&stage.client, service, 9000).await?);
+    }
+    answered(&mut kept, "before").await?;
+    answered(&mut changed, "before").await?;
     let more =
         format!("{{name: tcp-later, port: {LATER}, targetPort: {LATER}}}\n  - {{name: tcp-anything, port: 7000,");
     let slice = format!("{{name: tcp-later, port: {LATER}}}\n- {{name: tcp-anything, port: 7000}}");
     stage.edit(&[("{name: anything, port: 7000,", &more), ("{name: anything, port: 7000}", &slice)]).await?;
-    let line = stage.client.run(line(SocketAddr::new(service, LATER), "hello")).await?;
-    spoken(&line, "hello")?;
-    let gone = async || changed.say("still there?").await.is_err().then_some(());
-    deadline::until("the connection of the changed port is drained", DRAINED, gone).await?;
-    answer("after").await
+    for ip in service() {
+        let line = stage.client.run(line(SocketAddr::new(ip, LATER), "hello")).await?;
+        spoken(&line, "hello")?;
+    }
+    for changed in &mut changed {
+        let gone = async || changed.say("still there?").await.is_err().then_some(());
+        deadline::until("the connection of the changed port is drained", DRAINED, gone).await?;
+    }
+    answered(&mut kept, "after").await
+}
+
+/// Says the same over each connection and hears it back.
+async fn answered(talks: &mut [Talk], what: &str) -> Outcome<()> {
+    for talk in talks {
+        spoken(&talk.say(what).await?, what)?;
+    }
+    Ok(())
 }
 
 /// Ports of the capture that would change places stay where they are, and the user is told; one after the other they do.

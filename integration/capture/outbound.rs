@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 
 /// The addresses from which a sidecar reaches its application.
 const SIDECAR: [&str; 2] = ["127.0.0.6", "::6"];
+/// A port of a stranger that speaks first, which no Service has.
+const FIRST: u16 = 7778;
 /// What a proxy adds to an answer that it has understood as HTTP.
 const UNDERSTOOD: &str = "x-envoy-upstream-service-time";
 
@@ -120,7 +122,8 @@ pub async fn an_address_goes_and_the_other_stays(stage: &mut Stage) -> Outcome<(
     }
 }
 
-/// What no Service has is reached all the same, by anything that is not HTTP also on a port where others are.
+/// What no Service has is reached all the same, by anything that is not HTTP also on a port where others are; a server that
+/// speaks first is heard at once where no port is known.
 pub async fn what_nobody_knows_is_allowed(stage: &mut Stage) -> Outcome<()> {
     let _strangers = strangers().await?;
     for ip in [v4(1), v6(1)] {
@@ -129,6 +132,10 @@ pub async fn what_nobody_knows_is_allowed(stage: &mut Stage) -> Outcome<()> {
             if !answer.starts_with("stranger ") {
                 return Err(Failure::new(format!("{ip} port {port}: {answer:?}")));
             }
+        }
+        let welcome = talk(&stage.client, ip, FIRST).await?.hear().await?;
+        if !welcome.starts_with("stranger ") || !welcome.ends_with(" welcome") {
+            return Err(Failure::new(format!("{ip} says first {welcome:?}")));
         }
         let answer = get(&stage.client, ip, 80, "stranger.example").await?;
         if !understood(&answer) || !answer.body.starts_with(b"stranger ") {
@@ -142,18 +149,24 @@ pub async fn what_nobody_knows_is_allowed(stage: &mut Stage) -> Outcome<()> {
 pub async fn what_nobody_knows_is_refused(stage: &mut Stage) -> Outcome<()> {
     let _strangers = strangers().await?;
     stage.restrict("outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n").await?;
-    for port in [7777, 80] {
-        if let Ok(answer) = say(&stage.client, v4(1), port, "hello").await {
-            return Err(Failure::new(format!("port {port}: {answer:?}")));
+    for ip in [v4(1), v6(1)] {
+        for port in [7777, 80, FIRST] {
+            if let Ok(answer) = say(&stage.client, ip, port, "hello").await {
+                return Err(Failure::new(format!("{ip} port {port}: {answer:?}")));
+            }
+        }
+        let answer = get(&stage.client, ip, 80, "stranger.example").await?;
+        if answer.status != 502 {
+            return Err(Failure::new(format!("{ip}: status {}", answer.status)));
         }
     }
-    let answer = get(&stage.client, v4(1), 80, "stranger.example").await?;
-    if answer.status == 502 { Ok(()) } else { Err(Failure::new(format!("status {}", answer.status))) }
+    Ok(())
 }
 
 /// On the machine, beside the control plane: applications that belong to no Service.
 async fn strangers() -> Outcome<Vec<Speaker>> {
-    let strangers = vec![Speaker::start("stranger", 7777).await?, Speaker::start("stranger", 80).await?];
+    let mut strangers = vec![Speaker::start("stranger", 7777).await?, Speaker::start("stranger", 80).await?];
+    strangers.push(Speaker::start_first("stranger", FIRST).await?);
     // They answer those who ask without a proxy.
     heard(&speaker::line(SocketAddr::new(v4(1), 80), "hello").await?, "stranger 10.77.0.1 hello")?;
     Client::default().get(SocketAddr::new(v4(1), 80), "/", &[]).await?;
