@@ -8,10 +8,14 @@ mod commands;
 mod fields;
 #[path = "docs/flags.rs"]
 mod flags;
+#[path = "docs/folder.rs"]
+mod folder;
 #[path = "docs/kinds.rs"]
 mod kinds;
 #[path = "docs/pages.rs"]
 mod pages;
+#[path = "docs/tested.rs"]
+mod tested;
 #[path = "docs/totals.rs"]
 mod totals;
 
