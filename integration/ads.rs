@@ -8,6 +8,8 @@ mod faults;
 mod flow;
 #[path = "ads/secrets.rs"]
 mod secrets;
+#[path = "ads/shared.rs"]
+mod shared;
 #[path = "ads/stage.rs"]
 mod stage;
 #[path = "ads/strangers.rs"]

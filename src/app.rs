@@ -4,7 +4,7 @@
 
 mod facts;
 mod problem_log;
-mod progress;
+pub mod progress;
 pub mod security;
 mod sources;
 
@@ -28,6 +28,7 @@ use crate::xds::admission::Admission;
 use crate::xds::limits;
 use crate::xds::registry::Registry;
 use crate::xds::server::{self, ServeError};
+use crate::xds::shelf::Shelf;
 use crate::xds::stream::XdsContext;
 use kube::Client;
 use security::authority::SecurityError;
@@ -256,6 +257,7 @@ impl House {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
             admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
+            shelf: Shelf::default(),
             options,
         };
         let told = Told { states: state.clone(), leadership: leadership.clone() };

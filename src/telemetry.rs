@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod kubernetes;
+mod labelled;
 pub mod logging;
 pub mod publish;
 pub mod readiness;

@@ -26,6 +26,7 @@ pub mod request;
 pub mod response;
 pub mod server;
 pub mod session;
+pub mod shelf;
 pub mod sotw;
 pub mod stream;
 pub mod subscription;

@@ -13,6 +13,7 @@ use chancery::xds::admission::Admission;
 use chancery::xds::limits::Options;
 use chancery::xds::registry::Registry;
 use chancery::xds::server::{ServeError, serve};
+use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
@@ -58,7 +59,11 @@ impl Stage {
     }
 
     pub async fn with(options: Options) -> Self {
-        let context = context(options);
+        Self::serving(context(options)).await
+    }
+
+    /// A server on what its streams share.
+    pub async fn serving(context: Arc<XdsContext>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let shutdown = CancellationToken::new();
@@ -102,6 +107,11 @@ impl Stage {
 
 /// What every stream shares, with nothing in it.
 pub fn context(options: Options) -> Arc<XdsContext> {
+    context_with(options, Shelf::default())
+}
+
+/// The same with that shelf.
+pub fn context_with(options: Options, shelf: Shelf) -> Arc<XdsContext> {
     let metrics = Metrics::new();
     Arc::new(XdsContext {
         board: Arc::default(),
@@ -109,6 +119,7 @@ pub fn context(options: Options) -> Arc<XdsContext> {
         admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
         metrics,
         readiness: Readiness::default(),
+        shelf,
         options,
     })
 }

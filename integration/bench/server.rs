@@ -1,4 +1,5 @@
-//! The server under test: everything `serve` runs from the keeper to the xDS server, in a process of its own.
+//! The server under test: everything `serve` runs from the keeper to the xDS server, and who follows how proxies take it,
+//! in a process of its own.
 //!
 //! Changes enter where a source's do. Limits are those of `serve` by default; only the folder and the admin port are left
 //! out.
@@ -6,6 +7,7 @@
 use super::floor::{Listening, Usage};
 use super::role::{answer, memory, now};
 use super::world::{Event, Size, Town};
+use chancery::app::progress;
 use chancery::keeper;
 use chancery::publish::run::{self as publisher, Observer, Sinks};
 use chancery::publish::{Engine, Outcome};
@@ -16,6 +18,7 @@ use chancery::xds::admission::Admission;
 use chancery::xds::limits::Options;
 use chancery::xds::registry::Registry;
 use chancery::xds::server::serve;
+use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
@@ -85,14 +88,18 @@ fn start(
     observer: Arc<Counts>,
 ) -> u16 {
     let (metrics, board, options) = (Metrics::new(), Arc::new(Board::default()), Options::default());
-    let (published, problems) = (watch::channel(None).0, watch::channel(Arc::default()).0);
+    let (published, publication) = watch::channel(None);
+    let (problems, standings) = (watch::channel(Arc::default()).0, watch::channel(Arc::default()).0);
+    let registry = Registry::default();
     let sinks = Sinks { board: board.clone(), published, problems, observer };
     tokio::spawn(keeper::run(batches, states));
     tokio::spawn(publisher::run(Engine::default(), state.clone(), sinks));
+    tokio::spawn(progress::run(publication, board.clone(), registry.clone(), standings));
     let context = XdsContext {
         board,
-        registry: Registry::default(),
+        registry,
         admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
+        shelf: Shelf::default(),
         metrics,
         readiness: Readiness::default(),
         options,

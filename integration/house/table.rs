@@ -49,7 +49,7 @@ pub const ROOMS: &[Room] = &[
     },
     Room {
         name: "publish",
-        may: &["model", "translate", "snapshot", "telemetry"],
+        may: &["model", "translate", "snapshot", "telemetry", "alarm"],
         never: &["kube", "k8s_openapi", "envoy_types", "tonic"],
     },
     Room {
@@ -63,6 +63,7 @@ pub const ROOMS: &[Room] = &[
             "model::problem",
             "model::reach",
             "telemetry",
+            "alarm",
         ],
         never: &["kube", "k8s_openapi"],
     },
@@ -112,6 +113,7 @@ pub const ROOMS: &[Room] = &[
         never: &["kube", "k8s_openapi", "tonic"],
     },
     Room { name: "telemetry", may: &[], never: &["kube", "k8s_openapi", "envoy_types"] },
+    Room { name: "alarm", may: &[], never: &["kube", "k8s_openapi", "envoy_types", "tonic", "tracing"] },
     Room { name: "app", may: &["*"], never: &["envoy_types"] },
     Room { name: "cli", may: &["*"], never: &[] },
     Room { name: "lib", may: &["*"], never: &[] },

@@ -21,6 +21,7 @@ use chancery::xds::limits::Options;
 use chancery::xds::registry::{Proxy, Registry};
 use chancery::xds::request::{Request, Wire};
 use chancery::xds::server::serve;
+use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 use std::net::SocketAddr;
@@ -109,9 +110,9 @@ impl Drop for Server {
 impl Server {
     async fn start(address: SocketAddr, options: Options) -> Outcome<Self> {
         let (board, registry, metrics) = (Arc::<Board>::default(), Registry::default(), Metrics::new());
-        let readiness = Readiness::default();
+        let (readiness, shelf) = (Readiness::default(), Shelf::default());
         let admission = Admission::new(options.admission, options.turn, metrics.admission.clone());
-        let context = XdsContext { board: board.clone(), registry, metrics, readiness, admission, options };
+        let context = XdsContext { board: board.clone(), registry, metrics, readiness, admission, shelf, options };
         let (context, shutdown) = (Arc::new(context), CancellationToken::new());
         let listener = TcpListener::bind(address).await?;
         let served = serve(listener, context.clone(), shutdown.clone());

@@ -22,6 +22,7 @@ use chancery::xds::admission::Admission;
 use chancery::xds::limits::Options;
 use chancery::xds::registry::Registry;
 use chancery::xds::server::serve;
+use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -103,6 +104,7 @@ impl Stage {
             readiness: Readiness::default(),
             admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
             metrics,
+            shelf: Shelf::default(),
             options,
         });
         let (states, state) = watch::channel(None);

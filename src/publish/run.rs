@@ -1,6 +1,7 @@
 //! The loop around the engine: newest World and newest seats in, posts on the board out.
 
 use super::{Engine, Fault, Outcome};
+use crate::alarm::Alarm;
 use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::model::world::State;
@@ -40,17 +41,22 @@ pub struct Published {
 /// Publishes until the keeper is gone.
 pub async fn run(engine: Engine, mut states: watch::Receiver<Option<State>>, sinks: Sinks) {
     let mut publisher = Publisher { engine, begun: false, since: None, kept_back: Arc::default(), sinks };
+    let mut alarm = Alarm::default();
     loop {
         let kept = publisher.sinks.board.kept_until().filter(|_| publisher.begun);
         tokio::select! {
             changed = states.changed() => if changed.is_err() { return },
             () = publisher.sinks.board.joined() => {}
-            () = sleep_until(kept) => {}
+            () = alarm.at(kept.map(Into::into)) => {}
         }
         let state = states.borrow_and_update().clone();
         // Until the first World is there, whoever joins stays news on the board.
         if let Some(state) = state {
-            tokio::task::block_in_place(|| publisher.step(&state));
+            let step = tokio::task::block_in_place(|| publisher.compute(&state));
+            // Who computes in place has given its core away: whom it woke now would queue with what comes from outside. Its
+            // next turn has one.
+            tokio::task::yield_now().await;
+            publisher.publish(step, state);
         }
     }
 }
@@ -63,11 +69,14 @@ fn kept(object: &ObjectKey) -> Problem {
     Problem { object, field, severity: Severity::Warning, text, cause: Cause::Content }
 }
 
-async fn sleep_until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
+/// What was computed and is to be published.
+struct Step {
+    outcome: Outcome,
+    /// When the change behind it was seen.
+    since: Option<Instant>,
+    /// The mistakes, if they are others than before.
+    problems: Option<BTreeSet<Problem>>,
+    seconds: f64,
 }
 
 struct Publisher {
@@ -81,13 +90,30 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn step(&mut self, state: &State) {
+    /// Computes what a state means. Takes as long as it takes, and wakes nobody.
+    fn compute(&mut self, state: &State) -> Step {
         let started = Instant::now();
         let outcome = self.engine.advance(&state.world, &self.sinks.board.news(Instant::now()));
         self.begun = true;
         // What is posted only because somebody joined is not late by any change.
         let since = state.since.filter(|since| self.since != Some(*since));
         self.since = state.since;
+        let kept_back = self.engine.kept_back();
+        let differs = kept_back != *self.kept_back;
+        let problems = (outcome.problems_changed || differs).then(|| {
+            let mut problems = self.engine.problems();
+            problems.extend(kept_back.iter().map(kept));
+            problems
+        });
+        if differs {
+            self.kept_back = Arc::new(kept_back);
+        }
+        Step { outcome, since, problems, seconds: started.elapsed().as_secs_f64() }
+    }
+
+    /// Tells everybody.
+    fn publish(&self, step: Step, state: State) {
+        let Step { outcome, since, problems, seconds } = step;
         self.post(&outcome, since);
         for violation in &outcome.violations {
             tracing::error!(%violation, "kept back a configuration that Envoy would refuse");
@@ -95,18 +121,12 @@ impl Publisher {
         for Fault { what, text } in &outcome.faults {
             tracing::error!(what, text, "a computation failed; what it gave before is kept");
         }
-        let kept_back = self.engine.kept_back();
-        if outcome.problems_changed || kept_back != *self.kept_back {
-            let mut problems = self.engine.problems();
-            problems.extend(kept_back.iter().map(kept));
+        if let Some(problems) = problems {
             self.sinks.problems.send_replace(Arc::new(problems));
         }
-        if kept_back != *self.kept_back {
-            self.kept_back = Arc::new(kept_back);
-        }
-        let published = Published { state: state.clone(), kept_back: self.kept_back.clone() };
+        let published = Published { state, kept_back: self.kept_back.clone() };
         self.sinks.published.send_replace(Some(published));
-        self.sinks.observer.advanced(&outcome, started.elapsed().as_secs_f64());
+        self.sinks.observer.advanced(&outcome, seconds);
     }
 
     /// Layers come before places: a seat that moves must find its new ones.

@@ -9,7 +9,7 @@ use super::resource::Version;
 use super::wire;
 use bytes::Bytes;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use zeroize::Zeroizing;
 
 /// Field numbers of `envoy.service.discovery.v3.Resource`.
@@ -79,7 +79,14 @@ impl fmt::Debug for Entry {
 pub(super) struct Parts {
     pub(super) head: Bytes,
     pub(super) fragments: Fragments,
-    joined: Mutex<Weak<Joined>>,
+    joined: Mutex<Last>,
+}
+
+/// What was joined last, and how often anything was.
+#[derive(Default, Debug)]
+struct Last {
+    joined: Weak<Joined>,
+    count: u64,
 }
 
 #[derive(Debug)]
@@ -105,15 +112,25 @@ impl Parts {
 
     /// The entry, joined now unless somebody holds it.
     pub(super) fn entry(&self, label: Label) -> Entry {
-        let mut last = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        let joined = last.upgrade().unwrap_or_else(|| {
+        let mut last = self.last();
+        let joined = last.joined.upgrade().unwrap_or_else(|| {
             let length = self.head.len() + self.fragments.length();
             let (bytes, any_at, body_at) = entry(label, length, |out| self.write(out));
-            Arc::new(Joined(bytes, any_at, body_at))
+            let joined = Arc::new(Joined(bytes, any_at, body_at));
+            *last = Last { joined: Arc::downgrade(&joined), count: last.count + 1 };
+            joined
         });
-        *last = Arc::downgrade(&joined);
         let (any_at, body_at) = (joined.1, joined.2);
         Entry { bytes: Bytes::from_owner(Holder(joined)), any_at, body_at }
+    }
+
+    /// How often it was joined.
+    pub(super) fn joins(&self) -> u64 {
+        self.last().count
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.joined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, out: &mut Vec<u8>) {

@@ -294,6 +294,15 @@ impl Resource {
         self.entry().sotw()
     }
 
+    /// How often its bytes were put together: never for what is encoded as one, and once for all who send it while somebody
+    /// holds them.
+    pub fn joins(&self) -> u64 {
+        match &self.form {
+            Form::Whole(_) => 0,
+            Form::Parts(parts) => parts.joins(),
+        }
+    }
+
     /// What it refers to: clusters a route names, routes a listener names, endpoints and secrets a cluster names. What
     /// several of its fragments refer to comes several times.
     pub fn refs(&self) -> impl Iterator<Item = &Ref> {

@@ -7,11 +7,14 @@
 use super::digest::Digest;
 use super::kind::Kind;
 use super::names::NameSet;
-use super::pieces::next_piece;
+use super::pieces::{FRAME, next_piece};
 use super::resource::Resource;
 use super::set::Layer;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// How long a piece is at most: a few frames at once, as much as a connection takes ahead.
+const PIECE: usize = 4 * FRAME;
 
 /// Every resource of a kind in a layer.
 #[derive(Debug)]
@@ -71,7 +74,7 @@ impl Roll {
 
     fn pieces(&self, entry: fn(&Resource) -> Bytes) -> Vec<Bytes> {
         let mut parts = self.resources.iter().map(|resource| entry(resource)).peekable();
-        std::iter::from_fn(|| next_piece(&mut parts)).collect()
+        std::iter::from_fn(|| next_piece(&mut parts, PIECE)).collect()
     }
 }
 

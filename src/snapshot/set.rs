@@ -5,6 +5,7 @@ use super::resource::Resource;
 use super::roll::Finds;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet, ordset};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -33,7 +34,7 @@ struct News {
 impl Layer {
     /// The layer as it is posted, after `before`. Costs O(changes log n).
     pub fn posted_after(&self, before: &Arc<Layer>) -> Arc<Layer> {
-        let names = Kind::ALL.map(|kind| self.changed_since(before, kind));
+        let names = Kind::ALL.map(|kind| self.changed_since(before, kind).into_owned());
         let news = Arc::new(News { before: Arc::downgrade(before), names });
         let posted = Self { news: Some(news.clone()), ..self.clone() };
         Kind::ALL.into_iter().for_each(|kind| posted.inherit(before, kind, news.names[kind as usize].iter()));
@@ -47,18 +48,18 @@ impl Layer {
     }
 
     /// The names of a kind whose version differs from that in `old`.
-    fn changed_since(&self, old: &Layer, kind: Kind) -> BTreeSet<Arc<str>> {
+    fn changed_since(&self, old: &Layer, kind: Kind) -> Names<'_> {
         if std::ptr::eq(self, old) {
-            return BTreeSet::new();
+            return Cow::default();
         }
         if let Some(news) = self.news.as_ref().filter(|news| std::ptr::eq(news.before.as_ptr(), old)) {
-            return news.names[kind as usize].clone();
+            return Cow::Borrowed(&news.names[kind as usize]);
         }
         let mut names = BTreeSet::new();
         self.touched_since(old, kind, &|old, new| old.version() != new.version(), &mut names);
         let version = |layer: &Layer, name: &str| layer.get(kind, name).map(|resource| resource.version());
         names.retain(|name| version(old, name) != version(self, name));
-        names
+        Cow::Owned(names)
     }
 
     /// The names of a kind under which there is another resource than in `old`, be it one of the same version that other
@@ -213,13 +214,27 @@ impl Snapshot {
     }
 
     /// The names of a kind whose version differs from that in `old`. Costs O(changes log n), nothing where a layer is
-    /// the same.
-    pub fn changed_since(&self, old: &Snapshot, kind: Kind) -> BTreeSet<Arc<str>> {
+    /// the same; nothing is copied where one layer alone is another, in the way it was posted.
+    pub fn changed_since(&self, old: &Snapshot, kind: Kind) -> Names<'_> {
         let mut names = self.outbound.changed_since(&old.outbound, kind);
-        names.retain(|name| !(self.is_shadowed(kind, name) && old.is_shadowed(kind, name)));
-        names.extend(self.inbound.changed_since(&old.inbound, kind));
-        names.extend(self.secrets.changed_since(&old.secrets, kind));
+        let is_shadowed = |name: &Arc<str>| self.is_shadowed(kind, name) && old.is_shadowed(kind, name);
+        if names.iter().any(is_shadowed) {
+            names.to_mut().retain(|name| !is_shadowed(name));
+        }
+        add(&mut names, self.inbound.changed_since(&old.inbound, kind));
+        add(&mut names, self.secrets.changed_since(&old.secrets, kind));
         names
+    }
+}
+
+/// Names, in a set that may be another's.
+pub type Names<'a> = Cow<'a, BTreeSet<Arc<str>>>;
+
+fn add<'a>(names: &mut Names<'a>, more: Names<'a>) {
+    if names.is_empty() {
+        *names = more;
+    } else if !more.is_empty() {
+        names.to_mut().extend(more.iter().cloned());
     }
 }
 

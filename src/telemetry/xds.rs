@@ -2,6 +2,7 @@
 //!
 //! Labels take values from closed sets only: never a name or a text a client sent.
 
+use super::labelled::Labelled;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ const CHANGE_TO_ACK_BUCKETS: [f64; 14] =
 
 /// The types that are served, as labels call them.
 pub const TYPES: [&str; 5] = ["cds", "eds", "sds", "lds", "rds"];
+/// How requests are understood.
+const OUTCOMES: [&str; 5] = ["ack", "change", "init", "nack", "stale"];
+/// What wakes a stream.
+const EVENTS: [&str; 7] = ["request", "snapshot", "timer", "writable", "gone", "aged", "shutdown"];
 
 /// The xDS server's metrics. Clones share the counters.
 #[derive(Clone, Debug)]
@@ -19,12 +24,14 @@ pub struct XdsMetrics {
     accept_pauses: IntCounter,
     streams: IntGauge,
     large: IntCounterVec,
-    responses: IntCounterVec,
-    response_bytes: IntCounterVec,
+    responses: Labelled,
+    response_bytes: Labelled,
     requests: IntCounterVec,
+    /// Of the types that are served, in their order.
+    answers: [Labelled; TYPES.len()],
     refusals: IntCounterVec,
     stream_ends: IntCounterVec,
-    stream_wakes: IntCounterVec,
+    stream_wakes: Labelled,
     left_warming: IntCounter,
     paced: IntCounter,
     change_to_ack: Histogram,
@@ -38,18 +45,22 @@ impl XdsMetrics {
             "Time from seeing a change to a client's ACK of a response that carries it.",
         )
         .buckets(CHANGE_TO_ACK_BUCKETS.to_vec());
+        let of_type = |name, help| Labelled::new(&counters(name, help, &["type"]), &[], &TYPES);
+        let requests = counters("chancery_xds_requests_total", "Requests received.", &["type", "outcome"]);
+        let wakes = counters("chancery_xds_stream_wakes_total", "Turns of streams' loops.", &["event"]);
         let metrics = Self {
             connections: IntGauge::new("chancery_xds_connections", "Open connections.").expect("a valid name"),
             accept_pauses: IntCounter::new("chancery_xds_accept_pauses_total", "Times no connection could be taken.")
                 .expect("a valid name"),
             streams: IntGauge::new("chancery_xds_streams", "Open ADS streams.").expect("a valid name"),
             large: counters("chancery_xds_large_messages_total", "Messages beyond half their limit.", &["direction"]),
-            responses: counters("chancery_xds_responses_total", "Responses sent.", &["type"]),
-            response_bytes: counters("chancery_xds_response_bytes_total", "Bytes of responses sent.", &["type"]),
-            requests: counters("chancery_xds_requests_total", "Requests received.", &["type", "outcome"]),
+            responses: of_type("chancery_xds_responses_total", "Responses sent."),
+            response_bytes: of_type("chancery_xds_response_bytes_total", "Bytes of responses sent."),
+            answers: TYPES.map(|kind| Labelled::new(&requests, &[kind], &OUTCOMES)),
+            requests,
             refusals: counters("chancery_xds_refusals_total", "Streams refused.", &["reason"]),
             stream_ends: counters("chancery_xds_stream_ends_total", "Streams ended.", &["reason"]),
-            stream_wakes: counters("chancery_xds_stream_wakes_total", "Turns of streams' loops.", &["event"]),
+            stream_wakes: Labelled::new(&wakes, &[], &EVENTS),
             left_warming: IntCounter::new(
                 "chancery_xds_left_warming_total",
                 "Streams that asked for endpoints or secrets and, for long, not for clusters.",
@@ -71,8 +82,8 @@ impl XdsMetrics {
     }
 
     fn enter(&self, registry: &Registry) {
-        let counters = [&self.responses, &self.response_bytes, &self.requests];
-        let streams = [&self.refusals, &self.stream_ends, &self.stream_wakes, &self.large];
+        let counters = [self.responses.metric(), self.response_bytes.metric(), &self.requests];
+        let streams = [&self.refusals, &self.stream_ends, self.stream_wakes.metric(), &self.large];
         for counter in counters.into_iter().chain(streams) {
             registry.register(Box::new(counter.clone())).expect("each name is registered once");
         }
@@ -110,13 +121,16 @@ impl XdsMetrics {
 
     /// A response of that type and size was handed to the connection.
     pub fn response_sent(&self, kind: &str, bytes: usize) {
-        self.responses.with_label_values(&[kind]).inc();
-        self.response_bytes.with_label_values(&[kind]).inc_by(bytes as u64);
+        self.responses.add(kind, 1);
+        self.response_bytes.add(kind, bytes as u64);
     }
 
     /// A request was understood as `outcome`: init, ack, nack, stale or change.
     pub fn request_received(&self, kind: &str, outcome: &str) {
-        self.requests.with_label_values(&[kind, outcome]).inc();
+        match TYPES.iter().position(|served| *served == kind) {
+            Some(kind) => self.answers[kind].add(outcome, 1),
+            None => self.requests.with_label_values(&[kind, outcome]).inc(),
+        }
     }
 
     /// A stream was refused something it asked for and is ended for it.
@@ -131,7 +145,7 @@ impl XdsMetrics {
 
     /// A stream's loop has something to do: request, snapshot, timer, writable, gone, aged or shutdown.
     pub fn stream_woke(&self, event: &str) {
-        self.stream_wakes.with_label_values(&[event]).inc();
+        self.stream_wakes.add(event, 1);
     }
 
     /// A client turned out to have been left warming by an earlier stream.

@@ -5,12 +5,12 @@
 use super::fields::Fields;
 use super::request::Wire;
 use super::response::Response;
+use super::shelf::Joined;
 use super::{delta, sotw};
-use crate::snapshot::pieces::next_piece;
-use crate::snapshot::roll::Roll;
+use crate::snapshot::pieces::{FRAME, WHOLE, next_piece};
 use crate::snapshot::wire;
 use bytes::{BufMut, Bytes};
-use std::iter::Peekable;
+use std::iter::{self, Peekable};
 use std::sync::Arc;
 use std::vec;
 
@@ -22,8 +22,8 @@ const PREFIX: usize = 5;
 pub struct Frames {
     parts: Peekable<vec::IntoIter<Bytes>>,
     length: usize,
-    /// Until all is written, so that whoever is told the same meanwhile shares the pieces.
-    roll: Option<(Arc<Roll>, Arc<Vec<Bytes>>)>,
+    /// Until all is written, so that whoever is told the same meanwhile shares the bytes.
+    joined: Vec<Joined>,
 }
 
 impl Frames {
@@ -34,18 +34,25 @@ impl Frames {
             Wire::Sotw => &sotw::FIELDS,
             Wire::Delta => &delta::FIELDS,
         };
-        let held = response.roll.clone().map(|roll| (roll.clone(), (fields.roll)(&roll)));
-        let roll = held.as_ref().map_or(&[][..], |(_, pieces)| pieces.as_slice());
-        let mut head = head(response, fields);
-        let mut parts = Vec::with_capacity(1 + roll.len() + response.resources.len());
-        parts.push(Bytes::new());
-        parts.extend_from_slice(roll);
-        parts.extend(response.resources.iter().map(|resource| (fields.entry)(resource)));
-        let message: usize = head.len() - PREFIX + parts.iter().map(Bytes::len).sum::<usize>();
-        let length = u32::try_from(message).expect("a snapshot is far below 4 GiB");
-        head[1..PREFIX].copy_from_slice(&length.to_be_bytes());
-        parts[0] = head.into();
-        Self { parts: parts.into_iter().peekable(), length: PREFIX + message, roll: held }
+        let mut parts: Vec<Bytes> = response.resources.iter().map(|resource| (fields.entry)(resource)).collect();
+        let mut joined = joined(response, &parts);
+        let pieces = response.roll.clone().map(|roll| ((fields.roll)(&roll), roll));
+        let roll = pieces.as_ref().map_or(&[][..], |(pieces, _)| pieces.as_slice());
+        let own = head_len(response, fields);
+        let message = own + roll.iter().chain(&parts).map(Bytes::len).sum::<usize>();
+        let is_small = roll.is_empty() && message < WHOLE;
+        let mut first = Vec::with_capacity(PREFIX + if is_small { message } else { own });
+        first.put_u8(0);
+        first.put_u32(u32::try_from(message).expect("a snapshot is far below 4 GiB"));
+        put_head(&mut first, response, fields);
+        debug_assert_eq!(first.len(), PREFIX + own, "as long as reckoned");
+        if is_small {
+            // Most pushes: one piece, with nothing to be joined later.
+            parts.drain(..).for_each(|part| first.extend_from_slice(&part));
+        }
+        parts.splice(..0, iter::once(first.into()).chain(roll.iter().cloned()));
+        joined.extend(pieces.map(|(pieces, roll)| Joined::Roll(roll, pieces)));
+        Self { parts: parts.into_iter().peekable(), length: PREFIX + message, joined }
     }
 
     /// How many bytes are left, prefix included.
@@ -60,30 +67,52 @@ impl Frames {
 
     /// Takes the next bytes to be written.
     pub fn next_chunk(&mut self) -> Option<Bytes> {
-        let chunk = next_piece(&mut self.parts)?;
+        let chunk = next_piece(&mut self.parts, FRAME)?;
         self.length -= chunk.len();
-        self.roll.take_if(|_| self.length == 0);
+        if self.length == 0 {
+            self.joined.clear();
+        }
         Some(chunk)
+    }
+
+    /// What was joined to be sent with it, and is worth to be held for others who are told the same.
+    pub fn joined(&self) -> &[Joined] {
+        &self.joined
     }
 }
 
 impl Default for Frames {
     /// Nothing.
     fn default() -> Self {
-        Self { parts: Vec::new().into_iter().peekable(), length: 0, roll: None }
+        Self { parts: Vec::new().into_iter().peekable(), length: 0, joined: Vec::new() }
     }
 }
 
-/// The prefix, with the length still to be filled in, and the fields that are the stream's own.
-fn head(response: &Response, fields: &Fields) -> Vec<u8> {
-    let mut out = Vec::with_capacity(192);
-    out.put_bytes(0, PREFIX);
-    wire::put_field(&mut out, fields.version, &response.version.digits());
-    wire::put_field(&mut out, fields.type_url, response.kind.type_url().as_bytes());
-    wire::put_field(&mut out, fields.nonce, response.nonce.to_string().as_bytes());
-    if let Some(field) = fields.removed {
-        let names: &[Arc<str>] = &response.removed;
-        names.iter().for_each(|name| wire::put_field(&mut out, field, name.as_bytes()));
-    }
-    out
+/// The large ones among a response's resources that consist of fragments, as the parts they are sent in.
+fn joined(response: &Response, parts: &[Bytes]) -> Vec<Joined> {
+    let all = response.resources.iter().zip(parts);
+    let large = all.filter(|(resource, part)| part.len() >= WHOLE && resource.fragments().is_some());
+    large.map(|(_, part)| Joined::Resource(part.clone())).collect()
+}
+
+/// The fields that are the stream's own.
+fn put_head(out: &mut Vec<u8>, response: &Response, fields: &Fields) {
+    wire::put_field(out, fields.version, &response.version.digits());
+    wire::put_field(out, fields.type_url, response.kind.type_url().as_bytes());
+    wire::put_field(out, fields.nonce, response.nonce.to_string().as_bytes());
+    removed(response, fields).for_each(|(field, name)| wire::put_field(out, field, name.as_bytes()));
+}
+
+/// How long they are.
+fn head_len(response: &Response, fields: &Fields) -> usize {
+    let nonce = response.nonce.checked_ilog10().unwrap_or(0) as usize + 1;
+    wire::field_len(fields.version, response.version.digits().len())
+        + wire::field_len(fields.type_url, response.kind.type_url().len())
+        + wire::field_len(fields.nonce, nonce)
+        + removed(response, fields).map(|(field, name)| wire::field_len(field, name.len())).sum::<usize>()
+}
+
+fn removed<'a>(response: &'a Response, fields: &Fields) -> impl Iterator<Item = (u32, &'a Arc<str>)> {
+    let field = fields.removed;
+    response.removed.iter().filter_map(move |name| Some((field?, name)))
 }

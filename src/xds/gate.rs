@@ -16,7 +16,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::names::NameSet;
 use crate::snapshot::resource::{Ref, Resource};
 use crate::snapshot::roll::Roll;
-use lingering::Lingering;
+use lingering::{Lingering, NAMERS};
 use pins::Pins;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -91,6 +91,9 @@ impl Gate {
     pub(super) fn units(&mut self, view: &mut View, old: &View, tracks: &[Track], now: Instant) {
         if !view.is_gated() {
             return self.pins.clear();
+        }
+        if self.pins.is_empty() && NAMERS.into_iter().all(|kind| view.is_as_in(old, kind)) {
+            return;
         }
         let idle = Pins::new(self.pins.options);
         let mut pins = std::mem::replace(&mut self.pins, idle);

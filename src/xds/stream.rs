@@ -18,6 +18,8 @@ use super::registry::{Proxy, Registry, SharedSession};
 use super::request::{Request, Wire};
 use super::response::Response;
 use super::session::{Outcome, Received, Session};
+use super::shelf::Shelf;
+use crate::alarm::Alarm;
 use crate::model::audience::ProxyFacts;
 use crate::snapshot::board::Board;
 use crate::snapshot::kind::Kind;
@@ -58,6 +60,8 @@ pub struct XdsContext {
     pub readiness: Readiness,
     /// How many are configured at once.
     pub admission: Admission,
+    /// What was joined to be sent.
+    pub shelf: Shelf,
     /// What an operator can set.
     pub options: Options,
 }
@@ -164,6 +168,7 @@ pub struct Stream {
     leaves: Option<Instant>,
     /// Whether a message came near its limit.
     large: bool,
+    alarm: Alarm,
 }
 
 impl Stream {
@@ -174,7 +179,8 @@ impl Stream {
         let patience = Some(Instant::now() + FIRST_REQUEST);
         let (wants_to_write, large) = (false, false);
         let (member, turn, leaves) = (None, None, None);
-        Self { context, span, wire, guest, session, member, patience, wants_to_write, turn, leaves, large }
+        let alarm = Alarm::default();
+        Self { context, span, wire, guest, session, member, patience, wants_to_write, turn, leaves, large, alarm }
     }
 
     /// Runs until either side ends it.
@@ -249,7 +255,7 @@ impl Stream {
             event = endings => event,
             heard = incoming.next() => Event::Heard(heard),
             snapshot = next_snapshot(self.member.as_mut()) => Event::Snapshot(snapshot),
-            () = sleep_until(deadline) => Event::Timer,
+            () = self.alarm.at(deadline) => Event::Timer,
             permit = outgoing.reserve(), if self.wants_to_write => permit.map_or(Event::Gone, Event::Writable),
         }
     }
@@ -430,6 +436,7 @@ impl Stream {
     fn write(&mut self, permit: mpsc::Permit<'_, Outgoing>) -> Result<bool, Refusal> {
         let Some(response) = self.poll() else { return Ok(false) };
         let frames = Frames::new(&response, self.wire);
+        frames.joined().iter().for_each(|joined| self.context.shelf.put(joined));
         let (size, limit) = (frames.len(), self.context.options.max_response);
         if size > limit {
             let node = self.member.as_ref().map(|member| member.listed.proxy().node_id.clone());
@@ -460,12 +467,5 @@ impl Stream {
             warn!(parent: &self.span, "{again}");
         }
         response
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

@@ -4,6 +4,7 @@
 //! not sent, unless it is asked for anew.
 
 use super::{Authorities, now, trust_domain};
+use crate::alarm::Alarm;
 use crate::ca::authority::Authority;
 use crate::ca::material::CaError;
 use crate::model::identity::Identity;
@@ -109,10 +110,11 @@ impl Keyring {
     pub async fn run(self: Arc<Self>) {
         let mut authorities = self.authorities.clone();
         authorities.mark_unchanged();
+        let mut alarm = Alarm::default();
         loop {
             let next = self.held().due.first().map(|(at, _)| *at);
             tokio::select! {
-                () = sleep_until(next) => {}
+                () = alarm.at(next) => {}
                 () = self.stirred.notified() => {}
                 changed = authorities.changed() => match changed {
                     Ok(()) => self.held().hasten(Instant::now(), SPREAD),
@@ -204,13 +206,6 @@ impl trust::Keyring for Keyring {
         drop(guard);
         self.stirred.notify_one();
         private
-    }
-}
-
-async fn sleep_until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -68,12 +68,12 @@ impl Lingering {
             view.source(Kind::Cluster).get(Kind::Cluster, name).is_none() && (stays(name) || shadows.contains_key(name))
         });
         let kept = self.clusters.len();
-        for name in view.source(Kind::Cluster).changed_since(old.source(Kind::Cluster), Kind::Cluster) {
+        for name in view.source(Kind::Cluster).changed_since(old.source(Kind::Cluster), Kind::Cluster).iter() {
             // What the client never heard of can't be in use; only a unit that waits may still want it.
-            let wanted = tracks[Kind::Cluster as usize].last_told(&name, old).is_some() || pinned.contains(&name);
-            let gone = view.source(Kind::Cluster).get(Kind::Cluster, &name).is_none();
-            if let (true, Some(form)) = (wanted && gone, old.get(Kind::Cluster, &name)) {
-                self.clusters.entry(name).or_insert_with(|| form.clone());
+            let wanted = tracks[Kind::Cluster as usize].last_told(name, old).is_some() || pinned.contains(name);
+            let gone = view.source(Kind::Cluster).get(Kind::Cluster, name).is_none();
+            if let (true, Some(form)) = (wanted && gone, old.get(Kind::Cluster, name)) {
+                self.clusters.entry(name.clone()).or_insert_with(|| form.clone());
             }
         }
         for (name, form) in &self.clusters {

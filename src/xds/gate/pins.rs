@@ -125,7 +125,7 @@ impl Pins {
     pub(super) fn hold(&mut self, view: &mut View, old: &View, tracks: &[Track], ready: &Ready<'_>, now: Instant) {
         let look = Look { old, ready, now };
         for kind in NAMERS {
-            let mut names = view.goals_changed_since(old, kind);
+            let mut names = view.goals_changed_since(old, kind).into_owned();
             names.extend(self.waiting.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()));
             for name in names {
                 let told = tracks[kind as usize].last_told(&name, old).cloned();

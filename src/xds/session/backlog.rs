@@ -201,13 +201,13 @@ impl Backlog {
     }
 
     /// The snapshot says something else of the name than `old` did.
-    pub(super) fn differs(&mut self, name: Arc<str>, old: &View) {
-        if self.is_on_roll(&name) {
+    pub(super) fn differs(&mut self, name: &Arc<str>, old: &View) {
+        if self.is_on_roll(name) {
             return;
         }
-        let held = || match old.is_untouched(self.kind, &name) {
+        let held = || match old.is_untouched(self.kind, name) {
             true => Pending { held: Held::Claimed(None), force: false },
-            false => Pending { held: Held::of(old.get(self.kind, &name)), force: false },
+            false => Pending { held: Held::of(old.get(self.kind, name)), force: false },
         };
         self.pending.entry(name.clone()).or_insert_with(held);
     }

@@ -103,7 +103,7 @@ impl Session {
         let unanswered = self.quarantine.unanswered(kind)?;
         let mut names: BTreeSet<_> = track.pending()?.cloned().collect();
         names.extend(self.view.excepted(kind));
-        names.extend(newest.changed_since(self.view.newest(), kind));
+        names.extend(newest.changed_since(self.view.newest(), kind).iter().cloned());
         names.extend(unanswered.iter().cloned());
         names.retain(|name| track.subscription.covers(name));
         Some(Open { names, unanswered })

@@ -258,13 +258,13 @@ impl Track {
         }
         let untold = self.call_again(new);
         let is_untold = |name: &str| untold.as_ref().is_some_and(|roll| roll.names().contains(name));
-        for name in new.changed_since(old, self.kind) {
-            if !self.subscription.covers(&name) {
+        for name in new.changed_since(old, self.kind).iter() {
+            if !self.subscription.covers(name) {
                 continue;
             }
             self.since = self.since.or(since);
             self.desired_at = Some(now);
-            if !is_untold(&name) {
+            if !is_untold(name) {
                 self.backlog.differs(name, old);
             }
         }

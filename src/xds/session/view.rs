@@ -7,7 +7,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::names::NameSet;
 use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::roll::Roll;
-use crate::snapshot::set::{Layer, Snapshot};
+use crate::snapshot::set::{Layer, Names, Snapshot};
 use crate::xds::quarantine::barrier::{Barrier, Barriers};
 use imbl::OrdMap;
 use std::collections::BTreeSet;
@@ -94,7 +94,7 @@ impl View {
         if let Some(barriers) = &self.barriers {
             names.extend(barriers.iter(kind).map(|(name, _)| name.clone()));
             let still = barriers.still(kind).map(|still| self.snapshot.changed_since(still, kind));
-            names.extend(still.into_iter().flatten());
+            still.into_iter().for_each(|changed| names.extend(changed.iter().cloned()));
         }
         names
     }
@@ -125,13 +125,18 @@ impl View {
     }
 
     /// Names of a kind under which something differs from `old`, and those that are excepted in either.
-    fn touched_since(&self, old: &View, kind: Kind) -> BTreeSet<Arc<str>> {
+    fn touched_since(&self, old: &View, kind: Kind) -> Names<'_> {
         let mut names = self.source(kind).changed_since(old.source(kind), kind);
-        for view in [old, self] {
-            let barred = view.barriers.iter().flat_map(|barriers| barriers.iter(kind));
-            names.extend(barred.map(|(name, _)| name.clone()));
+        for barriers in [old, self].into_iter().filter_map(|view| view.barriers.as_ref()) {
+            names.to_mut().extend(barriers.iter(kind).map(|(name, _)| name.clone()));
         }
         names
+    }
+
+    /// Whether a kind is what it was in `old`, and neither has anything barred. Costs next to nothing.
+    pub(in crate::xds) fn is_as_in(&self, old: &View, kind: Kind) -> bool {
+        let plain = self.barriers.is_none() && old.barriers.is_none();
+        plain && self.snapshot.changed_since(&old.snapshot, kind).is_empty()
     }
 
     /// The outbound half, if all streams of the audience are told the same of a kind; none where there are exceptions, or
@@ -160,29 +165,32 @@ impl View {
     }
 
     /// The names of a kind whose version differs from that in `old`. Costs what changed and what is in transition.
-    pub(in crate::xds) fn changed_since(&self, old: &View, kind: Kind) -> BTreeSet<Arc<str>> {
+    pub(in crate::xds) fn changed_since(&self, old: &View, kind: Kind) -> Names<'_> {
         let mut names = self.touched_since(old, kind);
-        let (before, after) = (&old.kept[kind as usize], &self.kept[kind as usize]);
-        names.extend(before.keys().chain(after.keys()).cloned());
+        let kept = [old, self].map(|view| &view.kept[kind as usize]);
+        if kept.iter().any(|kept| !kept.is_empty()) {
+            names.to_mut().extend(kept.into_iter().flat_map(OrdMap::keys).cloned());
+        }
         let version = |view: &View, name: &str| view.get(kind, name).map(|resource| resource.version());
         self.retain_different(old, names, version)
     }
 
     /// The same without what the gates of both keep.
-    pub(in crate::xds) fn goals_changed_since(&self, old: &View, kind: Kind) -> BTreeSet<Arc<str>> {
+    pub(in crate::xds) fn goals_changed_since(&self, old: &View, kind: Kind) -> Names<'_> {
         let version = |view: &View, name: &str| view.goal(kind, name).map(|resource| resource.version());
         self.retain_different(old, self.touched_since(old, kind), version)
     }
 
-    fn retain_different(
+    fn retain_different<'a>(
         &self,
         old: &View,
-        mut names: BTreeSet<Arc<str>>,
+        mut names: Names<'a>,
         version: impl Fn(&View, &str) -> Option<Version>,
-    ) -> BTreeSet<Arc<str>> {
+    ) -> Names<'a> {
         let plain = |view: &View| view.barriers.is_none() && view.kept.iter().all(OrdMap::is_empty);
-        if !(plain(self) && plain(old)) {
-            names.retain(|name| version(self, name) != version(old, name));
+        let same = |name: &Arc<str>| version(self, name) == version(old, name);
+        if !(plain(self) && plain(old)) && names.iter().any(same) {
+            names.to_mut().retain(|name| !same(name));
         }
         names
     }
