@@ -10,6 +10,7 @@ mod edits;
 mod guard;
 mod half;
 mod interner;
+pub mod losses;
 mod memo;
 mod over;
 mod places;
@@ -28,6 +29,7 @@ use crate::translate::{build, select};
 use checks::Checks;
 use dependents::Dependents;
 use half::{Half, Step};
+use losses::Loss;
 use memo::Memo;
 use over::{Beneath, common_of};
 use places::Places;
@@ -86,6 +88,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// Faults of ours that kept something from being computed.
     pub faults: Vec<Fault>,
+    /// Much that is gone at once.
+    pub losses: Vec<Loss>,
 }
 
 /// The incremental translator: what has been computed, for whom, and from which look-ups.

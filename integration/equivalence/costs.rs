@@ -4,13 +4,16 @@
 use super::worlds::{account, pod, present, proxy, routes, rule, service, service_key, slice};
 use chancery::model::audience::ProxyFacts;
 use chancery::model::name::ServiceKey;
+use chancery::model::provenance::{ObjectKey, ObjectKind};
 use chancery::model::service::Protocol;
 use chancery::model::world::World;
+use chancery::publish::losses::Loss;
 use chancery::publish::{Engine, Outcome};
 use chancery::snapshot::board::{Board, Posted, Seat, Seats};
 use chancery::snapshot::interest::{Interest, Wanted};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::names::NameSet;
+use chancery::snapshot::set::Layer;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -163,8 +166,16 @@ fn one_route_change_builds_one_virtual_host() {
     for services in [100, 1_000] {
         let mut stage = Stage::new(services);
         let host = key(7).host();
+        let before = stage.apply(service("team-8", "elsewhere", &[(8080, Protocol::Http)], 0)).posts;
         let outcome = stage.apply(routes("team-7", "s7", &host, &[(&host, None, 1)], 1));
         assert_eq!((outcome.built, outcome.recomputed.len()), (2, 2), "{services}: {:?}", outcome.recomputed);
+        // Of the route configurations of two ports it is in one.
+        assert_eq!((before.len(), outcome.posts.len()), (AUDIENCES, AUDIENCES));
+        for ((_, before), (_, after)) in before.iter().zip(&outcome.posts) {
+            assert_eq!(after.len(Kind::Route), 2);
+            let differ = Kind::ALL.map(|kind| after.differs_from(before, kind).into_iter().collect::<Vec<_>>());
+            assert_eq!(differ.concat(), [Arc::from("80")], "{services}");
+        }
     }
 }
 
@@ -190,6 +201,28 @@ fn a_rewrite_without_change_costs_nothing() {
     let outcome = stage.engine.advance(&stage.world, &Seats::default());
     assert!(outcome.recomputed.is_empty() && outcome.posts.is_empty() && outcome.built == 0);
     assert_eq!(stage.visited(), [0; 3]);
+}
+
+/// Much that goes at once is spoken of, for it may not have been meant: more than half of a kind, and more than twenty.
+#[test]
+fn a_great_loss_is_noted() {
+    for (services, deleted, noted) in
+        [(100, 60, true), (100, 51, true), (100, 50, false), (20, 20, false), (30, 30, true)]
+    {
+        let mut stage = Stage::new(services);
+        let key = |index| {
+            let ServiceKey { namespace, name } = key(index);
+            ObjectKey { kind: ObjectKind::Service, namespace, name }
+        };
+        stage.world.apply((0..deleted).map(|index| (key(index), None)));
+        let outcome = stage.engine.advance(&stage.world, &Seats::default());
+        let clusters = outcome.losses.iter().find(|loss| loss.kind == Kind::Cluster);
+        // One cluster is always there.
+        let expected = Loss { kind: Kind::Cluster, gone: deleted, of: services + 1 };
+        assert_eq!(clusters.copied(), noted.then_some(expected), "{deleted} of {services}");
+        let left = |(_, layer): &(_, Arc<Layer>)| layer.len(Kind::Cluster) == services - deleted + 1;
+        assert!(outcome.posts.iter().all(left), "what is noted goes all the same");
+    }
 }
 
 /// What an audience needs for itself is in proportion to its own namespace, not to the world.

@@ -5,6 +5,7 @@
 use super::dependents::Dependents;
 use super::edits::Edits;
 use super::guard::guarded;
+use super::losses;
 use super::memo::{Memo, Shared};
 use super::{Computation, Fault, Outcome, Translator};
 use crate::model::audience::Subject;
@@ -301,7 +302,12 @@ impl Half {
         if good {
             // Nobody goes from nothing to the first: how it differs would be every name, in each audience.
             let first = || Arc::new(self.layer.clone());
-            self.out = Some(self.out.as_ref().map_or_else(first, |before| self.layer.posted_after(before)));
+            let next = |before: &Arc<Layer>| {
+                let next = self.layer.posted_after(before);
+                losses::note(&mut step.outcome.losses, before, &next);
+                next
+            };
+            self.out = Some(self.out.as_ref().map_or_else(first, next));
             self.fresh = true;
         }
         good

@@ -1,5 +1,6 @@
 //! The loop around the engine: newest World and newest seats in, posts on the board out.
 
+use super::losses::Loss;
 use super::{Engine, Fault, Outcome};
 use crate::alarm::Alarm;
 use crate::model::problem::{Cause, Problem, Severity};
@@ -120,6 +121,9 @@ impl Publisher {
         }
         for Fault { what, text } in &outcome.faults {
             tracing::error!(what, text, "a computation failed; what it gave before is kept");
+        }
+        for Loss { kind, gone, of } in &outcome.losses {
+            tracing::warn!(%kind, gone, of, "many resources of a kind are gone at once");
         }
         if let Some(problems) = problems {
             self.sinks.problems.send_replace(Arc::new(problems));

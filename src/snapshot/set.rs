@@ -62,6 +62,11 @@ impl Layer {
         Cow::Owned(names)
     }
 
+    /// How many resources of a kind there were in `old` that are gone. Costs O(changes log n).
+    pub fn gone_since(&self, old: &Layer, kind: Kind) -> usize {
+        self.changed_since(old, kind).iter().filter(|name| !self.has(kind, name)).count()
+    }
+
     /// The names of a kind under which there is another resource than in `old`, be it one of the same version that other
     /// objects shaped, and perhaps some more. Costs O(changes log n).
     pub fn differs_from(&self, old: &Layer, kind: Kind) -> BTreeSet<Arc<str>> {
