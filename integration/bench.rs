@@ -62,6 +62,7 @@ fn workloads(extent: Extent, quick: bool) -> Vec<Workload> {
         workload("connects", move || workloads::connect_storm(100, storm)),
         workload("idle", move || workloads::stay_and_return(1000, thousand, idle)),
         workload("edits", move || workloads::edits(1000, thousand)),
+        workload("engine", move || workloads::engine(if quick { &[100, 1000] } else { &[100, 1000, 10_000, 50_000] })),
     ];
     if !quick {
         all.extend([

@@ -5,6 +5,7 @@
 mod parts;
 
 use chancery::snapshot::kind::Kind;
+use parts::engine;
 use parts::rig::{ASKED, Rig, Side, Taken};
 use parts::role::Style;
 use parts::wire::Form;
@@ -31,16 +32,23 @@ fn heard(taken: &Taken) -> Vec<Kind> {
 #[test]
 fn a_fleet_gets_what_it_asks_for_and_then_what_changes() {
     let mut rig = small(2);
+    let early = rig.group(Side::Ours, Form::Delta, 2);
+    rig.connect(early, PROXIES);
+    rig.happen(early, vec![Event::AddElsewhere(6)], Kind::Route);
+    rig.quiet(early);
+    rig.leave(early, false);
     for form in [Form::Delta, Form::Sotw] {
         let group = rig.group(Side::Ours, form, 2);
         let first = rig.connect(group, PROXIES);
         assert_eq!(heard(&first), ASKED);
-        assert_eq!(counts(&first, Kind::Endpoint)[1], 4 * SERVICES, "{form:?}");
+        assert_eq!(counts(&first, Kind::Endpoint)[1], 4 * (SERVICES + 1), "{form:?}");
+        assert_eq!(counts(&first, Kind::Route)[1], 4 * 2, "{form:?}: one for each port");
         let moved = rig.happen(group, vec![Event::Move(2)], Kind::Endpoint);
         assert_eq!(heard(&moved), [Kind::Endpoint], "{form:?}: endpoints alone change");
         assert_eq!(counts(&moved, Kind::Endpoint), [4, 4, 0], "{form:?}: one resource each");
         let edited = rig.happen(group, vec![Event::Route(3)], Kind::Route);
         assert_eq!(heard(&edited), [Kind::Route], "{form:?}");
+        assert_eq!(counts(&edited, Kind::Route), [4, 4, 0], "{form:?}: of two route configurations the one it is in");
         let added = rig.happen(group, vec![Event::Add(5)], Kind::Endpoint);
         assert_eq!(counts(&added, Kind::Endpoint), [4, 4, 0], "{form:?}: the new cluster's endpoints are asked for");
         rig.quiet(group);
@@ -64,6 +72,12 @@ fn what_stays_as_it_was_is_not_sent() {
     assert!(back.wire * 10 < first.wire, "{back:?}");
     let moved = rig.happen(group, vec![Event::Move(2)], Kind::Endpoint);
     assert_eq!(counts(&moved, Kind::Endpoint), [4, 4, 0], "and yet they are subscribed");
+}
+
+#[test]
+fn the_engine_by_itself_builds_what_changes() {
+    let cost = engine::cost(100, 20);
+    assert!(cost.built == 20 && cost.cpu > 0, "{cost:?}");
 }
 
 #[test]

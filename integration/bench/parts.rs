@@ -1,6 +1,7 @@
 //! What the bench and its test share: the server under test, the floor, the fleet, and how they are put to work.
 #![allow(dead_code, reason = "the bench and its test each use a part")]
 
+pub mod engine;
 pub mod fleet;
 pub mod floor;
 pub mod proxy;

@@ -1,6 +1,7 @@
 //! What is measured: each workload on a rig of its own, the server and the floor in turns.
 
 use super::figures::{Figures, Row, Verdict, at};
+use super::parts::engine::cost;
 use super::parts::proxy::Manner;
 use super::parts::rig::{ASKED, Rig, Side, Taken};
 use super::parts::role::Style;
@@ -15,6 +16,8 @@ use std::time::Duration;
 const TURNS: usize = 4;
 /// How many times something happens in a turn.
 const TIMES: u32 = 5;
+/// How many changes the engine is given by itself.
+const CHANGES: u32 = 500;
 /// After how long a change of something large is a lone one again: the longest that the pace lets it wait.
 const LONE: Duration = Duration::from_secs(2);
 
@@ -239,6 +242,19 @@ pub fn stay_and_return(services: u32, proxies: usize, idle: u64) -> Vec<Row> {
         .also("share of the bytes of a first connect", share, "%")
         .sides(figures, None);
     vec![memory, returned]
+}
+
+/// What a change costs the engine must not depend on how many services there are.
+pub fn engine(sizes: &[u32]) -> Vec<Row> {
+    let costs: Vec<f64> = sizes.iter().map(|services| cost(*services, CHANGES).cpu as f64 / 1e3).collect();
+    let row = |(services, cost): (&u32, &f64)| {
+        Row::new("engine alone", format!("S={services}")).also("CPU per change", *cost, "us")
+    };
+    let mut rows: Vec<Row> = sizes.iter().zip(&costs).map(row).collect();
+    let (least, most) = (costs.iter().copied().fold(f64::MAX, f64::min), costs.iter().copied().fold(0.0, f64::max));
+    let verdict = Verdict::at_most("CPU per change over all sizes", most / least, 2.0, "x the least");
+    rows.last_mut().into_iter().for_each(|row| row.verdicts.push(verdict.clone()));
+    rows
 }
 
 /// Memory of a large world.

@@ -17,8 +17,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The port of every service.
+/// The port of every service, and of those that are added elsewhere.
 const PORT: u16 = 8080;
+const ELSEWHERE: u16 = 9090;
 /// How many endpoints a slice has at most, as Kubernetes makes them.
 const SLICE: u32 = 100;
 
@@ -53,6 +54,8 @@ pub enum Event {
     /// A service of that number, beyond those there are, appears with an endpoint, or goes.
     Add(u32),
     Remove(u32),
+    /// The same on a port of its own, for which there is another route configuration.
+    AddElsewhere(u32),
     /// An object is written again as it was: a slice, or the VirtualService edited last with only a new generation.
     Rewrite(u32),
     RewriteRoute(u32),
@@ -68,7 +71,7 @@ impl Town {
         let Size { services, endpoints, namespaces, proxies, .. } = self.size;
         let mut objects: Vec<Object> = (0..namespaces).map(|number| Object::Namespace(namespace(number))).collect();
         for number in 0..services {
-            objects.push(self.service(number));
+            objects.push(self.service(number, PORT));
             objects.extend((0..endpoints.div_ceil(SLICE)).map(|slice| self.slice(number, slice)));
             objects.extend((0..endpoints).map(|endpoint| self.pod(number, endpoint)));
         }
@@ -89,11 +92,14 @@ impl Town {
                 (self.edits, self.generation) = (self.edits + 1, self.generation + 1);
                 vec![present(self.routes(service))]
             }
-            Event::Add(service) => vec![present(self.service(service)), present(self.slice(service, 0))],
-            Event::Remove(service) => {
-                vec![(self.slice(service, 0).key().clone(), None), (self.service(service).key().clone(), None)]
+            Event::Add(service) => vec![present(self.service(service, PORT)), present(self.slice(service, 0))],
+            Event::AddElsewhere(service) => {
+                vec![present(self.service(service, ELSEWHERE)), present(self.slice(service, 0))]
             }
-            Event::Rewrite(service) => vec![present(self.slice(service, 0)), present(self.service(service))],
+            Event::Remove(service) => {
+                vec![(self.slice(service, 0).key().clone(), None), (self.service(service, PORT).key().clone(), None)]
+            }
+            Event::Rewrite(service) => vec![present(self.slice(service, 0)), present(self.service(service, PORT))],
             Event::RewriteRoute(service) => {
                 self.generation += 1;
                 vec![present(self.routes(service))]
@@ -109,11 +115,11 @@ impl Town {
         Namespace::from(format!("ns{}", number % self.size.namespaces))
     }
 
-    fn service(&self, number: u32) -> Object {
+    fn service(&self, number: u32, port: u16) -> Object {
         let key = self.key(number);
         let port = ServicePort {
             name: "http".into(),
-            number: PORT,
+            number: port,
             protocol: Protocol::Http,
             target: TargetPort::Number(8080),
         };
