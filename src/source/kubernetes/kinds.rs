@@ -54,6 +54,12 @@ impl Watched {
         self.within.is_none_or(|within| place == within)
     }
 
+    /// Whether its objects are in no namespace.
+    pub fn is_cluster_wide(&self) -> bool {
+        let core = matches!(self.used, Use::Read(ObjectKind::Namespace | ObjectKind::Node));
+        core || (self.group, self.plural) == (GATEWAY, GATEWAY_CLASSES)
+    }
+
     /// The kind, and where it is watched if that is not everywhere.
     pub fn place(&self) -> String {
         self.within.map_or_else(|| self.to_string(), |within| format!("{self} in {within}"))
@@ -122,6 +128,7 @@ const fn core(kind: ObjectKind, name: &'static str, plural: &'static str, need: 
     Watched { kind: name, group: "", versions: &["v1"], plural, fields: "", need, used: Use::Read(kind), within: None }
 }
 
+const GATEWAY_CLASSES: &str = "gatewayclasses";
 const fn policy(group: &'static str, kind: ObjectKind, name: &'static str, plural: &'static str) -> Watched {
     let used = Use::Read(kind);
     Watched { kind: name, group, versions: ISTIO, plural, fields: "", need: Need::Optional, used, within: None }
@@ -174,11 +181,15 @@ pub static KINDS: &[Watched] = &[
     listed(GATEWAY, &["v1"], "GRPCRoute", "grpcroutes"),
     listed(GATEWAY, &["v1", "v1alpha3", "v1alpha2"], "TLSRoute", "tlsroutes"),
     listed(GATEWAY, &["v1", "v1alpha2"], "TCPRoute", "tcproutes"),
+    listed(GATEWAY, &["v1"], "GatewayClass", GATEWAY_CLASSES),
 ];
+    listed(GATEWAY, &["v1"], "ListenerSet", "listenersets"),
 
 /// The table for some namespaces only; for all if none is named. Each kind is watched in each of them by itself, so that rights
-/// to these are enough; Namespaces and Nodes, which are in none, may be out of reach then. Its lines are kept for as long as
+/// to these are enough; Namespaces, Nodes and GatewayClasses, which are in none, may be out of reach then. Its lines are kept for as long as
 /// the process lives, so this is for its start.
+    listed(GATEWAY, &["v1", "v1alpha3"], "BackendTLSPolicy", "backendtlspolicies"),
+    listed(GATEWAY, &["v1", "v1beta1"], "ReferenceGrant", "referencegrants"),
 pub fn within(namespaces: &[String]) -> Vec<&'static Watched> {
     if namespaces.is_empty() {
         return KINDS.iter().collect();
@@ -191,7 +202,9 @@ pub fn within(namespaces: &[String]) -> Vec<&'static Watched> {
     let each = |kind: &'static Watched| -> Vec<&'static Watched> {
         match kind.used {
             // The settings are in our own namespace, wherever that is.
-            Use::Settings | Use::Read(ObjectKind::Node) => vec![kind],
+            Use::Settings => vec![kind],
+            Use::Read(ObjectKind::Namespace) => names.iter().map(|name| one(kind, name)).collect(),
+            _ if kind.is_cluster_wide() => vec![kind],
             _ => names.iter().map(|name| one(kind, name)).collect(),
         }
     };
@@ -220,8 +233,11 @@ mod tests {
         let places =
             |plural| table.iter().filter(|kind| kind.plural == plural).map(|kind| kind.place()).collect::<Vec<_>>();
         assert_eq!(places("services"), ["services in a", "services in b"]);
-        assert_eq!((places("nodes"), places("configmaps")), (vec!["nodes".to_owned()], vec!["configmaps".to_owned()]));
-        assert_eq!(table.len(), 2 * (KINDS.len() - 2) + 2);
+        for plural in ["nodes", "configmaps"] {
+            assert_eq!(places(plural), [plural]);
+        }
+        assert_eq!(places("gatewayclasses"), ["gatewayclasses.gateway.networking.k8s.io"]);
+        assert_eq!(table.len(), 2 * (KINDS.len() - 3) + 3);
         let first = |plural| table.iter().find(|kind| kind.plural == plural).expect("it is watched");
         let (services, namespaces) = (first("services"), first("namespaces"));
         assert!(services.covers("a", "b") && !services.covers("b", "a"));
