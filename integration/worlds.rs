@@ -97,6 +97,7 @@ pub fn slice(service: &ServiceKey, name: &str, ports: &[u16], endpoints: &[(u8, 
     let endpoint = |(host, ready, terminating): &(u8, bool, bool)| Endpoint {
         address: if *host == 4 { v6(3) } else { IpAddr::V4(Ipv4Addr::new(10, 0, 0, *host)) },
         ready: *ready,
+        serving: *ready || host % 2 == 0,
         terminating: *terminating,
         pod: Some(Name::from(format!("{}-{}", service.name, (*host).min(3)))),
         pod_uid: None,

@@ -163,6 +163,7 @@ impl Town {
         let endpoints = (first..self.size.endpoints.min(first + SLICE)).map(|endpoint| Endpoint {
             address: self.at(service, endpoint),
             ready: true,
+            serving: true,
             terminating: false,
             pod: Some(self.pod_name(service, endpoint)),
             pod_uid: None,

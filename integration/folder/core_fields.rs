@@ -224,7 +224,11 @@ const ENDPOINT: &[(&str, &str, &str)] = &[
     ("addresses", "addresses: [10.0.0.1]", "addresses: [10.0.0.2]"),
     ("conditions.ready", "conditions: {ready: true}", "conditions: {ready: false}"),
     ("conditions.terminating", "conditions: {terminating: false}", "conditions: {terminating: true}"),
-    ("conditions.serving", "conditions: {serving: true}", "conditions: {serving: false}"),
+    (
+        "conditions.serving",
+        "conditions: {ready: false, terminating: true}",
+        "conditions: {ready: false, terminating: true, serving: false}",
+    ),
     ("targetRef.kind", "targetRef: {kind: Pod, name: a}", "targetRef: {kind: Node, name: a}"),
     ("targetRef.name", "targetRef: {kind: Pod, name: a}", "targetRef: {kind: Pod, name: b}"),
     ("targetRef.namespace", "targetRef: {kind: Pod, name: a}", "targetRef: {kind: Pod, name: a, namespace: b}"),

@@ -403,7 +403,7 @@ fn endpoint_slices() {
     let [first, second] = &slice_of.endpoints[..] else { panic!() };
     assert_eq!((first.address.to_string(), first.ready, first.terminating), ("127.0.0.2".to_owned(), true, false));
     assert_eq!(first.pod.as_ref().map(|pod| pod.as_str()), Some("p"));
-    assert_eq!((second.ready, second.terminating), (false, true));
+    assert_eq!((second.ready, second.serving, second.terminating), (false, true, true));
     assert!(only(&slice("{}", "addressType: IPv4")).contains("kubernetes.io/service-name is missing"));
     assert!(only(&slice(label, "addressType: FQDN, endpoints: [{addresses: [a.b]}]")).contains("domain names"));
     assert!(only(&slice(label, "addressType: IPv6, endpoints: [{addresses: [10.0.0.1]}]")).contains("not an IPv6"));

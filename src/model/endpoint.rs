@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub address: IpAddr,
     /// `conditions.ready`; absent means ready.
     pub ready: bool,
+    /// `conditions.serving`: whether it could take requests, were it not going away; absent means it could.
+    pub serving: bool,
     /// `conditions.terminating`; absent means no.
     pub terminating: bool,
     /// The Pod named by `targetRef`, in the slice's namespace.

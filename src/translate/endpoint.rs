@@ -35,12 +35,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// What the endpoints of one cluster are chosen by.
+#[derive(Clone, Copy)]
 struct Choice<'a> {
     world: &'a Tracked<'a>,
     service: &'a Stored<Service>,
     port: &'a ServicePort,
     labels: Option<&'a Labels>,
     list_unready: bool,
+    /// Whether those that go away are taken, and only these.
+    leaving: bool,
     mesh: &'a Mesh,
     families: Families,
     /// Where the proxy is, if that matters.
@@ -77,6 +80,7 @@ pub fn select(world: &Tracked, view: &View, key: &ServiceKey, here: Option<&Here
                 port,
                 labels: subset.map(|subset| &subset.labels).filter(|labels| !labels.is_empty()),
                 list_unready: lists_unready(&policy),
+                leaving: false,
                 mesh: &mesh,
                 families: view.families(),
                 nearby: nearby.as_ref(),
@@ -127,6 +131,11 @@ impl Choice<'_> {
         for slice in slices {
             self.take(slice, &mut found, &mut sources);
         }
+        if !found.is_healthy() {
+            // As kube-proxy does: better who goes away, and still serves, than nobody.
+            let leaving = Self { leaving: true, ..*self };
+            slices.iter().for_each(|slice| leaving.take(slice, &mut found, &mut sources));
+        }
         let endpoints = found.into_endpoints(self.service.prefers_v6);
         sources.extend(self.peers.into_iter().flat_map(Peers::sources));
         EndpointInputs { cluster, endpoints, provenance: sources.into_iter().collect() }
@@ -164,13 +173,17 @@ impl Choice<'_> {
         }
     }
 
+    /// Whether an endpoint may be picked.
     fn is_ready(&self, endpoint: &Endpoint) -> bool {
+        if self.leaving {
+            return endpoint.serving && endpoint.terminating;
+        }
         endpoint.ready || (self.service.publish_not_ready && !endpoint.terminating)
     }
 
     /// Whether an endpoint belongs to the cluster; where its Pod decides, the Pod goes to `pods`.
     fn wants(&self, endpoint: &Endpoint, pods: &mut Vec<ObjectRef>) -> bool {
-        let known = self.is_ready(endpoint) || (self.list_unready && !endpoint.terminating);
+        let known = self.is_ready(endpoint) || (self.list_unready && !self.leaving && !endpoint.terminating);
         let listed = known && self.families.has(endpoint.address);
         let Some(labels) = self.labels.filter(|_| listed) else { return listed };
         let pod = endpoint.pod.as_ref().and_then(|pod| self.world.pod(&self.service.key.namespace, pod));

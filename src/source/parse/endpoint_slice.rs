@@ -92,6 +92,7 @@ fn endpoints(written: Vec<k8s::Endpoint>, kind: &str, notes: &mut Notes) -> Vec<
         Some(Endpoint {
             address,
             ready: conditions.ready.unwrap_or(true),
+            serving: conditions.serving.unwrap_or(true),
             terminating: conditions.terminating.unwrap_or(false),
             pod: pod.map(Name::from),
             pod_uid,

@@ -62,6 +62,11 @@ impl Stack {
         seen.rank = seen.rank.min(rank);
     }
 
+    /// Whether any may be picked.
+    pub fn is_healthy(&self) -> bool {
+        self.0.values().any(|seen| seen.standing.healthy)
+    }
+
     /// The endpoints, sorted, each address once.
     pub fn into_endpoints(self, prefers_v6: bool) -> Vec<ResolvedEndpoint> {
         let mut found: BTreeMap<SocketAddr, ResolvedEndpoint> = BTreeMap::new();

@@ -42,8 +42,12 @@ const ENDPOINT: &[Field] = &[
 
 const CONDITIONS: &[Field] = &[
     Field::done("ready", Flag, "whether it takes requests; true if none"),
-    Field::done("terminating", Flag, "whether it is going away: it is left out unless it is ready"),
-    Field::silent("serving", Flag, "ready and terminating say enough"),
+    Field::done(
+        "terminating",
+        Flag,
+        "whether it is going away: it is left out unless it is ready, or serves and none is ready",
+    ),
+    Field::done("serving", Flag, "whether it takes requests even now that it goes away; true if none"),
 ];
 
 const TARGET: &[Field] = &[
