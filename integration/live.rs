@@ -22,6 +22,8 @@ mod identity;
 mod limits;
 #[path = "live/logging.rs"]
 mod logging;
+#[path = "live/memory.rs"]
+mod memory;
 #[path = "live/mistakes.rs"]
 mod mistakes;
 #[path = "live/names.rs"]

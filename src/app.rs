@@ -3,6 +3,7 @@
 //! Only the command line uses it. When a task ends before it should, the process ends with its reason.
 
 mod facts;
+mod memory;
 mod problem_log;
 pub mod progress;
 pub mod security;
@@ -251,12 +252,15 @@ impl House {
         let facts = facts::Sources { inventory, reports, problems, standing: standing.clone(), states };
         let (leadership, writing) = house.writing(office, facts, &metrics);
         house.task("problem log", ending(problem_log::run(report.clone(), problem.clone())));
+        let admission = Admission::new(options.admission, options.turn, metrics.admission.clone());
+        let watching = memory::run(options.memory_limit, admission.clone(), metrics.memory.clone());
+        house.task("memory", ending(watching));
         let context = XdsContext {
             board,
             registry: registry.clone(),
             metrics: metrics.clone(),
             readiness: readiness.clone(),
-            admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
+            admission,
             shelf: Shelf::default(),
             options,
         };

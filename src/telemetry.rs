@@ -7,6 +7,7 @@ pub mod admission;
 pub mod kubernetes;
 mod labelled;
 pub mod logging;
+pub mod memory;
 pub mod publish;
 pub mod readiness;
 pub mod security;
@@ -16,6 +17,7 @@ pub mod xds;
 
 use admission::AdmissionMetrics;
 use kubernetes::KubernetesMetrics;
+use memory::MemoryMetrics;
 use prometheus::{Registry, TextEncoder};
 use publish::PublishMetrics;
 use security::SecurityMetrics;
@@ -31,6 +33,8 @@ pub struct Metrics {
     pub admission: AdmissionMetrics,
     /// Metrics of what is watched in a cluster.
     pub kubernetes: KubernetesMetrics,
+    /// Metrics of the process's memory.
+    pub memory: MemoryMetrics,
     /// The publisher's metrics.
     pub publish: PublishMetrics,
     /// Metrics of the certificate authority.
@@ -49,12 +53,13 @@ impl Metrics {
         let registry = Registry::new();
         let admission = AdmissionMetrics::register(&registry);
         let kubernetes = KubernetesMetrics::register(&registry);
+        let memory = MemoryMetrics::register(&registry);
         let publish = PublishMetrics::register(&registry);
         let security = SecurityMetrics::register(&registry);
         let status = StatusMetrics::register(&registry);
         let world = WorldMetrics::register(&registry);
         let xds = XdsMetrics::register(&registry);
-        Self { registry, admission, kubernetes, publish, security, status, world, xds }
+        Self { registry, admission, kubernetes, memory, publish, security, status, world, xds }
     }
 
     /// Every metric in the Prometheus text format.

@@ -16,6 +16,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tonic::Code;
 use tonic::transport::Channel;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -55,6 +56,35 @@ async fn connected(stage: &Stage, count: usize) -> Vec<(Delta, DeltaDiscoveryRes
         }
     }
     opening.join_all().await
+}
+
+/// Too little memory: new streams are refused, and so is who has waited for a turn; those there are go on. Once there is some again,
+/// new ones are taken, which is the control.
+#[tokio::test]
+async fn without_memory_nobody_new_is_taken_and_who_is_there_goes_on() {
+    // Room for one: the first has its turn until it has acknowledged.
+    let stage = Stage::with(Options { admission: 64 << 10, turn: LONG, ..Options::default() }).await;
+    stage.post(&[("a", b"1")], None);
+    let mut client = Delta::open(&stage).await.expect("a stream");
+    stage.place().await;
+    let first = client.next().await.expect("the first answer");
+    let mut waiting = Delta::open(&stage).await.expect("a stream");
+    until_within(LONG, "it waits", || value(&stage, "chancery_xds_admission_waiting") == 1).await;
+
+    stage.context.admission.shut(true);
+    let refused = Delta::open(&stage).await.err().expect("a refusal");
+    client.ack(&first).await;
+    let refused = [refused, waiting.next().await.expect_err("a refusal")]
+        .map(|status| (status.code(), status.message().to_owned()));
+    let expected = (Code::Unavailable, "there is too little memory for more streams; those there are go on".to_owned());
+    assert_eq!(refused, [expected.clone(), expected]);
+    assert_eq!(value(&stage, r#"chancery_xds_refusals_total{reason="memory"}"#), 2);
+    stage.post(&[("a", b"2")], None);
+    assert!(carries(&client.next().await.expect("the change"), b"2"));
+
+    stage.context.admission.shut(false);
+    let mut another = Delta::open(&stage).await.expect("a stream");
+    assert!(carries(&another.next().await.expect("an answer"), b"2"));
 }
 
 /// Room for everybody at once: who never answers keeps nobody waiting.

@@ -28,6 +28,7 @@ fn after_every_event() -> String {
     metrics.xds.message_was_large("request");
     metrics.admission.waits().is_over();
     metrics.admission.admitted(1);
+    metrics.memory.measured(1, 1, true);
     metrics.security.signed();
     metrics.security.signing_failed();
     metrics.security.authority_is_broken(true);

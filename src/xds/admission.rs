@@ -1,12 +1,12 @@
 //! How many streams are given their first configuration at once: as many as fit into a number of bytes, the others wait.
 //!
-//! Nobody is refused, because a start with thousands of proxies that come back is the normal case. First come, first
+//! Nobody is refused as long as there is memory, because a start with thousands of proxies that come back is the normal case. First come, first
 //! served: a stream takes as many bytes as first configurations have needed lately, and gives them back when its client
 //! has acknowledged everything, or has had its time. What a stream needs beyond that is taken as well, if it is there.
 
 use crate::telemetry::admission::AdmissionMetrics;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ pub struct Admission {
     units: u32,
     turn: Duration,
     typical: Arc<AtomicU64>,
+    shut: Arc<AtomicBool>,
     metrics: AdmissionMetrics,
 }
 
@@ -33,7 +34,18 @@ impl Admission {
     pub fn new(bytes: u64, turn: Duration, metrics: AdmissionMetrics) -> Self {
         let units = u32::try_from((bytes.max(LEAST) / UNIT).min(Semaphore::MAX_PERMITS as u64)).unwrap_or(u32::MAX);
         let room = Arc::new(Semaphore::new(units as usize));
-        Self { room, units, turn, typical: Arc::new(AtomicU64::new(FIRST_GUESS)), metrics }
+        let (typical, shut) = (Arc::new(AtomicU64::new(FIRST_GUESS)), Arc::new(AtomicBool::new(false)));
+        Self { room, units, turn, typical, shut, metrics }
+    }
+
+    /// Whether there is too little memory for any new stream, from now on.
+    pub fn shut(&self, shut: bool) {
+        self.shut.store(shut, Ordering::Relaxed);
+    }
+
+    /// Whether new streams are refused. Who is inside has nothing to do with it.
+    pub fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Relaxed)
     }
 
     /// Waits for room. Cancel safe: who goes away gives up the place in the queue.

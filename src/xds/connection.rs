@@ -233,6 +233,9 @@ impl AdsService {
         if self.ends.shutdown.is_cancelled() {
             return Some(Refusal::ShuttingDown);
         }
+        if self.context.admission.is_shut() {
+            return Some(Refusal::Short);
+        }
         let pending = self.context.readiness.pending();
         (!pending.is_empty()).then(|| Refusal::NotReady(pending.join(", ")))
     }

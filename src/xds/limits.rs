@@ -23,6 +23,9 @@ pub struct Options {
     pub turn: Duration,
     /// How many bytes may be on their way to streams that are not configured yet, before further ones have to wait.
     pub admission: u64,
+    /// How many bytes of memory the process may have, near which new streams are refused; 0 for any number, none for what
+    /// its control group says.
+    pub memory_limit: Option<u64>,
     /// How long things wait for each other on a stream.
     pub gate: gate::Options,
 }
@@ -39,6 +42,7 @@ impl Default for Options {
             max_request: 16 << 20,
             max_response: 256 << 20,
             admission: 128 << 20,
+            memory_limit: None,
             gate: gate::Options::default(),
         }
     }

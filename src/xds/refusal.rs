@@ -59,6 +59,9 @@ pub enum Refusal {
     /// Nobody said who asks in time.
     #[error("no request came within {0:?}")]
     Silent(Duration),
+    /// One stream more, and the process might be killed for want of memory.
+    #[error("there is too little memory for more streams; those there are go on")]
+    Short,
     /// The server is going away.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -102,7 +105,7 @@ impl Refusal {
             }
             Refusal::Garbage(_) => Code::Internal,
             Refusal::Silent(_) => Code::DeadlineExceeded,
-            Refusal::NotReady(_) | Refusal::Unknown(_) | Refusal::ShuttingDown => Code::Unavailable,
+            Refusal::NotReady(_) | Refusal::Unknown(_) | Refusal::Short | Refusal::ShuttingDown => Code::Unavailable,
         }
     }
 
@@ -121,6 +124,7 @@ impl Refusal {
             Refusal::NotReady(_) => "not_ready",
             Refusal::Unknown(_) => "unknown_proxy",
             Refusal::Silent(_) => "silent",
+            Refusal::Short => "memory",
             Refusal::ShuttingDown => "shutdown",
         }
     }

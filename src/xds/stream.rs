@@ -200,7 +200,11 @@ impl Stream {
             End::Finished | End::Aged => Status::ok(""),
             End::Refused(refusal) => {
                 self.context.metrics.xds.refused(refusal.reason());
-                info!(parent: &self.span, reason = refusal.reason(), node, "ended the stream: {refusal}");
+                // Of many that come back together not each is worth a line: that there is too little memory is said once.
+                match refusal {
+                    Refusal::Short => debug!(parent: &self.span, "refused the stream: {refusal}"),
+                    _ => info!(parent: &self.span, reason = refusal.reason(), node, "ended the stream: {refusal}"),
+                }
                 Status::new(refusal.code(), refusal.to_string())
             }
         };
@@ -218,7 +222,9 @@ impl Stream {
     ) -> Result<Turn, End> {
         let begun = async {
             tokio::time::timeout(FIRST_REQUEST, incoming.begun()).await.map_err(|_| Refusal::Silent(FIRST_REQUEST))?;
-            Ok(self.context.admission.enter().await)
+            let turn = self.context.admission.enter().await;
+            // Those before may have taken what there was.
+            if self.context.admission.is_shut() { Err(Refusal::Short) } else { Ok(turn) }
         };
         tokio::select! {
             () = ends.shutdown.cancelled() => Err(End::Refused(Refusal::ShuttingDown)),

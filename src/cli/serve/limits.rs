@@ -26,6 +26,9 @@ pub struct LimitArgs {
     /// How much may be on its way to proxies that are not configured yet, in MiB; further ones wait
     #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = mebibytes(), env = "CHANCERY_ADMISSION_MIB")]
     admission_mib: u32,
+    /// How much memory it may have, in MiB; near that new streams are refused. 0 for no limit; else that of its control group
+    #[arg(long, value_name = "MIB", env = "CHANCERY_MEMORY_LIMIT_MIB")]
+    memory_limit_mib: Option<u32>,
 }
 
 impl From<LimitArgs> for Options {
@@ -37,6 +40,7 @@ impl From<LimitArgs> for Options {
             max_request: (args.max_request_mib as usize) << 20,
             max_response: (args.max_response_mib as usize) << 20,
             admission: u64::from(args.admission_mib) << 20,
+            memory_limit: args.memory_limit_mib.map(|limit| u64::from(limit) << 20),
             ..Options::default()
         }
     }
