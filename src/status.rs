@@ -1,4 +1,5 @@
-//! What is known of objects, written to them: conditions by server-side apply, and Events for what proxies reject.
+//! What is known of objects, written to them: conditions by server-side apply, and Events for what proxies reject and for what is
+//! broken.
 //!
 //! In reading order: [`shape`] is a status as it is stored; [`verdict`] what is to be said of one object; [`desk`] what waits
 //! and when it may be written; [`rivals`] whether somebody else writes as well;

@@ -4,6 +4,7 @@ use crate::harness::cluster::{ADMIN, Cluster, Options};
 use crate::harness::{Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage};
+use crate::told::{Told, events, says};
 use serde_json::{Map, Value, json};
 
 const NAMESPACE: &str = "invalid";
@@ -40,11 +41,28 @@ fn port(number: i64) -> Value {
     json!([{"name": "http", "protocol": "TCP", "port": number, "targetPort": 8080}])
 }
 
+/// What etcd takes in one request, but for some of what is around an object.
+const LIMIT: usize = 1_572_864 - 300;
+
+/// The same with a note of that length.
+fn noted((path, mut object): (String, Value), length: usize) -> (String, Value) {
+    object["metadata"]["annotations"] = json!({"note": "x".repeat(length)});
+    (path, object)
+}
+
+/// The longest name of an object of most kinds.
+fn long() -> String {
+    format!("{}n", "long.".repeat(63))[63..].to_owned()
+}
+
 /// Objects that no validation would let through, and some that are only large.
 fn objects() -> Vec<(String, Value)> {
     let route = |weight: Value| json!({"hosts": ["inside"], "http": [{"route": [{"destination": {"host": "inside"}, "weight": weight}]}]});
-    let mut large = policy("destinationrules", "DestinationRule", "large", 5, json!({"host": "inside"}));
-    large.1["metadata"]["annotations"] = json!({"note": "x".repeat(1_200_000)});
+    let large = noted(policy("destinationrules", "DestinationRule", "large", 5, json!({"host": "inside"})), 1_500_000);
+    let full = policy("destinationrules", "DestinationRule", "full", 14, json!({"host": "inside"}));
+    let room = LIMIT - noted(full.clone(), 0).1.to_string().len();
+    let mut astray = slice("astray", 15, 1);
+    astray.1["endpoints"][0]["addresses"] = json!(["nowhere"]);
     let mut labelled =
         service("labelled", 8, json!({"clusterIP": "10.96.30.8", "clusterIPs": ["10.96.30.8"], "ports": port(80)}));
     let labels: Map<_, _> = (0..5_000).map(|index| (format!("label-{index}"), "value".into())).collect();
@@ -59,6 +77,9 @@ fn objects() -> Vec<(String, Value)> {
         policy("virtualservices", "VirtualService", "list", 3, json!([1, 2])),
         policy("destinationrules", "DestinationRule", "hostless", 4, json!({"trafficPolicy": {"tls": 7}})),
         large,
+        noted(full, room),
+        astray,
+        policy("virtualservices", "VirtualService", &long(), 16, route("ninety".into())),
         policy(
             "sidecars",
             "Sidecar",
@@ -93,9 +114,13 @@ async fn said(stage: &Stage) -> Outcome<Vec<(String, String)>> {
 #[tokio::test]
 async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
     let (cluster, _held) = shared::own(Options::default()).await?;
-    let stage = Stage::open(&cluster, ADMIN, NAMESPACE).await?;
+    let mut stage = Stage::set(&cluster, ADMIN, NAMESPACE).await?;
+    stage.write_status(15);
+    stage.chancery.restart().await?;
+    stage.connect().await?;
     assert_eq!(said(&stage).await?, [], "the control: nothing is wrong before");
     cluster.write(&objects()).await?;
+    let long = format!("VirtualService invalid/{}", long());
     let broken = [
         "VirtualService invalid/words",
         "VirtualService invalid/nothing",
@@ -104,6 +129,8 @@ async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
         "Sidecar invalid/slashless",
         "Service invalid/no-ports",
         "Service invalid/odd-port",
+        "EndpointSlice invalid/astray-1",
+        &long,
     ];
     let mut found = Vec::new();
     let told = deadline::until("every broken object is told", SOON, async || {
@@ -127,11 +154,39 @@ async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
         (stage.envoy().endpoints(&many).await.ok()?.len() == 10_000).then_some(())
     })
     .await?;
+    authors_are_told(&cluster, &stage, &broken).await?;
     another_of_the_same_name(&cluster, &stage).await?;
     // Everything else goes on.
     cluster.apply(&crate::stage::slice(NAMESPACE, "inside", &["10.9.0.60"])).await?;
     stage.has_endpoints("inside", &["10.9.0.60"]).await?;
     stage.load(20).run().await?.clean()
+}
+
+/// Each broken object has one Event, and those of our kinds the reason in their status, as far as the API server takes one.
+async fn authors_are_told(cluster: &Cluster, stage: &Stage, broken: &[&str]) -> Outcome<()> {
+    for object in broken {
+        let (kind, name) = object.split_once(" invalid/").expect("a kind and a name");
+        let mut notes = Vec::new();
+        let told = deadline::until("there is an Event", SOON, async || {
+            notes = events(cluster, NAMESPACE, "Invalid", name).await.ok()?;
+            (!notes.is_empty()).then_some(())
+        });
+        told.await.map_err(|failure| failure.with(object).with(&stage.chancery.tail()))?;
+        assert_eq!(notes.len(), 1, "{object}: {notes:?}");
+        if !["Service", "EndpointSlice"].contains(&kind) {
+            let named = format!("{}/{name}", kind.to_lowercase());
+            let (told, _) = says(cluster, stage, &named, ("Accepted", "False Invalid")).await?;
+            assert_eq!(told.message("Accepted"), notes[0]);
+        }
+    }
+    // The controls: of what is good there is none, and it is told so; but for what is too large for etcd with a status.
+    for name in ["large", "full", "labelled", "inside"] {
+        assert_eq!(events(cluster, NAMESPACE, "Invalid", name).await?, [""; 0], "{name}");
+    }
+    says(cluster, stage, "destinationrule/large", ("Accepted", "True Accepted")).await?;
+    let full = Told::of(cluster, NAMESPACE, "destinationrule/full").await?;
+    assert_eq!(full.0.get("status"), None, "there is no room for it");
+    Ok(())
 }
 
 /// A good rule is deleted and made again, broken, under the same name: nothing of the first is left.

@@ -154,6 +154,34 @@ fn a_rejection_is_said_at_once_and_complained_of_once() {
     assert!(clerk.complaints().is_empty());
 }
 
+/// What is not understood is complained of once for each generation; of a kind without a status once for each thing that is wrong, and
+/// nothing is written on it.
+#[test]
+fn what_is_broken_is_complained_of_once() {
+    let start = Instant::now();
+    let mut clerk = Clerk::new(start);
+    let mistake = |key: ObjectKey, text: &str| {
+        let (field, severity, cause) = ("spec.x".to_owned(), Severity::Error, Cause::Content);
+        Problem { object: key, field, severity, text: text.into(), cause }
+    };
+    let mut complaints = |generation: i64, text: &str| {
+        let service = KINDS.iter().find(|kind| kind.plural == "services").expect("it is watched");
+        let (id, of) = (which("a").id, ObjectKey { kind: ObjectKind::Service, ..key("a") });
+        let mut facts = facts(&[("a", entry("1", generation, ""))], &[mistake(key("a"), text), mistake(of, text)]);
+        let broken = Entry { kind: service, generation: None, ..entry("1", 0, "") };
+        facts.inventory.insert(Which::of(service, &id), broken);
+        clerk.learn(facts, start);
+        assert_eq!(clerk.waiting(), 1, "only our own kind has a status");
+        let told = clerk.complaints().into_iter();
+        told.map(|told| (told.which.plural, told.reason.as_str(), told.text)).collect::<Vec<_>>()
+    };
+    let said = |plural, text: &str| (plural, "Invalid", format!("spec.x: {text}"));
+    assert_eq!(complaints(1, "no"), [said("services", "no"), said("virtualservices", "no")]);
+    assert_eq!(complaints(1, "no"), []);
+    assert_eq!(complaints(1, "never"), [said("services", "never")]);
+    assert_eq!(complaints(2, "never"), [said("virtualservices", "never")]);
+}
+
 #[test]
 fn kinds_that_may_not_be_written_are_left_alone_for_a_while() {
     let start = Instant::now();

@@ -6,7 +6,7 @@
 use super::desk::{ALONE, Desk, Outcome, Urgency};
 use super::rivals::Rivals;
 use super::shape::Status;
-use super::verdict::{Known, Told, Unheard, is_progress, is_rejection, verdict};
+use super::verdict::{Known, Told, Unheard, is_progress, is_rejection, mistakes, verdict};
 use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::model::reach::{Reach, Standing};
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Everything that statuses are made of.
 #[derive(Clone, Default, Debug)]
@@ -86,15 +86,57 @@ pub struct Draft {
     pub status: Status,
 }
 
-/// A rejection to be told with an Event.
+/// Something to be told with an Event.
 #[derive(Clone, Debug)]
 pub struct Complaint {
     /// Of which object.
     pub which: Which,
     /// The object.
     pub entry: Entry,
-    /// What a proxy says.
+    /// Why, in a word.
+    pub reason: Reason,
+    /// What a proxy says, or what is not understood.
     pub text: String,
+}
+
+/// Why there is an Event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// Proxies reject what was made of the object.
+    Rejected,
+    /// The object, or a part of it, is not understood.
+    Invalid,
+}
+
+impl Reason {
+    /// As an Event has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Rejected => "Rejected",
+            Reason::Invalid => "Invalid",
+        }
+    }
+
+    /// What was tried.
+    pub fn action(self) -> &'static str {
+        match self {
+            Reason::Rejected => "Program",
+            Reason::Invalid => "Accept",
+        }
+    }
+}
+
+impl Complaint {
+    /// What tells it from others: two of the same are one Event. That a generation is not understood is said once. Generations of
+    /// kinds without a status come with every Pod, or are not counted; there the words count.
+    pub fn about(&self) -> String {
+        let Self { entry, reason, text, .. } = self;
+        let generation = entry.generation.filter(|_| entry.kind.has_status());
+        match reason {
+            Reason::Invalid if generation.is_some() => format!("{}\n{generation:?}\nInvalid", entry.uid),
+            _ => format!("{}\n{generation:?}\n{text}", entry.uid),
+        }
+    }
 }
 
 /// How many complaints may be told at once, and how many are remembered as told.
@@ -203,7 +245,7 @@ impl Clerk {
         self.rivals.disputed()
     }
 
-    /// Rejections that were not told yet.
+    /// What was not told yet.
     pub fn complaints(&mut self) -> Vec<Complaint> {
         std::mem::take(&mut self.complaints)
     }
@@ -233,6 +275,9 @@ impl Clerk {
     /// Looks at an object; false if there was no room for what is to be written.
     fn look(&mut self, which: &Which, entry: &Entry, now: Instant) -> bool {
         self.complain(which, entry);
+        if !entry.kind.has_status() {
+            return true;
+        }
         let stored = Status::stored(&entry.status);
         let wanted = self.verdict(which, entry, &stored);
         self.rivals.saw(which, entry, &wanted, &undated(&stored));
@@ -274,15 +319,15 @@ impl Clerk {
     }
 
     fn complain(&mut self, which: &Which, entry: &Entry) {
-        let mut new = Vec::new();
-        for told in self.rejections(which, entry) {
-            let mut hash = Xxh3::new();
-            (&entry.uid, entry.generation, &told.text).hash(&mut hash);
-            if !self.complained.contains(&hash.finish()) {
-                new.push((hash.finish(), told.text.clone()));
+        let rejections = self.rejections(which, entry).map(|told| (Reason::Rejected, told.text.clone()));
+        let broken = mistakes(self.facts.told(which, entry)).filter(|_| entry.kind.is_in_effect());
+        let all: Vec<_> = rejections.chain(broken.map(|text| (Reason::Invalid, text))).collect();
+        for (reason, text) in all {
+            let complaint = Complaint { which: which.clone(), entry: entry.clone(), reason, text };
+            let print = xxh3_64(complaint.about().as_bytes());
+            if self.complained.contains(&print) {
+                continue;
             }
-        }
-        for (hash, text) in new {
             if self.complaints.len() >= COMPLAINTS {
                 self.dropped += 1;
                 return;
@@ -290,8 +335,8 @@ impl Clerk {
             if self.complained.len() >= REMEMBERED {
                 self.complained.clear(); // The API server knows those that were told lately by their names.
             }
-            self.complained.insert(hash);
-            self.complaints.push(Complaint { which: which.clone(), entry: entry.clone(), text });
+            self.complained.insert(print);
+            self.complaints.push(complaint);
         }
     }
 }

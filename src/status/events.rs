@@ -1,8 +1,9 @@
-//! Tells of rejections with Events, each once: its name says what it is about, so that a second one is refused.
+//! Tells of rejections and of broken objects with Events, each once: its name says what it is about, so that a second one is refused.
 
 use super::clerk::Complaint;
 use super::lease::Held;
 use super::writer::MANAGER;
+use crate::telemetry::logging::shown;
 use crate::telemetry::status::StatusMetrics;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -34,6 +35,7 @@ pub async fn run(
     held: watch::Receiver<Held>,
     metrics: StatusMetrics,
 ) {
+    let mut denied = false;
     while let Some(complaint) = complaints.recv().await {
         if !held.borrow().is_valid(Instant::now()) {
             continue;
@@ -43,27 +45,33 @@ pub async fn run(
         let result = match timeout(PATIENCE, api.create(&PostParams::default(), &event)).await {
             Ok(Ok(_)) => "written",
             Ok(Err(Error::Api(status))) if status.code == 409 => "known",
-            Ok(Err(Error::Api(status))) if status.code == 403 => "denied",
+            Ok(Err(Error::Api(status))) if status.code == 403 => {
+                if !denied {
+                    let reason = shown(status.message.trim());
+                    tracing::warn!(reason, "no Event is written; proxies are served as before");
+                }
+                "denied"
+            }
             Ok(Err(Error::Api(status))) if status.code == 404 => "gone",
             Ok(Err(_)) | Err(_) => "failed",
         };
+        denied = result == "denied";
         metrics.event_sent(result);
         sleep(APART).await;
     }
 }
 
 fn event(complaint: &Complaint, instance: &str, now: MicroTime) -> Event {
-    let Complaint { which, entry, text } = complaint;
-    let about = format!("{}\n{:?}\n{text}", entry.uid, entry.generation);
+    let Complaint { which, entry, reason, text } = complaint;
     let named: String = which.id.name.chars().take(NAME).collect();
-    let name = format!("{}.{:016x}", named.trim_end_matches(['.', '-']), xxh3_64(about.as_bytes()));
+    let name = format!("{}.{:016x}", named.trim_end_matches(['.', '-']), xxh3_64(complaint.about().as_bytes()));
     let namespace = Some(which.id.namespace.to_string());
     Event {
         metadata: ObjectMeta { name: Some(name), namespace: namespace.clone(), ..ObjectMeta::default() },
-        action: Some("Program".to_owned()),
+        action: Some(reason.action().to_owned()),
         event_time: Some(now),
         note: Some(cut(text)),
-        reason: Some("Rejected".to_owned()),
+        reason: Some(reason.as_str().to_owned()),
         regarding: Some(ObjectReference {
             api_version: Some(entry.kind.api_version(entry.served)),
             kind: Some(entry.kind.kind.to_owned()),

@@ -208,6 +208,12 @@ impl Known<'_> {
     }
 }
 
+/// What is not understood of an object, and what is in effect instead; none if all of it is.
+pub fn mistakes(told: &[Told]) -> Option<String> {
+    let mistakes = told.iter().filter(|told| told.severity == Severity::Error && told.cause == Cause::Content);
+    Some(words(mistakes)).filter(|text| !text.is_empty())
+}
+
 /// Whether it is about what the object says.
 fn is_own(cause: &Cause) -> bool {
     matches!(cause, Cause::Content | Cause::Conflict)

@@ -25,7 +25,10 @@ impl StatusMetrics {
             leader: gauge("chancery_leader", "1 while this process writes status and events."),
             waiting: gauge("chancery_status_waiting", "Statuses that wait to be written."),
             writes: counters("chancery_status_writes_total", "Attempts to write a status."),
-            events: counters("chancery_status_events_total", "Attempts to tell of a rejection with an Event."),
+            events: counters(
+                "chancery_status_events_total",
+                "Attempts to tell of a rejection or a broken object with an Event.",
+            ),
             dropped: IntCounter::new(
                 "chancery_status_dropped_total",
                 "Statuses and Events for which there was no room.",

@@ -1,4 +1,5 @@
-//! The objects on which a status is written, as the API server has them. A shared, immutable value.
+//! The objects on which a status is written, as the API server has them, and those broken ones for which there are only Events.
+//! A shared, immutable value.
 
 use super::kinds::Watched;
 use super::news::Id;
@@ -43,7 +44,7 @@ pub struct Entry {
     pub version: Arc<str>,
     /// Counts the changes of what it says.
     pub generation: Option<i64>,
-    /// Its status as JSON; empty for none.
+    /// Its status as JSON; empty for none, and of a kind without a status of ours.
     pub status: Arc<str>,
 }
 

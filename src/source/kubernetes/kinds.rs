@@ -84,6 +84,11 @@ impl Watched {
         self.group.ends_with(".istio.io")
     }
 
+    /// Whether there is an Event for one that is broken: where there is a status of ours, and on what every request needs.
+    pub fn has_events(&self) -> bool {
+        self.has_status() || matches!(self.used, Use::Read(ObjectKind::Service | ObjectKind::EndpointSlice))
+    }
+
     /// Whether only metadata is asked for.
     pub fn is_metadata_only(&self) -> bool {
         !self.is_in_effect() && !self.has_status()
@@ -123,12 +128,12 @@ const ISTIO: &[&str] = &["v1", "v1beta1"];
 const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
 const GATEWAY: &str = "gateway.networking.k8s.io";
+const GATEWAY_CLASSES: &str = "gatewayclasses";
 
 const fn core(kind: ObjectKind, name: &'static str, plural: &'static str, need: Need) -> Watched {
     Watched { kind: name, group: "", versions: &["v1"], plural, fields: "", need, used: Use::Read(kind), within: None }
 }
 
-const GATEWAY_CLASSES: &str = "gatewayclasses";
 const fn policy(group: &'static str, kind: ObjectKind, name: &'static str, plural: &'static str) -> Watched {
     let used = Use::Read(kind);
     Watched { kind: name, group, versions: ISTIO, plural, fields: "", need: Need::Optional, used, within: None }
@@ -176,20 +181,20 @@ pub static KINDS: &[Watched] = &[
     listed("telemetry.istio.io", &["v1", "v1alpha1"], "Telemetry", "telemetries"),
     listed("extensions.istio.io", &["v1alpha1"], "WasmPlugin", "wasmplugins"),
     listed("split.smi-spec.io", &["v1alpha4", "v1alpha3", "v1alpha2", "v1alpha1"], "TrafficSplit", "trafficsplits"),
+    listed(GATEWAY, &["v1"], "GatewayClass", GATEWAY_CLASSES),
     listed(GATEWAY, &["v1"], "Gateway", "gateways"),
+    listed(GATEWAY, &["v1"], "ListenerSet", "listenersets"),
     listed(GATEWAY, &["v1"], "HTTPRoute", "httproutes"),
     listed(GATEWAY, &["v1"], "GRPCRoute", "grpcroutes"),
     listed(GATEWAY, &["v1", "v1alpha3", "v1alpha2"], "TLSRoute", "tlsroutes"),
     listed(GATEWAY, &["v1", "v1alpha2"], "TCPRoute", "tcproutes"),
-    listed(GATEWAY, &["v1"], "GatewayClass", GATEWAY_CLASSES),
+    listed(GATEWAY, &["v1", "v1alpha3"], "BackendTLSPolicy", "backendtlspolicies"),
+    listed(GATEWAY, &["v1", "v1beta1"], "ReferenceGrant", "referencegrants"),
 ];
-    listed(GATEWAY, &["v1"], "ListenerSet", "listenersets"),
 
 /// The table for some namespaces only; for all if none is named. Each kind is watched in each of them by itself, so that rights
 /// to these are enough; Namespaces, Nodes and GatewayClasses, which are in none, may be out of reach then. Its lines are kept for as long as
 /// the process lives, so this is for its start.
-    listed(GATEWAY, &["v1", "v1alpha3"], "BackendTLSPolicy", "backendtlspolicies"),
-    listed(GATEWAY, &["v1", "v1beta1"], "ReferenceGrant", "referencegrants"),
 pub fn within(namespaces: &[String]) -> Vec<&'static Watched> {
     if namespaces.is_empty() {
         return KINDS.iter().collect();

@@ -24,7 +24,7 @@ pub struct Item {
     pub uid: Arc<str>,
     /// What it is; none of a kind that is not read.
     pub parsed: Option<Parsed>,
-    /// What is there of it besides; none of a kind without a status of ours.
+    /// What is there of it besides; none of a kind without a status and Events of ours.
     pub entry: Option<Box<Entry>>,
 }
 

@@ -125,6 +125,8 @@ impl Store {
             _ => None,
         };
         let object = if broken { earlier.or(object) } else { object };
+        // Of what has no status nobody needs to know more than what is told of it.
+        let entry = entry.filter(|_| broken || kind.has_status());
         let mut held = Held { uid, object, aside: None };
         match self.discovers(kind, &id) {
             true => self.show(kind, &id, entry, (findings, instead)),

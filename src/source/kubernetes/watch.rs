@@ -200,7 +200,7 @@ impl Watch {
 
     fn item(&self, raw: Raw, version: &'static str) -> Item {
         let (id, uid) = (id(&raw), raw.uid().into());
-        let entry = self.kind.has_status().then(|| self.entry(&raw, version).into());
+        let entry = self.kind.has_events().then(|| self.entry(&raw, version).into());
         let value = raw.of_kind(&self.kind.api_version(version), self.kind.kind);
         let parsed = match self.kind.used {
             Use::Read(_) => Some(parse::stored_object(&value)),
@@ -217,7 +217,7 @@ impl Watch {
             uid: raw.uid().into(),
             version: raw.version().into(),
             generation: raw.generation(),
-            status: raw.status().into(),
+            status: if self.kind.has_status() { raw.status().into() } else { "".into() },
         }
     }
 

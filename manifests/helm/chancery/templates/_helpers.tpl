@@ -100,8 +100,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
   resources: [configmaps]
   resourceNames: [chancery-root]
   verbs: [create, patch]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
-{{- end }}
 {{- end -}}
