@@ -62,7 +62,9 @@ pub async fn run(client: Client, sources: Sources) {
             if done.get(namespace) == Some(&roots) {
                 continue;
             }
-            match put(&client, namespace, &roots).await {
+            // Somebody else may write since the last one, and may trust something else.
+            let Standing::Leading(until) = sources.leadership.borrow().now() else { break };
+            match put(&client, namespace, &roots, until.into()).await {
                 Ok(()) => _ = done.insert(namespace.clone(), roots.clone()),
                 Err(reason) => failed = Some(reason),
             }
@@ -87,19 +89,20 @@ fn ends(status: &Status) -> bool {
     causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// Writes one. Who writes what is there already changes nothing.
-async fn put(client: &Client, namespace: &str, roots: &str) -> Result<(), String> {
+/// Writes one, unless there is no answer until then, when the Lease ends. Who writes what is there already changes nothing.
+async fn put(client: &Client, namespace: &str, roots: &str, until: Instant) -> Result<(), String> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let data = BTreeMap::from([(ROOTS.to_owned(), roots.to_owned())]);
     let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
     let wanted = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
     let parameters = PatchParams::apply(MANAGER).force();
-    match tokio::time::timeout(PATIENCE, api.patch(NAME, &parameters, &Patch::Apply(&wanted))).await {
+    let until = until.min(Instant::now() + PATIENCE);
+    match tokio::time::timeout_at(until, api.patch(NAME, &parameters, &Patch::Apply(&wanted))).await {
         Ok(Ok(_)) => Ok(()),
         // A namespace that ends takes nothing new.
         Ok(Err(kube::Error::Api(status))) if status.code == 404 || ends(&status) => Ok(()),
         Ok(Err(kube::Error::Api(status))) => Err(format!("namespace {namespace}: {}", shown(status.message.trim()))),
         Ok(Err(error)) => Err(format!("namespace {namespace}: {}", shown(&error.to_string()))),
-        Err(_) => Err(format!("namespace {namespace}: the API server said nothing for {PATIENCE:?}")),
+        Err(_) => Err(format!("namespace {namespace}: the API server did not answer in time")),
     }
 }
