@@ -4,7 +4,7 @@ use crate::harness::cluster::{ADMIN, Cluster, Options};
 use crate::harness::{Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage, slice};
-use crate::told::{Told, events, says};
+use crate::told::{Told, events, rejection, says, wants};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
@@ -130,19 +130,6 @@ async fn nothing_is_written_again(cluster: &Cluster, stage: &mut Stage) -> Outco
     Ok(())
 }
 
-/// A port that somebody else has, where a Sidecar wants a listener.
-fn wants(taken: SocketAddr) -> String {
-    format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: busy, namespace: rejected}}\n\
-         spec: {{ports: [{{name: http, port: {port}}}]}}\n---\n\
-         apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: own, namespace: rejected}}\n\
-         spec: {{egress: [{{port: {{number: {port}, protocol: HTTP, name: http}}, bind: {ip}, hosts: ['./*']}}, \
-         {{hosts: ['./*']}}]}}\n",
-        port = taken.port(),
-        ip = taken.ip(),
-    )
-}
-
 /// What a real Envoy rejects is told to the object within a second of being known, with an Event; and when it is over.
 #[tokio::test]
 async fn a_rejection_reaches_its_object() -> Outcome<()> {
@@ -155,15 +142,8 @@ async fn a_rejection_reaches_its_object() -> Outcome<()> {
     says(&cluster, &stage, NAMES[0], ("Accepted", "True Accepted")).await?;
     let taken = TcpListener::bind((stage.vacant(), 0))?;
     let address = taken.local_addr()?;
-    cluster.apply(&wants(address)).await?;
-    let known = deadline::until("the rejection is known", SOON, async || {
-        let problems = stage.chancery.api().problems().await.ok()?;
-        let rejected = |problem: &&crate::harness::api::Problem| {
-            problem.object.as_deref() == Some("Sidecar rejected/own") && problem.text.contains("rejects")
-        };
-        problems.iter().find(rejected).map(|problem| (problem.clone(), Instant::now()))
-    });
-    let (problem, known) = known.await?;
+    cluster.apply(&wants("rejected", address)).await?;
+    let (problem, known) = rejection(&stage.chancery, "rejected").await?;
     assert_eq!(problem.severity, "error", "{problem:?}");
     let (own, asked) = says(&cluster, &stage, "sidecar/own", ("Programmed", "False Rejected")).await?;
     let late = asked.saturating_duration_since(known);
@@ -178,7 +158,7 @@ async fn a_rejection_reaches_its_object() -> Outcome<()> {
     // Another state, which is not rejected: the port is let go of, and the listener is another.
     drop(taken);
     let elsewhere = SocketAddr::new(address.ip(), if address.port() > 2_000 { address.port() - 1 } else { 2_001 });
-    cluster.apply(&wants(elsewhere)).await?;
+    cluster.apply(&wants("rejected", elsewhere)).await?;
     deadline::until("it is over", SOON, async || {
         let own = Told::of(&cluster, "rejected", "sidecar/own").await.ok()?;
         let now = own.says("Programmed");

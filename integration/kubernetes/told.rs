@@ -1,9 +1,12 @@
 //! What objects of a cluster were told: their conditions, and the Events about them, as kubectl shows them.
 
+use crate::harness::api::Problem;
+use crate::harness::chancery::Chancery;
 use crate::harness::cluster::Cluster;
 use crate::harness::{Outcome, deadline};
 use crate::stage::{SOON, Stage};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 /// An object.
@@ -79,4 +82,29 @@ pub async fn events(cluster: &Cluster, namespace: &str, reason: &str, name: &str
     let about = |event: &&Value| event["reason"] == *reason && event["regarding"]["name"] == *name;
     let events = list["items"].as_array().into_iter().flatten().filter(about);
     Ok(events.map(|event| event["note"].as_str().unwrap_or_default().to_owned()).collect())
+}
+
+/// A port that somebody else has, where a Sidecar wants a listener.
+pub fn wants(namespace: &str, taken: SocketAddr) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: busy, namespace: {namespace}}}\n\
+         spec: {{ports: [{{name: http, port: {port}}}]}}\n---\n\
+         apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: own, namespace: {namespace}}}\n\
+         spec: {{egress: [{{port: {{number: {port}, protocol: HTTP, name: http}}, bind: {ip}, hosts: ['./*']}}, \
+         {{hosts: ['./*']}}]}}\n",
+        port = taken.port(),
+        ip = taken.ip(),
+    )
+}
+
+/// Waits until a chancery knows that a proxy rejects what that Sidecar wants; the problem, and when it was told.
+pub async fn rejection(chancery: &Chancery, namespace: &str) -> Outcome<(Problem, Instant)> {
+    let object = format!("Sidecar {namespace}/own");
+    let known = deadline::until("the rejection is known", SOON, async || {
+        let problems = chancery.api().problems().await.ok()?;
+        let rejected =
+            |problem: &&Problem| problem.object.as_deref() == Some(&object) && problem.text.contains("rejects");
+        problems.iter().find(rejected).map(|problem| (problem.clone(), Instant::now()))
+    });
+    known.await.map_err(|failure| failure.with(&chancery.tail()))
 }
