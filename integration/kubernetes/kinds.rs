@@ -4,6 +4,8 @@ use crate::harness::cluster::{ADMIN, Definitions, Options};
 use crate::harness::{Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage};
+use crate::told::says;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const VIRTUAL_SERVICES: &str = "virtualservices.networking.istio.io";
@@ -47,6 +49,33 @@ async fn missing_kinds_are_reported_and_picked_up() -> Outcome<()> {
         problems.iter().find(named).map(drop)
     })
     .await
+}
+
+/// What an older release of a kind serves is read, and written to, in that version.
+#[tokio::test]
+async fn kinds_of_an_older_release_are_read() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options::default()).await?;
+    let printed = cluster.kubectl(&["get", "crd", VIRTUAL_SERVICES, "-o", "json"]).await?;
+    let definition: Value = serde_json::from_str(&printed)?;
+    let versions = definition["spec"]["versions"].as_array().into_iter().flatten().enumerate();
+    let others = versions.filter(|(_, version)| version["name"] != "v1beta1");
+    let unserved =
+        others.map(|(at, _)| json!({"op": "replace", "path": format!("/spec/versions/{at}/served"), "value": false}));
+    let patch = Value::from_iter(unserved).to_string();
+    cluster.kubectl(&["patch", "crd", VIRTUAL_SERVICES, "--type=json", "-p", &patch]).await?;
+    let mut stage = Stage::set(&cluster, ADMIN, "older").await?;
+    stage.write_status(15);
+    stage.chancery.restart().await?;
+    stage.connect().await?;
+    stage.is(VIRTUAL_SERVICES, "watching").await?;
+    let route = ROUTE.split("---").next().unwrap_or_default().replace("late", "older");
+    let refused = cluster.apply(&route).await.expect_err("the control: it is not served any more").to_string();
+    assert!(refused.contains("no matches for kind"), "{refused}");
+    cluster.apply(&route.replace("networking.istio.io/v1", "networking.istio.io/v1beta1")).await?;
+    says(&cluster, &stage, "virtualservice/inside", ("Programmed", "True Programmed")).await?;
+    let routes = stage.envoy().dump("dynamic_route_configs").await?;
+    assert!(serde_json::to_string(&routes)?.contains("\"7s\""));
+    Ok(())
 }
 
 const USER: &str = "restricted";
