@@ -32,6 +32,8 @@ mod outages;
 mod policies;
 #[path = "kubernetes/recorded.rs"]
 mod recorded;
+#[path = "trace/recorder.rs"]
+mod recorder;
 #[path = "kubernetes/replays.rs"]
 mod replays;
 #[path = "kubernetes/replicas.rs"]
@@ -48,6 +50,7 @@ mod stage;
 mod status;
 #[path = "kubernetes/told.rs"]
 mod told;
+mod trace;
 #[path = "kubernetes/tutorial.rs"]
 mod tutorial;
 #[path = "kubernetes/verdicts.rs"]

@@ -38,6 +38,8 @@ mod panics;
 mod queries;
 #[path = "live/readiness.rs"]
 mod readiness;
+#[path = "trace/recorder.rs"]
+mod recorder;
 #[path = "live/rejections.rs"]
 mod rejections;
 #[path = "live/replicas.rs"]

@@ -12,12 +12,17 @@ use crate::harness::echo::Echo;
 use crate::harness::envoy::{Envoy, Seat, Setup, Wire};
 use crate::harness::load::Load;
 use crate::harness::passage::Passage;
+use crate::harness::relay::Relay;
 use crate::harness::spawner::Place;
-use crate::harness::{Outcome, deadline};
+use crate::harness::{Failure, Outcome, deadline};
+use crate::recorder::Recorder;
+use crate::trace::What;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -26,8 +31,9 @@ pub const SOON: Duration = Duration::from_secs(15);
 /// How many seconds a watch lasts in tests.
 pub const WATCH: &str = "4";
 
-/// The last byte of a passage's address.
+/// The last bytes of the addresses of a passage and of a relay.
 const PASSAGE: u8 = 7;
+const RELAY: u8 = 6;
 
 /// The name that the Service outside stands for, in a DNS of the test's own.
 const NAME: &str = "outside.example.test";
@@ -37,6 +43,8 @@ pub struct Stage {
     pub envoy: Option<Envoy>,
     pub chancery: Chancery,
     pub namespace: String,
+    /// Between the client's Envoy and chancery, if it is to be recorded what passes.
+    recorded: Option<(Relay, Arc<Recorder>)>,
     echo: Echo,
     dns: Dns,
     seat: Seat,
@@ -71,7 +79,8 @@ impl Stage {
             place,
             client,
         };
-        Ok(Self { envoy: None, chancery, namespace: namespace.into(), echo, dns, seat, files, subnet })
+        let namespace = namespace.into();
+        Ok(Self { envoy: None, chancery, namespace, recorded: None, echo, dns, seat, files, subnet })
     }
 
     /// Lets chancery reach the API server by way of a passage only, from its next start on.
@@ -91,6 +100,30 @@ impl Stage {
         stage.chancery.restart().await?;
         stage.connect().await?;
         Ok(stage)
+    }
+
+    /// The same, and what Envoy is told is recorded.
+    pub async fn recorded(cluster: &Cluster, user: &str, namespace: &str) -> Outcome<Self> {
+        let mut stage = Self::set(cluster, user, namespace).await?;
+        stage.chancery.restart().await?;
+        let recorder = Arc::new(Recorder::new());
+        let relay = Relay::watched(stage.subnet.free(RELAY)?, stage.chancery.xds, recorder.clone()).await?;
+        stage.recorded = Some((relay, recorder));
+        stage.connect().await?;
+        Ok(stage)
+    }
+
+    /// Fails unless exactly these Services were taken from Envoy, of all that it was told since it was started.
+    pub fn has_lost(&self, services: &[&str]) -> Outcome<()> {
+        let (_, recorder) = self.recorded.as_ref().expect("it is recorded what passes");
+        let (taken, gone) = (recorder.taken(), services.iter().map(|service| self.cluster_of(service)));
+        let gone: BTreeSet<String> = gone.collect();
+        let told = recorder.with(|trace| trace.events.iter().any(|event| matches!(event.what, What::Sent(_))));
+        if told && taken == gone {
+            return Ok(());
+        }
+        let trace = recorder.with(ToString::to_string);
+        Err(Failure::new(format!("taken from Envoy: {taken:?}, instead of {gone:?}")).with(&trace))
     }
 
     /// Lets chancery write status from its next start on, under a Lease of so many seconds.
@@ -135,7 +168,8 @@ impl Stage {
     /// Starts the Envoy and waits until requests arrive.
     pub async fn connect(&mut self) -> Outcome<()> {
         let setup = Setup { dns: Some(self.dns.address), ..Wire::Delta.into() };
-        let started = Envoy::start(&self.seat, self.chancery.xds, setup, self.files.path()).await;
+        let xds = self.recorded.as_ref().map_or(self.chancery.xds, |(relay, _)| relay.address);
+        let started = Envoy::start(&self.seat, xds, setup, self.files.path()).await;
         self.envoy = Some(started.map_err(|failure| failure.with(&self.chancery.tail()))?);
         let first = self.load(1);
         deadline::until("a request arrives", SOON, async || {

@@ -4,11 +4,12 @@
 use crate::harness::addresses::{self, Subnet};
 use crate::harness::client::Client;
 use crate::harness::envoy::{Envoy, Seat, Setup};
-use crate::harness::relay::{Relay, Witness};
+use crate::harness::relay::Relay;
 use crate::harness::scene::NAMESPACE;
 use crate::harness::spawner::Place;
 use crate::harness::{Failure, Outcome, deadline};
-use crate::trace::{self, Asked, Sent, Trace, What, World};
+use crate::recorder::Recorder;
+use crate::trace::{self, What};
 use chancery::model::audience::{Audience, Placement, Subject, Workload};
 use chancery::snapshot::board::{Board, Posted};
 use chancery::snapshot::kind::Kind;
@@ -19,13 +20,11 @@ use chancery::telemetry::readiness::Readiness;
 use chancery::xds::admission::Admission;
 use chancery::xds::limits::Options;
 use chancery::xds::registry::{Proxy, Registry};
-use chancery::xds::request::{Request, Wire};
 use chancery::xds::server::serve;
 use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -38,46 +37,9 @@ pub const SOON: Duration = Duration::from_secs(5);
 const SERVER: u8 = 1;
 const POD: u8 = 10;
 
-/// Records what passes, and what the proxy is meant to hold meanwhile.
-struct Watch {
-    start: Instant,
-    seen: Mutex<(Trace, World)>,
-}
-
-impl Watch {
-    fn note(&self, stream: usize, what: What) {
-        self.seen.lock().expect("nobody panics with the lock").0.note(self.start.elapsed(), stream, what);
-    }
-
-    /// The proxy is meant to hold this from now on, on the stream it has and on those to come.
-    fn post(&self, layer: &Layer) {
-        let snapshot = Snapshot { outbound: Arc::new(layer.clone()), ..Snapshot::default() };
-        let (trace, world) = &mut *self.seen.lock().expect("nobody panics with the lock");
-        *world = trace::world(&snapshot);
-        let newest = trace.events.iter().map(|event| event.stream).max();
-        newest.iter().for_each(|stream| trace.note(self.start.elapsed(), *stream, What::World(world.clone())));
-    }
-}
-
-impl Witness for Watch {
-    fn opened(&self, wire: Wire) -> usize {
-        let (trace, world) = &mut *self.seen.lock().expect("nobody panics with the lock");
-        let stream = trace.open(self.start.elapsed(), wire);
-        trace.note(self.start.elapsed(), stream, What::World(world.clone()));
-        stream
-    }
-
-    fn asked(&self, stream: usize, request: Request) {
-        self.note(stream, What::Asked(Asked::from(&request)));
-    }
-
-    fn sotw(&self, stream: usize, response: &DiscoveryResponse) {
-        Sent::try_from(response).into_iter().for_each(|sent| self.note(stream, What::Sent(sent)));
-    }
-
-    fn delta(&self, stream: usize, response: &DeltaDiscoveryResponse) {
-        Sent::try_from(response).into_iter().for_each(|sent| self.note(stream, What::Sent(sent)));
-    }
+/// What a proxy of these resources is meant to hold.
+fn world(layer: &Layer) -> trace::World {
+    trace::world(&Snapshot { outbound: Arc::new(layer.clone()), ..Snapshot::default() })
 }
 
 /// A server without a folder, a relay, an Envoy.
@@ -88,7 +50,7 @@ pub struct Handmade {
     address: SocketAddr,
     server: Server,
     layer: Layer,
-    watch: Arc<Watch>,
+    recorder: Arc<Recorder>,
     _files: TempDir,
 }
 
@@ -154,30 +116,31 @@ impl Handmade {
         let mut layer = Layer::default();
         resources.into_iter().for_each(|resource| layer.insert(Arc::new(resource)));
         server.post(&layer);
-        let watch = Arc::new(Watch { start: Instant::now(), seen: Mutex::default() });
-        watch.post(&layer);
-        let relay = Relay::watched(subnet.free(SERVER)?, address, watch.clone()).await?;
+        let recorder = Arc::new(Recorder::new());
+        recorder.post(world(&layer));
+        let relay = Relay::watched(subnet.free(SERVER)?, address, recorder.clone()).await?;
         let envoy = Envoy::start(&seat(&subnet)?, relay.address, setup, files.path()).await?;
-        Ok(Self { envoy, relay, subnet, address, server, layer, watch, _files: files })
+        Ok(Self { envoy, relay, subnet, address, server, layer, recorder, _files: files })
     }
 
     /// Puts resources in place of those of their names, takes others away, and posts all at once.
     pub fn post(&mut self, resources: Vec<Resource>, gone: &[(Kind, &str)]) {
         resources.into_iter().for_each(|resource| self.layer.insert(Arc::new(resource)));
         gone.iter().for_each(|(kind, name)| self.layer.remove(*kind, name));
-        self.watch.post(&self.layer);
+        self.recorder.post(world(&self.layer));
         self.server.post(&self.layer);
     }
 
     /// Judges all that has passed between Envoy and the server.
     pub fn judge(&self) -> Outcome<()> {
-        let (trace, _) = &*self.watch.seen.lock().expect("nobody panics with the lock");
-        let sent = trace.events.iter().filter(|event| matches!(event.what, What::Sent(_))).count();
-        let wrong = trace.violations();
-        if sent > 0 && wrong.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::new(format!("of {sent} responses:\n{}", wrong.join("\n"))).with(&trace.to_string()))
+        self.recorder.with(|trace| {
+            let sent = trace.events.iter().filter(|event| matches!(event.what, What::Sent(_))).count();
+            let wrong = trace.violations();
+            if sent > 0 && wrong.is_empty() {
+                return Ok(());
+            }
+            Err(Failure::new(format!("of {sent} responses:\n{}", wrong.join("\n"))).with(&trace.to_string()))
+        })
     }
 
     /// Ends the server and starts another one on the same resources.

@@ -7,18 +7,17 @@ use crate::harness::envoy::Setup;
 use crate::harness::load::Load;
 use crate::harness::manifests::reweighted;
 use crate::harness::passage::Passage;
-use crate::harness::relay::{Relay, Witness};
+use crate::harness::relay::Relay;
 use crate::harness::scene::{SOON, Scene, TRAFFIC};
 use crate::harness::timing::soak;
 use crate::harness::{Failure, Outcome, deadline, spawner, tools};
-use crate::trace::{Asked, Event, Sent, Trace, What, oracles};
-use chancery::xds::request::{Request, Wire};
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
+use crate::recorder::Recorder;
+use crate::trace::{Event, Trace, What, oracles};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The last bytes of the addresses: of the second chancery, of the passage and of the relay.
@@ -31,36 +30,6 @@ const RECONNECT: Duration = Duration::from_secs(12);
 const FLIP: Duration = Duration::from_millis(400);
 /// What must hold of what passes, whatever the server knows.
 const ORACLES: [&str; 3] = ["order on the wire (P49)", "one in flight (P55)", "nonces are unique (P42)"];
-
-/// Records what passes.
-struct Recorder {
-    start: Instant,
-    trace: Mutex<Trace>,
-}
-
-impl Recorder {
-    fn note(&self, stream: usize, what: What) {
-        self.trace.lock().expect("nobody panics with the lock").note(self.start.elapsed(), stream, what);
-    }
-}
-
-impl Witness for Recorder {
-    fn opened(&self, wire: Wire) -> usize {
-        self.trace.lock().expect("nobody panics with the lock").open(self.start.elapsed(), wire)
-    }
-
-    fn asked(&self, stream: usize, request: Request) {
-        self.note(stream, What::Asked(Asked::from(&request)));
-    }
-
-    fn sotw(&self, stream: usize, response: &DiscoveryResponse) {
-        Sent::try_from(response).into_iter().for_each(|sent| self.note(stream, What::Sent(sent)));
-    }
-
-    fn delta(&self, stream: usize, response: &DeltaDiscoveryResponse) {
-        Sent::try_from(response).into_iter().for_each(|sent| self.note(stream, What::Sent(sent)));
-    }
-}
 
 /// Two chanceries on one folder, and the Envoys of the example, which a passage leads to either.
 struct Two {
@@ -82,7 +51,7 @@ impl Two {
             second.restart().await?;
         }
         let passage = Passage::start(scene.subnet.free(PASSAGE)?, scene.chancery.xds).await?;
-        let recorder = Arc::new(Recorder { start: Instant::now(), trace: Mutex::default() });
+        let recorder = Arc::new(Recorder::new());
         let relay = Relay::watched(scene.subnet.free(RELAY)?, passage.address, recorder.clone()).await?;
         let scene = scene.with_envoys_at(setup, relay.address).await?;
         Ok(Self { scene, second, passage, recorder, _relay: relay })
@@ -117,10 +86,9 @@ impl Two {
 
     /// How many resources were sent so far.
     fn sent(&self) -> usize {
-        let trace = self.recorder.trace.lock().expect("nobody panics with the lock");
         let sent =
             |what: &What| if let What::Sent(sent) = what { sent.resources.len() + sent.removed.len() } else { 0 };
-        trace.events.iter().map(|event| sent(&event.what)).sum()
+        self.recorder.with(|trace| trace.events.iter().map(|event| sent(&event.what)).sum())
     }
 
     /// A change, which arrives wherever the Envoys are.
@@ -138,20 +106,23 @@ impl Two {
 
     /// Judges all that has passed.
     fn judge(&self) -> Outcome<()> {
-        let trace = self.recorder.trace.lock().expect("nobody panics with the lock");
-        let wanted = oracles::ALL.iter().filter(|(name, _)| ORACLES.contains(name));
-        let said = |(name, oracle): &(&str, oracles::Oracle)| -> Vec<String> {
-            oracle(&trace.events).into_iter().map(|text| format!("{name}: {text}")).collect()
-        };
-        let mut wrong: Vec<_> = wanted.clone().flat_map(said).collect();
-        // Nothing was ever removed.
-        let removes = |event: &&Event| matches!(&event.what, What::Sent(sent) if !sent.removed.is_empty());
-        wrong.extend(trace.events.iter().filter(removes).map(|event| format!("taken away: {event}")));
-        if wrong.is_empty() && wanted.count() == ORACLES.len() {
-            return Ok(());
-        }
-        Err(Failure::new(wrong.join("\n")).with(&trace.to_string()))
+        self.recorder.with(judged)
     }
+}
+
+fn judged(trace: &Trace) -> Outcome<()> {
+    let wanted = oracles::ALL.iter().filter(|(name, _)| ORACLES.contains(name));
+    let said = |(name, oracle): &(&str, oracles::Oracle)| -> Vec<String> {
+        oracle(&trace.events).into_iter().map(|text| format!("{name}: {text}")).collect()
+    };
+    let mut wrong: Vec<_> = wanted.clone().flat_map(said).collect();
+    // Nothing was ever removed.
+    let removes = |event: &&Event| matches!(&event.what, What::Sent(sent) if !sent.removed.is_empty());
+    wrong.extend(trace.events.iter().filter(removes).map(|event| format!("taken away: {event}")));
+    if wrong.is_empty() && wanted.count() == ORACLES.len() {
+        return Ok(());
+    }
+    Err(Failure::new(wrong.join("\n")).with(&trace.to_string()))
 }
 
 /// The program as another release: it says another version, and is another file.
@@ -233,15 +204,8 @@ pub async fn who_is_led_to_and_fro_has_everything_in_the_end(setup: Setup) -> Ou
     }
     two.lead(&two.second).await?;
     load.stopped().await?.clean()?;
-    let streams = two
-        .recorder
-        .trace
-        .lock()
-        .expect("nobody panics with the lock")
-        .events
-        .iter()
-        .filter(|event| matches!(event.what, What::Opened(_)))
-        .count();
+    let opened = |event: &&Event| matches!(event.what, What::Opened(_));
+    let streams = two.recorder.with(|trace| trace.events.iter().filter(opened).count());
     // The control: they really were led elsewhere, again and again.
     if streams < 3 * two.scene.envoys.len() {
         return Err(Failure::new(format!("{flips} flips and only {streams} streams")));

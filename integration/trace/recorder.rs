@@ -1,0 +1,95 @@
+//! Records what passes a relay, what the proxy is meant to hold meanwhile, if the test knows, and what is taken from it.
+#![allow(dead_code, reason = "each test target asks a part of it")]
+
+use crate::harness::relay::Witness;
+use crate::trace::{Asked, Sent, Trace, What, World};
+use chancery::snapshot::kind::Kind;
+use chancery::xds::request::{Request, Wire};
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
+use prost::Message;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
+
+/// The recorder.
+pub struct Recorder {
+    start: Instant,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    trace: Trace,
+    world: Option<World>,
+    /// Load assignments that have had endpoints.
+    full: BTreeSet<String>,
+    taken: BTreeSet<String>,
+}
+
+impl Recorder {
+    /// One that has seen nothing.
+    pub fn new() -> Self {
+        Self { start: Instant::now(), seen: Mutex::default() }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("nobody panics with the lock")
+    }
+
+    fn note(&self, stream: usize, what: What) {
+        self.seen().trace.note(self.start.elapsed(), stream, what);
+    }
+
+    /// Proxies are meant to hold this from now on, on the stream that opened last and on those to come.
+    pub fn post(&self, world: World) {
+        let seen = &mut *self.seen();
+        let newest = seen.trace.events.iter().map(|event| event.stream).max();
+        newest.iter().for_each(|stream| seen.trace.note(self.start.elapsed(), *stream, What::World(world.clone())));
+        seen.world = Some(world);
+    }
+
+    /// Looks at all that has passed.
+    pub fn with<T>(&self, look: impl FnOnce(&Trace) -> T) -> T {
+        look(&self.seen().trace)
+    }
+
+    /// What was taken from proxies that were told only what differs: names of resources, and of clusters whose last endpoint went.
+    pub fn taken(&self) -> BTreeSet<String> {
+        self.seen().taken.clone()
+    }
+}
+
+impl Witness for Recorder {
+    fn opened(&self, wire: Wire) -> usize {
+        let seen = &mut *self.seen();
+        let stream = seen.trace.open(self.start.elapsed(), wire);
+        let world = seen.world.clone().map(What::World);
+        world.into_iter().for_each(|world| seen.trace.note(self.start.elapsed(), stream, world));
+        stream
+    }
+
+    fn asked(&self, stream: usize, request: Request) {
+        self.note(stream, What::Asked(Asked::from(&request)));
+    }
+
+    fn sotw(&self, stream: usize, response: &DiscoveryResponse) {
+        Sent::try_from(response).into_iter().for_each(|sent| self.note(stream, What::Sent(sent)));
+    }
+
+    fn delta(&self, stream: usize, response: &DeltaDiscoveryResponse) {
+        Sent::try_from(response).into_iter().for_each(|sent| self.note(stream, What::Sent(sent)));
+        let seen = &mut *self.seen();
+        seen.taken.extend(response.removed_resources.iter().cloned());
+        let endpoints = response.type_url == Kind::Endpoint.type_url();
+        for resource in response.resources.iter().filter(|_| endpoints) {
+            let content = resource.resource.as_ref().map(|any| &*any.value).unwrap_or_default();
+            let assignment = ClusterLoadAssignment::decode(content).unwrap_or_default();
+            if assignment.endpoints.iter().any(|locality| !locality.lb_endpoints.is_empty()) {
+                seen.full.insert(resource.name.clone());
+            } else if seen.full.contains(&resource.name) {
+                seen.taken.insert(resource.name.clone());
+            }
+        }
+    }
+}
