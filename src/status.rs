@@ -17,12 +17,13 @@ pub mod shape;
 pub mod verdict;
 pub mod writer;
 
+use crate::source::kubernetes::inventory::Which;
 use crate::telemetry::status::StatusMetrics;
 use account::{Leadership, Writing};
 use clerk::{Clerk, Draft, Facts};
 use kube::Client;
 use lease::{Held, Keeper, Told};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -34,6 +35,8 @@ use writer::Answer;
 const AT_ONCE: usize = 4;
 /// How long an answer to a write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Of how many objects it is remembered that their status is not taken.
+const REMEMBERED: usize = 4096;
 /// How long to wait at most before looking what there is to do.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -71,6 +74,7 @@ pub async fn run(client: Client, options: lease::Options, channels: Channels, sh
         coming: false,
         writes: JoinSet::new(),
         denied: BTreeMap::new(),
+        refused: BTreeSet::new(),
     };
     let ended = shutdown.clone();
     let working = async {
@@ -96,6 +100,8 @@ struct Office {
     coming: bool,
     writes: JoinSet<(Draft, Answer)>,
     denied: BTreeMap<String, Arc<str>>,
+    /// Objects of which it was said that the API server does not take their status.
+    refused: BTreeSet<Which>,
 }
 
 impl Office {
@@ -172,7 +178,12 @@ impl Office {
                 None
             }
             Answer::Refused(reason) => {
-                tracing::warn!(object = %draft.which, reason, "the API server does not take a status");
+                if self.refused.len() >= REMEMBERED {
+                    self.refused.clear();
+                }
+                if self.refused.insert(draft.which.clone()) {
+                    tracing::warn!(object = %draft.which, reason, "the API server does not take a status");
+                }
                 None
             }
             Answer::Failed(reason) => {

@@ -68,7 +68,9 @@ impl From<Error> for Answer {
                     409 => Answer::Outdated,
                     404 => Answer::Gone,
                     403 => Answer::Denied(message.into()),
-                    401 | 408 | 429 | 500.. => {
+                    // With 500 it answers what it can't make sense of, such as an object that is not what its kind's definition
+                    // says; that is no reason to leave others alone.
+                    401 | 408 | 429 | 501.. => {
                         Answer::Failed(format!("the API server answers {}: {message}", status.code))
                     }
                     _ => Answer::Refused(message),
