@@ -48,7 +48,7 @@ pub async fn run(
             Ok(Err(Error::Api(status))) if status.code == 403 => {
                 if !denied {
                     let reason = shown(status.message.trim());
-                    tracing::warn!(reason, "no Event is written; proxies are served as before");
+                    tracing::warn!(%reason, "no Event is written; proxies are served as before");
                 }
                 "denied"
             }
