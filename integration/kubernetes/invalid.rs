@@ -44,9 +44,9 @@ fn port(number: i64) -> Value {
 /// What etcd takes in one request, but for some of what is around an object.
 const LIMIT: usize = 1_572_864 - 300;
 
-/// The same with a note of that length.
-fn noted((path, mut object): (String, Value), length: usize) -> (String, Value) {
-    object["metadata"]["annotations"] = json!({"note": "x".repeat(length)});
+/// The same, with a route whose name is that long.
+fn named((path, mut object): (String, Value), length: usize) -> (String, Value) {
+    object["spec"]["http"][0]["name"] = "x".repeat(length).into();
     (path, object)
 }
 
@@ -58,9 +58,10 @@ fn long() -> String {
 /// Objects that no validation would let through, and some that are only large.
 fn objects() -> Vec<(String, Value)> {
     let route = |weight: Value| json!({"hosts": ["inside"], "http": [{"route": [{"destination": {"host": "inside"}, "weight": weight}]}]});
-    let large = noted(policy("destinationrules", "DestinationRule", "large", 5, json!({"host": "inside"})), 1_500_000);
-    let full = policy("destinationrules", "DestinationRule", "full", 14, json!({"host": "inside"}));
-    let room = LIMIT - noted(full.clone(), 0).1.to_string().len();
+    let other = json!({"hosts": ["other"], "http": [{"route": [{"destination": {"host": "inside"}}]}]});
+    let large = named(policy("virtualservices", "VirtualService", "large", 5, other.clone()), 1_500_000);
+    let full = policy("virtualservices", "VirtualService", "full", 14, other);
+    let room = LIMIT - named(full.clone(), 0).1.to_string().len();
     let mut astray = slice("astray", 15, 1);
     astray.1["endpoints"][0]["addresses"] = json!(["nowhere"]);
     let mut labelled =
@@ -77,7 +78,7 @@ fn objects() -> Vec<(String, Value)> {
         policy("virtualservices", "VirtualService", "list", 3, json!([1, 2])),
         policy("destinationrules", "DestinationRule", "hostless", 4, json!({"trafficPolicy": {"tls": 7}})),
         large,
-        noted(full, room),
+        named(full, room),
         astray,
         policy("virtualservices", "VirtualService", &long(), 16, route("ninety".into())),
         policy(
@@ -162,10 +163,10 @@ async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
     stage.load(20).run().await?.clean()
 }
 
-/// Each broken object has one Event, whether or not the API server takes a status of it.
+/// Each broken object has one Event, and those of our kinds the reason in their status, as far as the API server takes one.
 async fn authors_are_told(cluster: &Cluster, stage: &Stage, broken: &[&str]) -> Outcome<()> {
     for object in broken {
-        let (_, name) = object.split_once(" invalid/").expect("a kind and a name");
+        let (kind, name) = object.split_once(" invalid/").expect("a kind and a name");
         let mut notes = Vec::new();
         let told = deadline::until("there is an Event", SOON, async || {
             notes = events(cluster, NAMESPACE, "Invalid", name).await.ok()?;
@@ -173,20 +174,19 @@ async fn authors_are_told(cluster: &Cluster, stage: &Stage, broken: &[&str]) -> 
         });
         told.await.map_err(|failure| failure.with(object).with(&stage.chancery.tail()))?;
         assert_eq!(notes.len(), 1, "{object}: {notes:?}");
+        if !["Service", "EndpointSlice"].contains(&kind) {
+            let named = format!("{}/{name}", kind.to_lowercase());
+            let (told, _) = says(cluster, stage, &named, ("Accepted", "False Invalid")).await?;
+            assert_eq!(told.message("Accepted"), notes[0]);
+        }
     }
-    // Of this one the API server takes a status: it is what its definition says.
-    let (told, _) = says(cluster, stage, "sidecar/slashless", ("Accepted", "False Invalid")).await?;
-    let note = events(cluster, NAMESPACE, "Invalid", "slashless").await?;
-    assert_eq!(note, [told.message("Accepted")]);
     // The controls: of what is good there is none, and it is told so; but for what is too large for etcd with a status.
     for name in ["large", "full", "labelled", "inside"] {
         assert_eq!(events(cluster, NAMESPACE, "Invalid", name).await?, [""; 0], "{name}");
     }
-    // What is too large for any status has none, and keeps nobody else from having one.
-    for name in ["large", "full"] {
-        let told = Told::of(cluster, NAMESPACE, &format!("destinationrule/{name}")).await?;
-        assert_eq!(told.0.get("status"), None, "{name}");
-    }
+    says(cluster, stage, "virtualservice/large", ("Accepted", "True Accepted")).await?;
+    let full = Told::of(cluster, NAMESPACE, "virtualservice/full").await?;
+    assert_eq!(full.0.get("status"), None, "there is no room for it");
     Ok(())
 }
 

@@ -64,7 +64,7 @@ fn same<T: PartialEq + std::fmt::Debug>(one: &Answers<T>, other: &Answers<T>) ->
 }
 
 /// The node of the client's proxy.
-fn node(scene: &Scene) -> Node {
+pub fn node(scene: &Scene) -> Node {
     let text = |text: String| Value { kind: Some(ValueKind::StringValue(text)) };
     let bind = scene.http().ip().to_string();
     let fields = [("INTERCEPTION_MODE", "NONE".to_owned()), ("OUTBOUND_BIND", bind)];

@@ -41,6 +41,11 @@ fn rights(objects: &Objects) -> BTreeSet<Right> {
 
 /// The same objects for a namespace of their own, without the rights to a verb.
 fn without(objects: &Objects, verb: &str, namespace: &str) -> Objects {
+    reduced(objects, namespace, |other, _| other == verb)
+}
+
+/// The same objects for a namespace of their own, without those rights, of a verb and of the resources of a rule.
+fn reduced(objects: &Objects, namespace: &str, lacks: impl Fn(&str, &[String]) -> bool) -> Objects {
     let mut changed = objects.clone();
     for object in changed.values_mut() {
         if ["ClusterRole", "ClusterRoleBinding"].iter().any(|kind| object["kind"] == *kind) {
@@ -50,7 +55,8 @@ fn without(objects: &Objects, verb: &str, namespace: &str) -> Objects {
             object["roleRef"]["name"] = namespace.into();
         }
         for rule in object.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten() {
-            let verbs: Vec<_> = texts(&rule["verbs"]).into_iter().filter(|other| other != verb).collect();
+            let resources = texts(&rule["resources"]);
+            let verbs: Vec<_> = texts(&rule["verbs"]).into_iter().filter(|verb| !lacks(verb, &resources)).collect();
             rule["verbs"] = verbs.into();
         }
         if let Some(rules) = object.get_mut("rules").and_then(Value::as_array_mut) {
@@ -119,7 +125,7 @@ impl Watcher {
 /// Rights that it takes longer to miss: a Lease of a replica that is gone is removed after two minutes.
 const LATE: [(&str, &str); 1] = [("delete", "leases")];
 
-/// Rights that take more to be missed: a proxy, for of what one rejects there is an Event; or to lead, which takes a Lease.
+/// Rights that take more to be missed: to lead, which takes other rights to the same verb.
 const WITH_MORE: [(&str, &str); 2] = [("create", "events"), ("create", "configmaps")];
 
 /// Groups, kinds and what to say of each, so that there is an object of every kind that is told what became of it.
@@ -144,12 +150,18 @@ const TOLD: [(&str, &str, &str); 14] = [
     ("extensions.istio.io/v1alpha1", "WasmPlugin", "{url: 'file:///opt/a.wasm'}"),
 ];
 
+/// What the API server takes and chancery doesn't.
+const BROKEN: &str = "{hosts: [b], http: [{match: [{uri: {regex: 'a**'}}], route: [{destination: {host: b}}]}]}";
+
 /// An object of each of these kinds.
 fn told() -> String {
     let object = |(version, kind, spec): &(&str, &str, &str)| {
         format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a, namespace: default}}\nspec: {spec}\n")
     };
-    TOLD.iter().map(object).collect::<Vec<_>>().join("---\n")
+    // Of what is broken there is an Event.
+    let broken = ("networking.istio.io/v1", "VirtualService", BROKEN);
+    let broken = object(&broken).replace("name: a", "name: broken");
+    TOLD.iter().map(object).chain([broken]).collect::<Vec<_>>().join("---\n")
 }
 
 fn is_late((verb, resource, _): &Right) -> bool {
@@ -194,10 +206,21 @@ async fn each_right_is_needed_and_no_other() -> Outcome<()> {
         (status.state == "leading" && status.waiting == 0).then_some(())
     })
     .await?;
-    match full.said().await?.lines().find(|line| line.contains("cannot ")) {
-        None => Ok(()),
-        Some(line) => Err(Failure::new(format!("it lacks a right: {line}"))),
+    if let Some(line) = full.said().await?.lines().find(|line| line.contains("cannot ")) {
+        return Err(Failure::new(format!("it lacks a right: {line}")));
     }
+    full.chancery.kill()?;
+    // With all but one it leads, and misses that one.
+    for ((verb, resource), host) in WITH_MORE.into_iter().zip(20..) {
+        let namespace = format!("rights-but-{verb}-{resource}");
+        let lacks = |other: &str, resources: &[String]| other == verb && resources.iter().any(|one| one == resource);
+        let fewer = reduced(&all, &namespace, lacks);
+        let watcher = Watcher::start(&cluster, &fewer, &namespace, (&subnet, host)).await?;
+        let right = rights.iter().filter(|right| (&*right.0, &*right.1) == (verb, resource)).collect::<Vec<_>>();
+        assert_eq!(right.len(), 1);
+        watcher.misses(&right).await.map_err(|failure| failure.with(&namespace))?;
+    }
+    Ok(())
 }
 
 /// Where only some namespaces are followed, the rights to these are enough for all but what is in none.

@@ -68,8 +68,8 @@ impl From<Error> for Answer {
                     409 => Answer::Outdated,
                     404 => Answer::Gone,
                     403 => Answer::Denied(message.into()),
-                    // With 500 it answers what it can't make sense of, such as an object that is not what its kind's definition
-                    // says; that is no reason to leave others alone.
+                    // What it can't make sense of, such as an object that is not what its kind's definition says, it answers with 500,
+                    // and that is no reason to leave others alone.
                     401 | 408 | 429 | 501.. => {
                         Answer::Failed(format!("the API server answers {}: {message}", status.code))
                     }
@@ -91,9 +91,18 @@ pub async fn write(client: &Client, draft: &Draft, until: Instant) -> Answer {
     let stored = Status::stored(&draft.entry.status);
     let body = body(draft, &draft.status.clone().over(&stored, &now));
     let path = draft.entry.kind.path(draft.entry.served, Some(&draft.which.id.namespace));
-    let params = PatchParams::apply(MANAGER).force();
-    let request = Request::new(path).patch_subresource("status", &draft.which.id.name, &params, &Patch::Apply(&body));
-    let request = match request {
+    let applied = send(client, draft, (&path, &Patch::Apply(&body)), until).await;
+    // An object that is not what its kind's definition says can't be applied to; put into it the same is taken.
+    match applied {
+        Answer::Refused(_) => send(client, draft, (&path, &Patch::Merge(&body)), until).await,
+        answer => answer,
+    }
+}
+
+async fn send(client: &Client, draft: &Draft, (path, patch): (&str, &Patch<&Value>), until: Instant) -> Answer {
+    let force = matches!(patch, Patch::Apply(_));
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), force, ..PatchParams::default() };
+    let request = match Request::new(path).patch_subresource("status", &draft.which.id.name, &params, patch) {
         Ok(request) => request,
         Err(error) => return Answer::Refused(error.to_string()),
     };
