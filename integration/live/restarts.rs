@@ -29,7 +29,8 @@ pub async fn a_crash_and_restart_are_not_noticed(setup: Setup) -> Outcome<()> {
     .await
 }
 
-/// The manifests are written again as they are: nothing is sent. The control: an edit is sent, and only what it is about.
+/// The manifests are written again as they are, and then with other labels, annotations, resource versions and statuses:
+/// nothing is sent. The control: an edit is sent, and only what it is about.
 pub async fn equal_manifests_send_nothing(setup: Setup) -> Outcome<()> {
     on(Scene::open(setup).await?, async |scene| {
         let before = scene.pushes().await?;
@@ -37,8 +38,18 @@ pub async fn equal_manifests_send_nothing(setup: Setup) -> Outcome<()> {
         for name in scene.folder.names()? {
             scene.folder.replace(&name, &scene.folder.read(&name)?)?;
         }
+        let mut touched = 0;
+        for name in scene.folder.names()? {
+            let text = scene.folder.read(&name)?;
+            let again = rewritten(&text);
+            touched += usize::from(again != text);
+            scene.folder.replace(&name, &again)?;
+        }
         // What is written later is read later.
-        scene.reroute(&reweighted(&text, &[("v1", 50), ("v2", 50)])).await?;
+        scene.reroute(&reweighted(&rewritten(&text), &[("v1", 50), ("v2", 50)])).await?;
+        if touched < 2 {
+            return Err(Failure::new(format!("{touched} files were changed")));
+        }
         let after = scene.pushes().await?;
         let more =
             |kind: &str| after.get(kind).copied().unwrap_or_default() - before.get(kind).copied().unwrap_or_default();
@@ -47,6 +58,28 @@ pub async fn equal_manifests_send_nothing(setup: Setup) -> Outcome<()> {
         if right { Ok(()) } else { Err(Failure::new(format!("sent after an edit of the routes: {sent:?}"))) }
     })
     .await
+}
+
+/// Objects with other labels, annotations, resource versions and, where they have none, statuses: nothing that means anything
+/// to a proxy.
+fn rewritten(text: &str) -> String {
+    let document = |document: &str| {
+        let mut text = String::new();
+        for line in document.lines() {
+            text += &line.replacen(
+                "  labels: {",
+                "  labels: {example.com/written: again, ",
+                usize::from(line.starts_with("  l")),
+            );
+            text.push('\n');
+            if line == "metadata:" {
+                text += "  resourceVersion: '4711'\n  annotations: {example.com/written: again}\n";
+            }
+        }
+        let has_status = document.lines().any(|line| line.starts_with("status:"));
+        if has_status { text } else { text + "status: {observedGeneration: 7}\n" }
+    };
+    text.split("---\n").map(document).collect::<Vec<_>>().join("---\n")
 }
 
 /// Asked to end, it ends with status 0, and its Envoys go on with what they have.
