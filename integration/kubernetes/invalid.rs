@@ -140,7 +140,9 @@ async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
     });
     told.await.map_err(|failure| failure.with(&format!("{found:#?}")).with(&stage.chancery.tail()))?;
     for (object, text) in &found {
-        assert!(broken.contains(&&**object), "{object}: {text}");
+        // What is only large names a host that nobody has, which is a warning of its own.
+        let aside = text.starts_with("no Service has the host other");
+        assert!(broken.contains(&&**object) || aside, "{object}: {text}");
     }
     // What is only large, about to go, or has a long name is in effect.
     for name in ["labelled", "ending", &"n".repeat(63)] {
