@@ -1,11 +1,11 @@
 //! The secure door: who has a token or a certificate is let in and gets its own secrets, nobody gets anything else.
 
-use crate::stage::{Delta, NODE_ID, PATIENCE, Stage, context, facts, node, placement, until};
+use crate::stage::{Delta, NODE_ID, PATIENCE, Stage, context, facts, node, until};
 use chancery::app::security::authority::SecurityError;
 use chancery::app::security::{Office, Options as Security, Told, issuers, now};
 use chancery::ca::folder::Folder;
 use chancery::ca::material::{Material, names};
-use chancery::model::audience::{Placement, ProxyFacts, Subject};
+use chancery::model::audience::{Audience, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::identity::{BoundPod, Identity};
 use chancery::model::world::{State, World};
 use chancery::snapshot::board::Posted;
@@ -116,14 +116,21 @@ impl Secure {
         Delta::begin(channel, Some(token), request(secrets, held)).await.expect("a stream")
     }
 
-    /// Says where the proxy belongs that somebody is.
-    async fn place(&self, identity: &Identity) {
+    /// Says where the proxy belongs that somebody is, as soon as one has joined.
+    pub async fn place(&self, identity: &Identity) {
         until("a proxy joins", || self.stage.board().seated() > 0).await;
-        let facts = ProxyFacts { authenticated: true, identity: Some(identity.clone()), ..facts() };
-        let Placement { audience, workload } = placement();
-        self.stage.board().post(&Subject::Audience(audience), Posted::default());
-        self.stage.board().post(&Subject::Workload(workload), Posted::default());
-        self.stage.board().place(&facts, Some(placement()));
+        let claims = facts();
+        let pod = identity.pod.as_ref().map_or(claims.pod, |pod| pod.name.clone());
+        let claims = ProxyFacts::new(identity.namespace.clone(), pod, claims.interception);
+        let facts = ProxyFacts { authenticated: true, identity: Some(identity.clone()), ..claims };
+        let placement = Placement {
+            audience: Audience::of_everyone_in(identity.namespace.clone()),
+            workload: Workload::plain(identity.namespace.clone()),
+        };
+        let board = self.stage.board();
+        board.post(&Subject::Audience(placement.audience.clone()), Posted::default());
+        board.post(&Subject::Workload(placement.workload.clone()), Posted::default());
+        board.place(&facts, Some(placement));
     }
 }
 
@@ -157,14 +164,20 @@ pub fn cart() -> Identity {
     Identity { pod: Some(pod), ..Identity::new("shop".into(), "cart".into()) }
 }
 
-fn request(secrets: &[&str], held: BTreeMap<String, String>) -> DeltaDiscoveryRequest {
+/// The first request of a proxy, for names of a kind.
+pub fn asking(kind: Kind, id: &str, names: Vec<String>) -> DeltaDiscoveryRequest {
     DeltaDiscoveryRequest {
-        node: Some(node(NODE_ID)),
-        type_url: Kind::Secret.type_url().into(),
-        resource_names_subscribe: secrets.iter().map(|name| (*name).to_owned()).collect(),
-        initial_resource_versions: held.into_iter().collect(),
+        node: Some(node(id)),
+        type_url: kind.type_url().into(),
+        resource_names_subscribe: names,
         ..Default::default()
     }
+}
+
+fn request(secrets: &[&str], held: BTreeMap<String, String>) -> DeltaDiscoveryRequest {
+    let names = secrets.iter().map(|name| (*name).to_owned()).collect();
+    let initial_resource_versions = held.into_iter().collect();
+    DeltaDiscoveryRequest { initial_resource_versions, ..asking(Kind::Secret, NODE_ID, names) }
 }
 
 pub fn names_in(response: &DeltaDiscoveryResponse) -> Vec<&str> {
@@ -282,12 +295,8 @@ async fn who_comes_back_keeps_its_certificate() {
 
     // As Envoy comes back: clusters first, with what it holds; another replica would do as well.
     let channel = secure.channel(None).await.expect("a connection");
-    let clusters = DeltaDiscoveryRequest {
-        node: Some(node(NODE_ID)),
-        type_url: Kind::Cluster.type_url().into(),
-        ..Default::default()
-    };
-    let mut client = Delta::begin(channel, Some(&token), clusters).await.expect("a stream");
+    let mut client =
+        Delta::begin(channel, Some(&token), asking(Kind::Cluster, NODE_ID, Vec::new())).await.expect("a stream");
     let clusters = client.next().await.expect("clusters");
     client.ack(&clusters).await;
     client.send(DeltaDiscoveryRequest { node: None, ..request(&names, held(&version)) }).await;

@@ -1,11 +1,9 @@
 //! Who may ask for what: every type by everybody, and every name by random workloads that are all there at once.
 
-use crate::secrets::{DAY, Secure, cart, names_in, pair_in};
-use crate::stage::{Delta, NODE_ID, facts, node, until};
+use crate::secrets::{DAY, Secure, asking, cart, names_in, pair_in};
+use crate::stage::{Delta, NODE_ID, until};
 use chancery::ca::peer;
-use chancery::model::audience::{Audience, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::identity::{BoundPod, Identity};
-use chancery::snapshot::board::Posted;
 use chancery::snapshot::kind::Kind;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use fastrand::Rng;
@@ -16,15 +14,6 @@ use tonic::Code;
 
 /// How many workloads ask.
 const ASKERS: u64 = 40;
-
-fn first(kind: Kind, id: &str, names: Vec<String>) -> DeltaDiscoveryRequest {
-    DeltaDiscoveryRequest {
-        node: Some(node(id)),
-        type_url: kind.type_url().into(),
-        resource_names_subscribe: names,
-        ..Default::default()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_is_for_who_has_proven_to_be_the_proxy_it_asks_for() {
@@ -42,7 +31,7 @@ async fn every_type_is_for_who_has_proven_to_be_the_proxy_it_asks_for() {
             (Some(own.as_str()), None),
         ] {
             let channel = secure.channel(None).await.expect("a connection");
-            let ended = match Delta::begin(channel, token, first(kind, NODE_ID, vec!["default".into()])).await {
+            let ended = match Delta::begin(channel, token, asking(kind, NODE_ID, vec!["default".into()])).await {
                 Err(status) => Some(status.code()),
                 // Who is let in waits for its place, which it isn't given here.
                 Ok(mut stream) => match tokio::time::timeout(Duration::from_millis(300), stream.next()).await {
@@ -55,7 +44,7 @@ async fn every_type_is_for_who_has_proven_to_be_the_proxy_it_asks_for() {
     }
     let unknown = DeltaDiscoveryRequest {
         type_url: "type.googleapis.com/every.Thing".into(),
-        ..first(Kind::Secret, NODE_ID, vec![])
+        ..asking(Kind::Secret, NODE_ID, vec![])
     };
     let channel = secure.channel(None).await.expect("a connection");
     let refused = match Delta::begin(channel, None, unknown).await {
@@ -108,12 +97,12 @@ async fn nobody_gets_what_is_anothers() {
         let (namespace, pod) = (who.namespace.clone(), who.pod.as_ref().expect("one of a Pod").name.clone());
         let id = format!("sidecar~10.0.0.1~{pod}.{namespace}~{namespace}.svc.cluster.local");
         let channel = secure.channel(None).await.expect("a connection");
-        let request = first(Kind::Secret, &id, names(random, &other));
+        let request = asking(Kind::Secret, &id, names(random, &other));
         let asked = request.resource_names_subscribe.clone();
         let stream = Delta::begin(channel, Some(&secure.token(&who, DAY)), request).await;
         let mut stream = stream.unwrap_or_else(|status| panic!("seed {seed}: {status}"));
         until("it joins", || secure.stage.board().seated() > there.len()).await;
-        placed(&secure, &who);
+        secure.place(&who).await;
         let answer = stream.next().await.unwrap_or_else(|status| panic!("seed {seed}, {asked:?}: {status}"));
         let stray: Vec<_> =
             names_in(&answer).into_iter().filter(|name| !["default", "ROOTCA"].contains(name)).collect();
@@ -122,19 +111,4 @@ async fn nobody_gets_what_is_anothers() {
         assert_eq!(peer::read(&certificate).expect("one URI").uri, who.spiffe("cluster.local"), "seed {seed}");
         there.push(stream);
     }
-}
-
-/// Says where the proxy of a workload belongs.
-fn placed(secure: &Secure, who: &Identity) {
-    let placement = Placement {
-        audience: Audience::of_everyone_in(who.namespace.clone()),
-        workload: Workload::plain(who.namespace.clone()),
-    };
-    let pod = who.pod.as_ref().expect("one of a Pod").name.clone();
-    let claims = ProxyFacts::new(who.namespace.clone(), pod, facts().interception);
-    let facts = ProxyFacts { authenticated: true, identity: Some(who.clone()), ..claims };
-    let board = secure.stage.board();
-    board.post(&Subject::Audience(placement.audience.clone()), Posted::default());
-    board.post(&Subject::Workload(placement.workload.clone()), Posted::default());
-    board.place(&facts, Some(placement));
 }

@@ -26,6 +26,8 @@ pub const TRAFFIC: &str = "traffic.yaml";
 const WORKLOADS: &str = "workloads.yaml";
 /// How long a change may take to be accepted everywhere.
 pub const SOON: Duration = Duration::from_secs(5);
+/// How long Envoys may take to come back: their retry back-off is at most five seconds.
+pub const RECONNECT: Duration = Duration::from_secs(12);
 
 /// The pods of the example and the last byte of their addresses; the outbound address is [`OUTBOUND`] higher.
 const PODS: [(&str, u8); 3] = [("client", 10), ("echo-v1", 2), ("echo-v2", 3)];

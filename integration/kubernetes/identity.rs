@@ -1,6 +1,6 @@
 //! Tokens that a real API server issues, verified without asking it, and an authority that replicas share.
 
-use crate::harness::cluster::ADMIN;
+use crate::harness::cluster::{ADMIN, Cluster};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage};
@@ -16,13 +16,19 @@ async fn refused(stage: &Stage, reason: &str) -> Outcome<()> {
     refused.map_err(|failure| failure.with(&stage.chancery.tail()))
 }
 
+/// A stage whose chancery has its secure door, and no Envoy yet.
+async fn secured(cluster: &Cluster, namespace: &str) -> Outcome<Stage> {
+    let mut stage = Stage::set(cluster, ADMIN, namespace).await?;
+    stage.secure();
+    stage.chancery.restart().await?;
+    Ok(stage)
+}
+
 /// The token of a Pod is good as long as there is that Pod, and only for us.
 #[tokio::test]
 async fn a_pods_token_is_good_for_that_pod() -> Outcome<()> {
     let cluster = shared::cluster().await?;
-    let mut stage = Stage::set(&cluster, ADMIN, "tokens").await?;
-    stage.secure();
-    stage.chancery.restart().await?;
+    let mut stage = secured(&cluster, "tokens").await?;
     stage.hand_token(&cluster, "somebody-else").await?;
     stage.launch_envoy()?;
     refused(&stage, "token_audience").await?;
@@ -49,9 +55,7 @@ async fn a_pods_token_is_good_for_that_pod() -> Outcome<()> {
 #[tokio::test]
 async fn replicas_share_an_authority() -> Outcome<()> {
     let cluster = shared::cluster().await?;
-    let mut stage = Stage::set(&cluster, ADMIN, "authority").await?;
-    stage.secure();
-    stage.chancery.restart().await?;
+    let mut stage = secured(&cluster, "authority").await?;
     stage.hand_token(&cluster, "chancery").await?;
     let mut other = stage.another(&cluster, ADMIN, "other", 5)?;
     other.secure = true;

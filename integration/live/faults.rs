@@ -3,7 +3,7 @@
 
 use crate::harness::envoy::Setup;
 use crate::harness::manifests::reweighted;
-use crate::harness::scene::{NAMESPACE, SOON, Scene, TRAFFIC};
+use crate::harness::scene::{NAMESPACE, RECONNECT, SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
 use std::collections::BTreeSet;
@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How long Envoys may take to come back: their retry back-off is at most five seconds.
-const RECONNECT: Duration = Duration::from_secs(12);
 /// The least time between two updates of a thousand endpoints, were they 26 bytes each; they are more.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// The file of the one endpoint that changes, and the cluster it is in.

@@ -2,15 +2,11 @@
 
 use crate::harness::client::Client;
 use crate::harness::envoy::Setup;
-use crate::harness::scene::{SOON, Scene, TRAFFIC};
+use crate::harness::scene::{RECONNECT, SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
-
-/// How long an Envoy may take to come back.
-const RECONNECT: Duration = Duration::from_secs(12);
 
 /// A proxy reads the token that is on its disk for each stream, and has no other way in.
 pub async fn a_token_on_disk_is_read_by_the_next_stream(setup: Setup) -> Outcome<()> {

@@ -1,7 +1,7 @@
 //! Access logs: entries of real Envoys, none where the settings ask for none, and listeners that survive a bad format.
 
 use crate::harness::envoy::{Envoy, Setup};
-use crate::harness::scene::{SOON, Scene};
+use crate::harness::scene::{RECONNECT, SOON, Scene};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
 use serde_json::json;
@@ -19,9 +19,6 @@ accessLogEncoding: JSON
 accessLogFormat: '{"entry": {"test": "%REQ(X-TEST)%", "code": "%RESPONSE_CODE%"}, "list": ["%PROTOCOL%", 1], "no": "%REQ(X-NO)%"}'
 "#;
 const HOST: &str = "echo.first-light.svc.cluster.local";
-/// How long Envoys may take to come back: their retry back-off is at most five seconds.
-const RECONNECT: Duration = Duration::from_secs(12);
-
 /// Every request and connection has one entry of each proxy on its way, with its flags; the settings move listeners only.
 pub async fn requests_and_connections_are_logged(setup: Setup) -> Outcome<()> {
     on(Scene::open(setup).await?, async |scene| {

@@ -3,7 +3,7 @@
 
 use crate::harness::api::Api;
 use crate::harness::envoy::{Setup, Wire};
-use crate::harness::scene::{SOON, Scene, TRAFFIC};
+use crate::harness::scene::{RECONNECT, SOON, Scene, TRAFFIC};
 use crate::harness::tools::Release;
 use crate::harness::{Failure, Outcome, deadline};
 use crate::{on, replicas};
@@ -20,8 +20,6 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-/// How long Envoy may take to come back: its back-off is at most five seconds.
-const RECONNECT: Duration = Duration::from_secs(12);
 /// How many clients come back, and how soon one after the other: Envoys spread their attempts over seconds.
 const FLEET: u32 = 400;
 const APART: Duration = Duration::from_millis(10);

@@ -2,13 +2,11 @@
 
 use crate::harness::client::Answer;
 use crate::harness::envoy::{Envoy, Setup};
-use crate::harness::scene::{SOON, Scene};
+use crate::harness::scene::{RECONNECT, SOON, Scene};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
 use std::time::Duration;
 
-/// How long Envoy may take to find chancery once that is there: its back-off is at most five seconds.
-const RECONNECT: Duration = Duration::from_secs(12);
 /// How long the proxy is watched while it must not be ready.
 const ALONE: Duration = Duration::from_secs(1);
 

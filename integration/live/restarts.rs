@@ -2,13 +2,10 @@
 
 use crate::harness::envoy::Setup;
 use crate::harness::manifests::reweighted;
-use crate::harness::scene::{SOON, Scene, TRAFFIC};
+use crate::harness::scene::{RECONNECT, SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline, split};
 use crate::on;
 use std::time::Duration;
-
-/// How long Envoys may take to come back: their retry back-off is at most five seconds.
-const RECONNECT: Duration = Duration::from_secs(12);
 
 /// Killed and started again under load: no error, everything accepted afterwards, also what changed meanwhile.
 pub async fn a_crash_and_restart_are_not_noticed(setup: Setup) -> Outcome<()> {

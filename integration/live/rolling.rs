@@ -8,7 +8,7 @@ use crate::harness::load::Load;
 use crate::harness::manifests::reweighted;
 use crate::harness::passage::Passage;
 use crate::harness::relay::Relay;
-use crate::harness::scene::{SOON, Scene, TRAFFIC};
+use crate::harness::scene::{RECONNECT, SOON, Scene, TRAFFIC};
 use crate::harness::timing::soak;
 use crate::harness::{Failure, Outcome, deadline, spawner, tools};
 use crate::recorder::Recorder;
@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 const SECOND: u8 = 5;
 const PASSAGE: u8 = 6;
 const RELAY: u8 = 7;
-/// How long Envoys may take to come back: their retry back-off is at most five seconds.
-const RECONNECT: Duration = Duration::from_secs(12);
 /// How often a load balancer changes its mind.
 const FLIP: Duration = Duration::from_millis(400);
 /// What must hold of what passes, whatever the server knows.

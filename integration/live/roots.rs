@@ -1,7 +1,7 @@
 //! One root takes over from another under load, and no handshake fails.
 
 use crate::harness::envoy::Setup;
-use crate::harness::scene::{SOON, Scene};
+use crate::harness::scene::{RECONNECT, SOON, Scene};
 use crate::harness::tools::{self, Release};
 use crate::harness::{Failure, Outcome};
 use crate::identity::{authenticated, hands_were_shaken};
@@ -10,8 +10,6 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long an Envoy may take to come back.
-const RECONNECT: Duration = Duration::from_secs(12);
 /// Longer than all steps take.
 const LONG: Duration = Duration::from_secs(60);
 

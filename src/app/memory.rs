@@ -33,7 +33,8 @@ pub async fn run(limit: Option<u64>, admission: Admission, metrics: MemoryMetric
         let limit = known.unwrap_or_default();
         // A system that doesn't say shuts nobody out.
         let resident = read("/proc/self/status").as_deref().and_then(resident).unwrap_or_default();
-        let (before, shut) = (admission.is_shut(), is_short(admission.is_shut(), resident, limit));
+        let before = admission.is_shut();
+        let shut = is_short(before, resident, limit);
         if shut != before {
             admission.shut(shut);
             tell(shut, resident, limit);

@@ -63,11 +63,14 @@ impl Folder {
     pub fn read_or(&self, make: impl FnOnce() -> Result<Material, CaError>) -> Result<Material, FolderError> {
         if !self.0.join(names::KEY).exists() {
             let material = make().map_err(|source| FolderError::Authority { path: self.0.clone(), source })?;
-            self.write(names::ROOTS, material.roots.as_bytes(), 0o644)?;
-            self.write(names::CERTIFICATE, material.certificate.as_bytes(), 0o644)?;
-            self.write(names::CHAIN, material.chain.as_bytes(), 0o644)?;
-            // Last: a directory with a key is complete.
-            self.write(names::KEY, material.key.expose(), 0o600)?;
+            let text = |text: String| Some(Sensitive::new(text.into_bytes()));
+            self.change(vec![
+                (names::ROOTS, text(material.roots)),
+                (names::CERTIFICATE, text(material.certificate)),
+                (names::CHAIN, text(material.chain)),
+                // Last: a directory with a key is complete.
+                (names::KEY, Some(material.key)),
+            ])?;
         }
         self.read_all()
     }

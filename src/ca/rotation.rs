@@ -126,12 +126,7 @@ impl Rotation {
             Step::Forget => self.forget()?,
         };
         let mut after = self.parts.clone();
-        for (part, content) in &changes {
-            match content {
-                Some(content) => _ = after.insert(part, content.clone()),
-                None => _ = after.remove(part),
-            }
-        }
+        apply(&mut after, changes.iter().cloned());
         Authority::new(&material(&after), now)?;
         Ok(changes)
     }
@@ -174,6 +169,15 @@ impl Rotation {
         let kept = roots.filter(|(_, root)| !old.iter().any(|(_, old)| old == root));
         let kept: String = kept.map(|(pem, _)| pem).collect();
         Ok(vec![(names::ROOTS, Some(word(kept.trim_start()))), (OLD_CERTIFICATE, None), (SINCE, None)])
+    }
+}
+
+fn apply(parts: &mut Parts, changes: impl IntoIterator<Item = Change>) {
+    for (part, content) in changes {
+        match content {
+            Some(content) => _ = parts.insert(part, content),
+            None => _ = parts.remove(part),
+        }
     }
 }
 
@@ -229,12 +233,8 @@ mod tests {
 
     /// The first changes of the next step; all, if there are not so many.
     fn changed(parts: &mut Parts, count: usize) {
-        for (part, content) in at(parts).changes(NOW).expect("changes").into_iter().take(count) {
-            match content {
-                Some(content) => _ = parts.insert(part, content),
-                None => _ = parts.remove(part),
-            }
-        }
+        let changes = at(parts).changes(NOW).expect("changes");
+        apply(parts, changes.into_iter().take(count));
     }
 
     fn roots(parts: &Parts) -> Vec<CertificateDer<'static>> {

@@ -149,12 +149,7 @@ fn http(options: &Options) -> http2::Builder<TokioExecutor> {
 
 /// An age between 90 and 110 % of the given one, so that proxies that came together don't leave together; none for zero.
 fn lifetime(age: Duration) -> Option<Duration> {
-    (!age.is_zero()).then(|| age.mul_f64(0.9 + 0.2 * chance()))
-}
-
-/// Between 0 and 1.
-fn chance() -> f64 {
-    fastrand::f64()
+    (!age.is_zero()).then(|| age.mul_f64(0.9 + 0.2 * fastrand::f64()))
 }
 
 async fn sleep(time: Option<Duration>) {
@@ -216,7 +211,7 @@ impl AdsService {
         let proven = security.verifier.verify(presented).map_err(|distrusted| self.distrust(distrusted))?;
         let (credential, keyring) = (Credential::Workload(proven.identity), Some(security.keyring.clone()));
         // What comes after is to have begun while this is still good.
-        let leaves = Some(tokio::time::Instant::now() + proven.lasts.mul_f64(0.8 + 0.15 * chance()));
+        let leaves = Some(tokio::time::Instant::now() + proven.lasts.mul_f64(0.8 + 0.15 * fastrand::f64()));
         Ok(Guest { peer: self.peer, credential, keyring, leaves })
     }
 

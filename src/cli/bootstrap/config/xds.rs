@@ -130,18 +130,18 @@ fn file(path: &str) -> Value {
 
 /// What a file says that names a token as a secret.
 pub fn token_secret(token: &str) -> Value {
-    secret("token", json!({"generic_secret": {"secret": {"filename": token}}}), "generic_secret")
+    secret("token", "generic_secret", json!({"secret": {"filename": token}}))
 }
 
 /// What a file says that names roots as a secret; they are read again when anything in their directory is replaced.
 pub fn roots_secret(roots: &str) -> Value {
     let folder = roots.rsplit_once('/').map_or(".", |(folder, _)| if folder.is_empty() { "/" } else { folder });
     let context = json!({"trusted_ca": {"filename": roots}, "watched_directory": {"path": folder}});
-    secret("roots", json!({"validation_context": context}), "validation_context")
+    secret("roots", "validation_context", context)
 }
 
-fn secret(name: &str, content: Value, field: &str) -> Value {
-    let secret = json!({"name": name, field: content[field]});
+fn secret(name: &str, field: &str, content: Value) -> Value {
+    let secret = json!({"name": name, field: content});
     json!({"resources": [extension("envoy.extensions.transport_sockets.tls.v3.Secret", secret)]})
 }
 
