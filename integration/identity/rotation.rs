@@ -89,6 +89,34 @@ fn a_step_is_made_when_proxies_are_ready_for_it() {
     assert_eq!(Rotation::new(parts).map(|rotation| rotation.next()).ok(), Some(Step::Trust));
 }
 
+/// As somebody has it who keeps the parts elsewhere and brings them back without that one, or with another's.
+#[test]
+fn a_step_is_not_made_where_it_is_not_known_when_the_last_one_was() {
+    let folder = authority();
+    let (path, since) = (folder.path(), folder.path().join(SINCE));
+    said(path, &[]);
+    for lost in [None, Some("yesterday"), Some("")] {
+        match lost {
+            None => fs::remove_file(&since).expect("removed"),
+            Some(text) => fs::write(&since, text).expect("written"),
+        }
+        let before = content(path);
+        let refusal = refused(path, &[]);
+        assert!(
+            refusal.contains("it can't be told whether it is too early to sign: rotated-at is missing"),
+            "{refusal}"
+        );
+        assert_eq!(content(path), before);
+        assert!(said(path, &["--plan"]).contains("\nsign    not known, see --now "));
+    }
+    ago(path, Duration::from_secs(601));
+    assert!(said(path, &["--plan"]).contains("\nsign    now  "), "the control");
+    fs::remove_file(&since).expect("removed");
+    assert!(said(path, &["--now"]).starts_with("sign: the new root signs"));
+    fs::remove_file(&since).expect("removed");
+    assert!(refused(path, &[]).contains("too early to forget"), "and so with the next one");
+}
+
 #[test]
 fn what_is_broken_is_said_and_left_as_it_is() {
     let folder = authority();

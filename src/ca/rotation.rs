@@ -109,10 +109,12 @@ impl Rotation {
         text(&self.parts, SINCE).trim().parse().ok()
     }
 
-    /// From when on the next step may be made, in seconds since 1970.
-    pub fn due(&self, lasts: Duration) -> u64 {
-        let since = self.since().unwrap_or_default();
-        if self.next == Step::Trust { 0 } else { since.saturating_add(self.next.after(lasts).as_secs()) }
+    /// From when on the next step may be made, in seconds since 1970; none where it is not known when the step before was.
+    pub fn due(&self, lasts: Duration) -> Option<u64> {
+        match self.next {
+            Step::Trust => Some(0),
+            step => Some(self.since()?.saturating_add(step.after(lasts).as_secs())),
+        }
     }
 
     /// What the next step changes, in the order in which it has to be done where it can't be done at once.
@@ -245,15 +247,15 @@ mod tests {
     fn both_are_trusted_before_the_new_one_signs_and_while_it_does() {
         let mut parts = begun();
         let first = roots(&parts);
-        assert_eq!((at(&parts).next(), at(&parts).due(DAY)), (Step::Trust, 0));
+        assert_eq!((at(&parts).next(), at(&parts).due(DAY)), (Step::Trust, Some(0)));
         changed(&mut parts, usize::MAX);
         let both = roots(&parts);
         assert_eq!((both.len(), &both[0]), (2, &first[0]));
         assert_eq!(certificates(&parts, names::CERTIFICATE).expect("one that signs")[0].1, first[0]);
-        assert_eq!((at(&parts).next(), at(&parts).due(DAY)), (Step::Sign, NOW + SPREAD.as_secs()));
+        assert_eq!((at(&parts).next(), at(&parts).due(DAY)), (Step::Sign, Some(NOW + SPREAD.as_secs())));
         changed(&mut parts, usize::MAX);
         assert_eq!(roots(&parts), both);
-        assert_eq!((at(&parts).next(), at(&parts).due(DAY)), (Step::Forget, NOW + DAY.as_secs()));
+        assert_eq!((at(&parts).next(), at(&parts).due(DAY)), (Step::Forget, Some(NOW + DAY.as_secs())));
         changed(&mut parts, usize::MAX);
         assert_eq!(roots(&parts), both[1..]);
         let left: Vec<_> = parts.keys().copied().collect();

@@ -5,7 +5,7 @@ use super::serve::limits::positive;
 use crate::app::security::now;
 use crate::app::security::store::Store;
 use crate::ca::folder::Folder;
-use crate::ca::rotation::{Change, Rotation, Step};
+use crate::ca::rotation::{Change, Rotation, SINCE, Step};
 use crate::source::kubernetes::client_of;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -100,9 +100,8 @@ impl RotateArgs {
             *text = plan(rotation, self.certificate_lifetime, now);
             return Ok(Vec::new());
         }
-        if due > now && !self.now {
-            let reason = "proxies may not be ready for it; --now makes it all the same";
-            return Err(format!("it is too early to {next}: not before {}, because {reason}", time(due)).into());
+        if !self.now {
+            ready(next, due, now)?;
         }
         let changes = rotation.changes(now)?;
         *text = format!("{next}: {}\n", says(next));
@@ -114,6 +113,16 @@ impl RotateArgs {
     }
 }
 
+/// Whether proxies are ready for a step that is due then; if not, or if nobody knows, the reason.
+fn ready(next: Step, due: Option<u64>, now: u64) -> Result<(), String> {
+    let reason = match due {
+        Some(due) if due <= now => return Ok(()),
+        Some(due) => format!("it is too early to {next}: not before {}, because", time(due)),
+        None => format!("it can't be told whether it is too early to {next}: {SINCE} is missing or no time, and"),
+    };
+    Err(format!("{reason} proxies may not be ready for it; --now makes it all the same"))
+}
+
 /// All steps, and which is the next.
 fn plan(rotation: &Rotation, lasts: Duration, now: u64) -> String {
     let (next, due) = (rotation.next(), rotation.due(lasts));
@@ -121,8 +130,11 @@ fn plan(rotation: &Rotation, lasts: Duration, now: u64) -> String {
         let when = match step {
             _ if step < next => "done".to_owned(),
             _ if step > next => format!("{} min after that", step.after(lasts).as_secs().div_ceil(60)),
-            _ if due > now => format!("from {}", time(due)),
-            _ => "now".to_owned(),
+            _ => match due {
+                Some(due) if due > now => format!("from {}", time(due)),
+                Some(_) => "now".to_owned(),
+                None => "not known, see --now".to_owned(),
+            },
         };
         format!("{:<8}{when:<28}{}\n", step.to_string(), says(step))
     };
