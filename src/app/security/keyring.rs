@@ -26,7 +26,7 @@ use tokio::time::Instant;
 const AGAIN: Duration = Duration::from_secs(5);
 /// How soon anything is signed again at all: of an authority that ends nothing lasts.
 const SOONEST: Duration = Duration::from_millis(500);
-/// Over how long the certificates of all are renewed when another authority takes over.
+/// Over how long the certificates of all are renewed when another authority takes over, or the trust domain is another.
 const SPREAD: Duration = Duration::from_secs(2);
 
 /// The secrets of workloads.
@@ -108,8 +108,9 @@ impl Keyring {
 
     /// Renews until the process ends.
     pub async fn run(self: Arc<Self>) {
-        let mut authorities = self.authorities.clone();
+        let (mut authorities, mut states) = (self.authorities.clone(), self.states.clone());
         authorities.mark_unchanged();
+        let mut domain = trust_domain(&states);
         let mut alarm = Alarm::default();
         loop {
             let next = self.held().due.first().map(|(at, _)| *at);
@@ -120,6 +121,13 @@ impl Keyring {
                     Ok(()) => self.held().hasten(Instant::now(), SPREAD),
                     Err(_) => return std::future::pending().await,
                 },
+                Ok(()) = states.changed() => {
+                    let newest = trust_domain(&states);
+                    if newest != domain {
+                        domain = newest;
+                        self.held().hasten(Instant::now(), SPREAD);
+                    }
+                }
             }
             while let Some((identity, private)) = self.next_due() {
                 self.renew(&identity, &private);
