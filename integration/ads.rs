@@ -1,5 +1,7 @@
 //! The xDS server over real connections: a gRPC client on loopback, a board posted to by hand.
 
+#[path = "ads/certificates.rs"]
+mod certificates;
 #[path = "ads/chorus.rs"]
 mod chorus;
 #[path = "ads/faults.rs"]

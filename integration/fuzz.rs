@@ -6,6 +6,8 @@
 
 #[path = "fuzz/mutation.rs"]
 mod mutation;
+#[path = "fuzz/requests.rs"]
+mod requests;
 #[path = "fuzz/tokens.rs"]
 mod tokens;
 

@@ -2,6 +2,8 @@
 
 #[path = "identity/authority.rs"]
 mod authority;
+#[path = "identity/requests.rs"]
+mod requests;
 #[path = "identity/rotation.rs"]
 mod rotation;
 #[path = "identity/tokens.rs"]

@@ -1,12 +1,14 @@
 //! The certificate authority: signs for who has proven an identity, and for this server.
 //!
 //! [`authority`] signs; [`material`] is what it is made of, in the layout of files and keys that Istio's `cacerts` has;
-//! [`folder`] keeps that on disk, and [`rotation`]
-//! leads from one root to the next. [`tls`] is how a server speaks with its help, and [`peer`] what a client's certificate says. Keys are [`Sensitive`](crate::model::sensitive::Sensitive): never shown.
+//! [`folder`] keeps that on disk, and [`rotation`] leads from one root to the next. [`request`] is what somebody wants signed,
+//! [`tls`] how a server speaks with its help, and [`peer`] what a client's certificate says. Keys are
+//! [`Sensitive`](crate::model::sensitive::Sensitive): never shown.
 
 pub mod authority;
 pub mod folder;
 pub mod material;
 pub mod peer;
+pub mod request;
 pub mod rotation;
 pub mod tls;

@@ -1,11 +1,12 @@
 //! xDS: streams resources from the board to Envoy, SotW and Delta, over one ADS stream a proxy.
 //!
 //! In reading order: [`request`] and [`response`] are what a session takes and gives, [`session`] is the protocol
-//! without I/O, [`sotw`] and [`delta`] are its two wire forms, [`stream`] is one connection's loop, [`server`] the gRPC
-//! service. Nothing here knows what a resource means.
+//! without I/O, [`sotw`] and [`delta`] are its two wire forms, [`stream`] is one connection's loop, [`certificate`] the
+//! call by which agents have keys signed, [`server`] the gRPC service. Nothing here knows what a resource means.
 
 pub mod absent;
 pub mod admission;
+pub mod certificate;
 pub mod channel;
 pub mod chorus;
 pub mod connection;

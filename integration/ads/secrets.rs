@@ -7,7 +7,11 @@ use chancery::ca::folder::Folder;
 use chancery::ca::material::{Material, names};
 use chancery::model::audience::{Audience, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::identity::{BoundPod, Identity};
-use chancery::model::world::{State, World};
+use chancery::model::mesh::Mesh;
+use chancery::model::object::{Meta, Object, Stored};
+use chancery::model::pod::Pod;
+use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
+use chancery::model::world::{Change, State, World};
 use chancery::snapshot::board::Posted;
 use chancery::snapshot::kind::Kind;
 use chancery::xds::limits::Options;
@@ -47,6 +51,8 @@ pub struct Secure {
     /// What is behind the door.
     pub stage: Stage,
     folder: Folder,
+    /// The World that the office sees, with the Pod of [`cart`] in it.
+    pub states: watch::Sender<Option<State>>,
     _place: TempDir,
     _tasks: JoinSet<()>,
 }
@@ -56,6 +62,14 @@ impl Secure {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("identity");
         Self::at(place, &path, lasts, Options::default()).await.expect("an authority")
+    }
+
+    /// The same, where a Pod that is not known is not waited for.
+    pub async fn impatient(lasts: Duration) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("identity");
+        let options = Options { pod_wait: Duration::from_millis(50), ..Options::default() };
+        Self::at(place, &path, lasts, options).await.expect("an authority")
     }
 
     async fn at(place: TempDir, path: &Path, lasts: Duration, options: Options) -> Result<Self, SecurityError> {
@@ -68,16 +82,22 @@ impl Secure {
             lasts,
         };
         let office = Office::open(security, None, context.metrics.security.clone()).await?;
-        let state = State { world: World::default(), since: None };
-        let (states, mut tasks) = (watch::channel(Some(state)).1, JoinSet::new());
-        let told = Told { states, leadership: watch::channel(Default::default()).1 };
+        let mut world = World::default();
+        world.apply([cart_pod()]);
+        let (states, mut tasks) = (watch::Sender::new(Some(State { world, since: None })), JoinSet::new());
+        let told = Told { states: states.subscribe(), leadership: watch::channel(Default::default()).1 };
         let security = office.start(told, context.readiness.block("the authority"), &mut tasks);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (address, shutdown) = (listener.local_addr().expect("a bound port"), CancellationToken::new());
         let server = tokio::spawn(serve_securely(security, listener, context.clone(), shutdown.clone()));
         let stage = Stage { context, shutdown, address, server };
         until("there is an authority", || stage.context.readiness.pending().is_empty()).await;
-        Ok(Self { stage, folder: Folder::new(path), _place: place, _tasks: tasks })
+        Ok(Self { stage, folder: Folder::new(path), states, _place: place, _tasks: tasks })
+    }
+
+    /// Changes the World that the office sees.
+    pub fn change(&self, change: Change) {
+        self.states.send_modify(|state| _ = state.as_mut().expect("a World").world.apply([change]));
     }
 
     pub fn token(&self, identity: &Identity, lasts: Duration) -> String {
@@ -162,6 +182,27 @@ impl tower_service::Service<Uri> for Connector {
 pub fn cart() -> Identity {
     let pod = BoundPod { name: "cart-1".into(), uid: "".into() };
     Identity { pod: Some(pod), ..Identity::new("shop".into(), "cart".into()) }
+}
+
+/// The Pod of [`cart`], which comes.
+pub fn cart_pod() -> Change {
+    let key = ObjectKey { kind: ObjectKind::Pod, namespace: "shop".into(), name: "cart-1".into() };
+    let meta = Meta { reference: ObjectRef { key: key.clone(), uid: None, generation: None }, created: None };
+    let pod = Pod {
+        labels: Default::default(),
+        addresses: Vec::new(),
+        host_network: false,
+        service_account: "cart".into(),
+        node: None,
+        ports: Vec::new(),
+    };
+    (key, Some(Object::Pod(Stored::new(meta, pod))))
+}
+
+/// Settings of the mesh.
+fn mesh(settings: Mesh) -> Change {
+    let meta = Meta { reference: ObjectRef { key: Mesh::key(), uid: None, generation: None }, created: None };
+    (Mesh::key(), Some(Object::MeshConfig(Stored::new(meta, settings))))
 }
 
 /// The first request of a proxy, for names of a kind.
@@ -376,6 +417,29 @@ async fn another_authority_takes_over_and_a_broken_one_does_not() {
         seen.dedup();
     }
     assert!(!broken());
+}
+
+/// Those of the old one say who somebody was.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_trust_domain_signs_anew_at_once() {
+    let secure = Secure::new(DAY).await;
+    let token = secure.token(&cart(), DAY);
+    let mut client = secure.asks(&token, &["default", "ROOTCA"], BTreeMap::new()).await;
+    secure.place(&cart()).await;
+    let first = client.next().await.expect("secrets");
+    client.ack(&first).await;
+    let uri = |response: &DeltaDiscoveryResponse| {
+        let certificate = CertificateDer::from_pem_slice(pair_in(response).0.as_bytes()).expect("a certificate");
+        chancery::ca::peer::read(&certificate).expect("one URI").uri
+    };
+    assert_eq!(uri(&first), "spiffe://cluster.local/ns/shop/sa/cart");
+    // Settings that leave it as it is renew nothing.
+    for domain in ["cluster.local", "example.org"] {
+        secure.change(mesh(Mesh { trust_domain: domain.into(), ..Mesh::default() }));
+    }
+    let next = client.next().await.expect("another certificate");
+    assert_eq!((names_in(&next), uri(&next).as_str()), (vec!["default"], "spiffe://example.org/ns/shop/sa/cart"));
+    assert!(secure.stage.metrics().contains("\nchancery_ca_certificates_signed_total 2\n"), "the control: no more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

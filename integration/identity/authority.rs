@@ -13,11 +13,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-const NOW: u64 = 1_800_000_000;
-const DAY: u64 = 24 * 3600;
+pub const NOW: u64 = 1_800_000_000;
+pub const DAY: u64 = 24 * 3600;
 const CART: &str = "spiffe://cluster.local/ns/shop/sa/cart";
 
-fn material() -> Material {
+pub fn material() -> Material {
     Material::self_signed(NOW).expect("a root")
 }
 
@@ -25,12 +25,12 @@ fn reason(material: &Material, now: u64) -> String {
     Authority::new(material, now).map(drop).expect_err("it is refused").to_string()
 }
 
-fn first(pem: &str) -> CertificateDer<'static> {
+pub fn first(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
 }
 
 /// Whether somebody who trusts an authority takes a certificate at a time.
-fn takes(authority: &Authority, chain: &str, at: u64) -> bool {
+pub fn takes(authority: &Authority, chain: &str, at: u64) -> bool {
     let provider = rustls::crypto::ring::default_provider().into();
     let verifier = WebPkiClientVerifier::builder_with_provider(authority.root_store().into(), provider);
     let verifier = verifier.build().expect("roots");
@@ -93,9 +93,8 @@ fn a_broken_authority_is_refused_with_the_part_and_the_reason() {
     assert!(reason(&leaf, NOW).contains("not the certificate of an authority"));
 }
 
-#[test]
-fn an_intermediate_signs_and_is_sent_along() {
-    let root = material();
+/// An authority whose certificate that root has signed; only the root is trusted.
+pub fn intermediate(root: &Material) -> Material {
     let key = rcgen::KeyPair::generate().expect("a key");
     let root_key = rcgen::KeyPair::from_pem(std::str::from_utf8(root.key.expose()).expect("text")).expect("a key");
     let issuer = rcgen::Issuer::from_ca_cert_pem(&root.certificate, root_key).expect("an issuer");
@@ -103,8 +102,13 @@ fn an_intermediate_signs_and_is_sent_along() {
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     let certificate = params.signed_by(&key, &issuer).expect("an intermediate").pem();
     let key = Sensitive::new(key.serialize_pem().into_bytes());
-    let between = Material { roots: root.roots.clone(), certificate, key, chain: String::new() };
-    let authority = Authority::new(&between, NOW).expect("an authority");
+    Material { roots: root.roots.clone(), certificate, key, chain: String::new() }
+}
+
+#[test]
+fn an_intermediate_signs_and_is_sent_along() {
+    let root = material();
+    let authority = Authority::new(&intermediate(&root), NOW).expect("an authority");
     let issued = authority.issue(CART, NOW, NOW + DAY).expect("a certificate");
     assert_eq!(issued.chain.matches("BEGIN CERTIFICATE").count(), 2);
     assert!(takes(&Authority::new(&root, NOW).expect("the root"), &issued.chain, NOW));

@@ -1,13 +1,14 @@
 //! The secure door: the authority and its renewal, the keys of who issues tokens, and what the xDS server asks of both.
 //!
 //! In reading order: [`store`] is where the authority is kept, [`authority`] follows it and keeps the server's own
-//! certificate fresh; [`keyring`] has the secrets of workloads; [`issuers`] are believed by [`verifier`], which says who
+//! certificate fresh; [`keyring`] has the secrets of workloads, [`signer`] signs keys of theirs; [`issuers`] are believed by [`verifier`], which says who
 //! somebody is. [`roots`] are told to every namespace.
 
 pub mod authority;
 pub mod issuers;
 pub mod keyring;
 pub mod roots;
+pub mod signer;
 pub mod store;
 pub mod verifier;
 
@@ -24,6 +25,7 @@ use issuers::{Issuers, Known};
 use keyring::Keyring;
 use kube::Client;
 use rustls::ServerConfig;
+use signer::BySigningRequest;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,6 +123,12 @@ impl Office {
     pub fn start(self, told: Told, token: Token, tasks: &mut JoinSet<()>) -> Security {
         let Told { states, leadership } = told;
         let Self { followed, authorities, configs, issuers, asked, options, metrics } = self;
+        let signer = BySigningRequest {
+            authorities: authorities.clone(),
+            states: states.clone(),
+            lasts: options.lasts,
+            metrics: metrics.clone(),
+        };
         let keyring = Arc::new(Keyring::new(authorities.clone(), states.clone(), options.lasts, metrics));
         tasks.spawn(followed.run(token));
         tasks.spawn(keyring.clone().run());
@@ -130,7 +138,7 @@ impl Office {
             tasks.spawn(roots::run(client, sources));
         }
         let verifier = Arc::new(ByTokenOrCertificate { issuers, audience: options.audience, states });
-        Security { tls: configs, verifier, keyring }
+        Security { tls: configs, verifier, keyring, signer: Arc::new(signer) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Signs: certificates of workloads, which say one SPIFFE ID and nothing else, and of this server.
 
 use super::material::{CaError, Material, date, names};
+use super::request::RequestedKey;
 use crate::model::sensitive::Sensitive;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
@@ -105,12 +106,22 @@ impl Authority {
     /// # Errors
     /// If nothing can be signed.
     pub fn issue(&self, spiffe: &str, now: u64, until: u64) -> Result<Issued, CaError> {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(spiffe)?)];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let (certificate, key, until) = self.sign(params, now, until)?;
+        let (key, until) = (KeyPair::generate()?, until.min(self.until));
+        let certificate = self.sign(workload(spiffe)?, &key, now, until)?;
         let key = Sensitive::new(key.serialize_pem().into_bytes());
         Ok(Issued { chain: certificate.pem() + &self.chain, key, until })
+    }
+
+    /// A certificate of somebody's own key that says one SPIFFE ID, for who has proven it: itself first, then those between
+    /// it and the root, and last all that is trusted, in one. So Istio's agents expect it.
+    ///
+    /// # Errors
+    /// If nothing can be signed.
+    pub fn certify(&self, key: &RequestedKey, spiffe: &str, now: u64, until: u64) -> Result<Vec<String>, CaError> {
+        let certificate = self.sign(workload(spiffe)?, key.key(), now, until.min(self.until))?;
+        let roots = pems(&self.roots);
+        let between = pems(&self.chain).into_iter().filter(|one| !roots.contains(one));
+        Ok([certificate.pem()].into_iter().chain(between).chain([roots.concat()]).collect())
     }
 
     /// A certificate for this server, which says DNS names only: no workload has one of those.
@@ -120,7 +131,8 @@ impl Authority {
     pub fn serve(&self, server_names: &[String], now: u64, lasts: Duration) -> Result<Served, CaError> {
         let mut params = CertificateParams::new(server_names)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let (certificate, key, until) = self.sign(params, now, now + lasts.as_secs())?;
+        let (key, until) = (KeyPair::generate()?, self.until.min(now + lasts.as_secs()));
+        let certificate = self.sign(params, &key, now, until)?;
         let between = certificates(&self.chain, names::CHAIN).unwrap_or_default();
         let chain = [certificate.der().clone()].into_iter().chain(between).collect();
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
@@ -130,16 +142,15 @@ impl Authority {
     fn sign(
         &self,
         mut params: CertificateParams,
+        key: &impl PublicKeyData,
         now: u64,
         until: u64,
-    ) -> Result<(rcgen::Certificate, KeyPair, u64), CaError> {
-        let key = KeyPair::generate()?;
-        let until = until.min(self.until);
+    ) -> Result<rcgen::Certificate, CaError> {
         params.distinguished_name = DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         date(&mut params, now, until);
-        Ok((params.signed_by(&key, &self.issuer)?, key, until))
+        Ok(params.signed_by(key, &self.issuer)?)
     }
 
     /// Signs something, and looks whether who trusts the roots takes it.
@@ -158,6 +169,14 @@ impl Authority {
     }
 }
 
+/// What the certificate of a workload says besides its key and its time.
+fn workload(spiffe: &str) -> Result<CertificateParams, CaError> {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(spiffe)?)];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params)
+}
+
 /// What lies between the certificate that signs and the root, itself first.
 fn chain(material: &Material) -> String {
     match material.chain.trim() {
@@ -173,4 +192,12 @@ fn certificates(pem: &str, part: &'static str) -> Result<Vec<CertificateDer<'sta
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(CaError::Part { part, reason: "it is not a certificate in PEM".to_owned() }),
     }
+}
+
+/// The certificates in a PEM text, one each, without what is written around them.
+fn pems(text: &str) -> Vec<String> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let blocks = text.split_inclusive(END).filter_map(|block| block.find(BEGIN).map(|begins| &block[begins..]));
+    blocks.map(|block| block.replace('\r', "") + "\n").collect()
 }

@@ -189,6 +189,13 @@ impl World {
         self.objects.values()
     }
 
+    /// The objects of a kind in a namespace, sorted by name.
+    pub fn objects_in(&self, kind: ObjectKind, namespace: &Namespace) -> impl Iterator<Item = &Object> {
+        let first = ObjectKey { kind, namespace: namespace.clone(), name: "".into() };
+        let from = self.objects.range(first..);
+        from.take_while(move |(key, _)| key.kind == kind && key.namespace == *namespace).map(|(_, object)| object)
+    }
+
     /// How many objects there are.
     pub fn len(&self) -> usize {
         self.objects.len()

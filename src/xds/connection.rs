@@ -1,8 +1,10 @@
-//! One connection: TLS where the door asks for it, HTTP/2 with small buffers, a stream for each call of the aggregated discovery service, an age.
+//! One connection: TLS where the door asks for it, HTTP/2 with small buffers, a stream for each call of the aggregated discovery
+//! service, an answer for each call for a certificate, an age.
 //!
 //! hyper carries the connection; requests and responses are raw bodies. Nothing is compressed. When a connection is old
 //! enough the client is told with GOAWAY, and each stream ends as soon as nothing is in flight on it.
 
+use super::certificate::{self, CREATE};
 use super::channel::{Incoming, ResponseBody};
 use super::identity::Credential;
 use super::limits::Options;
@@ -178,28 +180,49 @@ impl Service<Request<hyper::body::Incoming>> for AdsService {
         ready(Ok(match request.uri().path() {
             SOTW => self.open(Wire::Sotw, request),
             DELTA => self.open(Wire::Delta, request),
-            _ => Status::new(Code::Unimplemented, "only the aggregated discovery service is served").into_http(),
+            CREATE => self.sign(request),
+            _ => Status::new(Code::Unimplemented, "only the aggregated discovery service and certificates are served")
+                .into_http(),
         }))
     }
 }
 
 impl AdsService {
     fn open(&self, wire: Wire, request: Request<hyper::body::Incoming>) -> Response<ResponseBody> {
-        // Who has proven nothing is told nothing else.
-        let guest = match self.admit(&request).and_then(|guest| self.refusal().map_or(Ok(guest), Err)) {
+        let guest = match self.welcome(&request) {
             Ok(guest) => guest,
-            Err(refusal) => {
-                self.context.metrics.xds.refused(refusal.reason());
-                return Status::new(refusal.code(), refusal.to_string()).into_http();
-            }
+            Err(refusal) => return self.turn_away(&refusal),
         };
         let (sender, body) = ResponseBody::channel();
         let incoming = Incoming::new(wire, request.into_body(), self.context.options.max_request);
         let stream = Stream::new(self.context.clone(), wire, guest);
         tokio::spawn(stream.run(incoming, sender, self.ends.clone()));
-        let mut response = Response::new(body);
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        response
+        answering(body)
+    }
+
+    /// Signs a key for who calls.
+    fn sign(&self, request: Request<hyper::body::Incoming>) -> Response<ResponseBody> {
+        let Door::Guarded(security) = &self.door else {
+            return Status::new(Code::Unimplemented, "certificates are signed at the secure address only").into_http();
+        };
+        let guest = match self.welcome(&request) {
+            Ok(guest) => guest,
+            Err(refusal) => return self.turn_away(&refusal),
+        };
+        let (sender, body) = ResponseBody::channel();
+        let (context, signer) = (self.context.clone(), security.signer.clone());
+        tokio::spawn(certificate::answer(context, guest, signer, request.into_body(), sender));
+        answering(body)
+    }
+
+    /// Who calls, if it may be answered at all. Who has proven nothing is told nothing else.
+    fn welcome<B>(&self, request: &Request<B>) -> Result<Guest, Refusal> {
+        self.admit(request).and_then(|guest| self.refusal().map_or(Ok(guest), Err))
+    }
+
+    fn turn_away(&self, refusal: &Refusal) -> Response<ResponseBody> {
+        self.context.metrics.xds.refused(refusal.reason());
+        Status::new(refusal.code(), refusal.to_string()).into_http()
     }
 
     /// Who calls.
@@ -234,4 +257,11 @@ impl AdsService {
         let pending = self.context.readiness.pending();
         (!pending.is_empty()).then(|| Refusal::NotReady(pending.join(", ")))
     }
+}
+
+/// A response that says what the body does.
+fn answering(body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
 }

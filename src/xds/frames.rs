@@ -55,6 +55,16 @@ impl Frames {
         Self { parts: parts.into_iter().peekable(), length: PREFIX + message, joined }
     }
 
+    /// Frames a message that is small, and sent to nobody else.
+    pub fn of_message(message: &[u8]) -> Self {
+        let mut whole = Vec::with_capacity(PREFIX + message.len());
+        whole.put_u8(0);
+        whole.put_u32(u32::try_from(message.len()).expect("a small message"));
+        whole.extend_from_slice(message);
+        let length = whole.len();
+        Self { parts: vec![whole.into()].into_iter().peekable(), length, joined: Vec::new() }
+    }
+
     /// How many bytes are left, prefix included.
     pub fn len(&self) -> usize {
         self.length

@@ -1,4 +1,4 @@
-//! Why the server ends a stream: a sentence for the client, a gRPC code, and a label for the metrics.
+//! Why the server ends a stream, or answers no call: a sentence for the client, a gRPC code, and a label for the metrics.
 
 use super::trust::Distrusted;
 use crate::snapshot::kind::Kind;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tonic::Code;
 
-/// Why the server ends a stream.
+/// Why the server ends a stream, or answers no call.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum Refusal {
     /// The first request of a stream must say who asks (xDS protocol, "Basic protocol overview").
@@ -24,6 +24,17 @@ pub enum Refusal {
     /// Whoever connects has not proven who it is.
     #[error("not authenticated: {}", .0.text)]
     Distrusted(Distrusted),
+    /// What is to be signed is nothing that is signed.
+    #[error("{text}")]
+    Unsigned {
+        /// Why.
+        text: String,
+        /// The word for it, of a closed set.
+        reason: &'static str,
+    },
+    /// Nothing can be signed.
+    #[error("nothing can be signed: {0}")]
+    Unable(String),
     /// More names than a stream may subscribe to.
     #[error("{count} {kind} names were asked for; the limit is {limit} names per type")]
     TooManyNames {
@@ -97,7 +108,9 @@ impl Refusal {
     /// The gRPC status code that ends the stream.
     pub fn code(&self) -> Code {
         match self {
-            Refusal::NoNode | Refusal::NoType | Refusal::Identity(_) => Code::InvalidArgument,
+            Refusal::NoNode | Refusal::NoType | Refusal::Identity(_) | Refusal::Unsigned { .. } => {
+                Code::InvalidArgument
+            }
             Refusal::Denied(_) => Code::PermissionDenied,
             Refusal::Distrusted(_) => Code::Unauthenticated,
             Refusal::TooManyNames { .. } | Refusal::NameTooLong { .. } | Refusal::TooLarge(_) => {
@@ -105,7 +118,11 @@ impl Refusal {
             }
             Refusal::Garbage(_) => Code::Internal,
             Refusal::Silent(_) => Code::DeadlineExceeded,
-            Refusal::NotReady(_) | Refusal::Unknown(_) | Refusal::Short | Refusal::ShuttingDown => Code::Unavailable,
+            Refusal::NotReady(_)
+            | Refusal::Unknown(_)
+            | Refusal::Unable(_)
+            | Refusal::Short
+            | Refusal::ShuttingDown => Code::Unavailable,
         }
     }
 
@@ -117,6 +134,8 @@ impl Refusal {
             Refusal::Identity(_) => "identity",
             Refusal::Denied(_) => "denied",
             Refusal::Distrusted(distrusted) => distrusted.reason,
+            Refusal::Unsigned { reason, .. } => reason,
+            Refusal::Unable(_) => "signing",
             Refusal::TooManyNames { .. } => "too_many_names",
             Refusal::NameTooLong { .. } => "name_too_long",
             Refusal::TooLarge(_) => "too_large",

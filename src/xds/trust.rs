@@ -2,12 +2,14 @@
 //!
 //! Whoever composes the process implements it: this room knows neither authorities nor who issues tokens.
 
+use super::refusal::Refusal;
 use crate::model::identity::Identity;
 use crate::snapshot::private::Private;
 use crate::snapshot::resource::Version;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -64,6 +66,27 @@ pub trait Keyring: Send + Sync + fmt::Debug {
     fn hold(&self, identity: &Identity, held: Option<Version>) -> Arc<Private>;
 }
 
+/// What a workload asks to have signed.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// A certificate signing request, in PEM.
+    pub request: &'a str,
+    /// How long the certificate should last; none: as long as they do.
+    pub lasts: Option<Duration>,
+    /// How long it may wait until its Pod is known.
+    pub patience: Duration,
+}
+
+/// What may have to be waited for.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Signs the keys that workloads have made themselves.
+pub trait Signer: Send + Sync + fmt::Debug {
+    /// A certificate, in PEM, for who has proven to be that, and nobody else, whatever the request says: itself, those between
+    /// it and the root, and last what is trusted.
+    fn sign<'a>(&'a self, identity: &'a Identity, wish: Wish<'a>) -> Answer<'a, Result<Vec<String>, Refusal>>;
+}
+
 /// What a door needs that lets in only who has proven something.
 #[derive(Clone, Debug)]
 pub struct Security {
@@ -73,4 +96,6 @@ pub struct Security {
     pub verifier: Arc<dyn Verifier>,
     /// Who has their secrets.
     pub keyring: Arc<dyn Keyring>,
+    /// Who signs their keys.
+    pub signer: Arc<dyn Signer>,
 }

@@ -1,0 +1,195 @@
+//! `CreateCertificate`, as an Istio agent calls it: a key of one's own is signed for who one is, and what is signed opens the
+//! door.
+
+use crate::secrets::{DAY, Secure, asking, cart, cart_pod, names_in};
+use crate::stage::{Delta, NODE_ID, PATIENCE, until};
+use bytes::Bytes;
+use chancery::ca::peer;
+use chancery::model::identity::Identity;
+use chancery::snapshot::kind::Kind;
+use chancery::xds::certificate::{CREATE, CertificateRequest};
+use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+use http_body_util::{BodyExt, Full, StreamBody};
+use prost::Message;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::convert::Infallible;
+use std::time::Duration;
+use tonic::body::Body;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tower_service::Service;
+
+/// `IstioCertificateResponse`.
+#[derive(Clone, PartialEq, Message)]
+struct CertificateResponse {
+    #[prost(string, repeated, tag = "1")]
+    cert_chain: Vec<String>,
+}
+
+/// A key, and a request for it that asks for the name of somebody else.
+fn key() -> (KeyPair, String) {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(["bank.example".to_owned()]).expect("a name");
+    let request = params.serialize_request(&key).expect("a request").pem().expect("PEM");
+    (key, request)
+}
+
+fn wanting(csr: &str) -> CertificateRequest {
+    CertificateRequest { csr: csr.to_owned(), validity_duration: 0, metadata: None }
+}
+
+fn framed(message: &[u8]) -> Bytes {
+    let length = u32::try_from(message.len()).expect("a small message").to_be_bytes();
+    [&[0], length.as_slice(), message].concat().into()
+}
+
+/// Calls; what is answered.
+async fn call(mut channel: Channel, token: Option<&str>, body: Body) -> Result<Vec<String>, Status> {
+    let mut request = http::Request::post(CREATE).header("content-type", "application/grpc");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    std::future::poll_fn(|cx| channel.poll_ready(cx)).await.expect("a connection");
+    let answered = tokio::time::timeout(PATIENCE, channel.call(request.body(body).expect("a request"))).await;
+    let response = answered.expect("an answer in time").expect("an answer");
+    let at_once = Status::from_header_map(response.headers());
+    let whole = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.expect("an end in time");
+    let whole = whole.expect("a whole body");
+    let status = at_once.or_else(|| Status::from_header_map(whole.trailers()?)).expect("a status");
+    match status.code() {
+        Code::Ok => Ok(CertificateResponse::decode(&whole.to_bytes()[5..]).expect("a response").cert_chain),
+        _ => Err(status),
+    }
+}
+
+async fn asked(channel: Channel, token: Option<&str>, request: &CertificateRequest) -> Result<Vec<String>, Status> {
+    call(channel, token, Body::new(Full::new(framed(&request.encode_to_vec())))).await
+}
+
+/// When a certificate ends, in seconds from now.
+fn lasts(pem: &str) -> u64 {
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+    peer::read(&certificate).expect("one URI").until - chancery::app::security::now()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_signed_for_who_calls_and_opens_the_door() {
+    let secure = Secure::new(DAY).await;
+    let ((key, csr), token) = (key(), secure.token(&cart(), DAY));
+    let channel = secure.channel(None).await.expect("a connection");
+    let chain = asked(channel, Some(&token), &wanting(&csr)).await.expect("a certificate");
+    assert_eq!(chain.len(), 2, "itself, and the root");
+    let certificate = CertificateDer::from_pem_slice(chain[0].as_bytes()).expect("a certificate");
+    assert_eq!(peer::read(&certificate).expect("one URI").uri, "spiffe://cluster.local/ns/shop/sa/cart");
+
+    // By it a stream is opened, and the next certificate is had: so agents renew theirs.
+    let channel = secure.channel(Some(&(chain[0].clone(), key.serialize_pem()))).await.expect("a connection");
+    let first = asking(Kind::Secret, NODE_ID, vec!["ROOTCA".into()]);
+    let mut stream = Delta::begin(channel.clone(), None, first).await.expect("a stream");
+    until("it joins", || secure.stage.board().seated() == 1).await;
+    secure.place(&Identity::new("shop".into(), "cart".into())).await;
+    assert_eq!(names_in(&stream.next().await.expect("secrets")), ["ROOTCA"]);
+    let again = asked(channel, None, &wanting(&self::key().1)).await.expect("a certificate");
+    assert_eq!((again.len(), &again[1]), (2, &chain[1]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_lasts_as_long_as_is_asked_for_within_bounds() {
+    let secure = Secure::new(DAY).await;
+    let token = secure.token(&cart(), DAY);
+    let lasting = async |seconds| {
+        let channel = secure.channel(None).await.expect("a connection");
+        let request = CertificateRequest { validity_duration: seconds, ..wanting(&key().1) };
+        lasts(&asked(channel, Some(&token), &request).await.expect("a certificate")[0])
+    };
+    let day = DAY.as_secs();
+    // A few seconds may have passed.
+    for (wanted, given) in [(0, day), (-7, day), (i64::MAX, day), (3600, 3600), (1, 60)] {
+        let lasts = lasting(wanted).await;
+        assert!((given - 20..=given + 1).contains(&lasts), "{wanted}: {lasts}, not {given}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_proves_nothing_is_refused_before_anything_is_read() {
+    let secure = Secure::new(DAY).await;
+    let token = secure.token(&cart(), DAY);
+    for shown in [None, Some("nonsense")] {
+        let channel = secure.channel(None).await.expect("a connection");
+        // A body of which nothing ever comes.
+        let nothing = tokio_stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>();
+        let status = call(channel, shown, Body::new(StreamBody::new(nothing))).await.expect_err("a refusal");
+        assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+    }
+    let channel = secure.channel(None).await.expect("a connection");
+    let garbage = Body::new(Full::new(framed(b"\xff\xff")));
+    let status = call(channel, Some(&token), garbage).await.expect_err("a refusal");
+    assert_eq!(status.code(), Code::InvalidArgument, "the control: with a token it is read, and is {status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_signed_is_refused_with_a_reason_and_counted() {
+    let secure = Secure::new(DAY).await;
+    let token = secure.token(&cart(), DAY);
+    let refused = async |request: &CertificateRequest| {
+        let channel = secure.channel(None).await.expect("a connection");
+        asked(channel, Some(&token), request).await.expect_err("a refusal")
+    };
+    let small = include_str!("../identity/requests/rsa-1024.pem");
+    let large = "x".repeat(100 * 1024);
+    for (csr, reason) in [("garbage", "csr_malformed"), (small, "csr_key"), (&large, "csr_too_long")] {
+        let status = refused(&wanting(csr)).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        assert!(!status.message().is_empty() && !status.message().contains(csr), "{status}");
+        let counted = format!("chancery_xds_refusals_total{{reason=\"{reason}\"}} 1");
+        until(reason, || secure.stage.metrics().contains(&counted)).await;
+    }
+    let admin = Value { kind: Some(ValueKind::StringValue("spiffe://cluster.local/ns/bank/sa/admin".into())) };
+    let fields = [("ImpersonatedIdentity".to_owned(), admin)].into_iter().collect();
+    let status = refused(&CertificateRequest { metadata: Some(Struct { fields }), ..wanting(&key().1) }).await;
+    assert_eq!(status.code(), Code::PermissionDenied, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_signed_for_a_pod_that_is_not_known() {
+    let secure = Secure::impatient(DAY).await;
+    let (key, csr) = key();
+    let asked_by = async |identity: &Identity| {
+        let channel = secure.channel(None).await.expect("a connection");
+        asked(channel, Some(&secure.token(identity, DAY)), &wanting(&csr)).await
+    };
+    let unbound = Identity::new("shop".into(), "cart".into());
+    let signed = asked_by(&cart()).await.expect("the control: a certificate");
+    assert!(asked_by(&unbound).await.is_ok(), "there is a Pod of that service account");
+    for other in [Identity::new("shop".into(), "bank".into()), Identity::new("bank".into(), "cart".into())] {
+        let status = asked_by(&other).await.expect_err("a refusal");
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+    }
+    let (pod, _) = cart_pod();
+    secure.change((pod, None));
+    for identity in [cart(), unbound] {
+        let status = asked_by(&identity).await.expect_err("a refusal");
+        assert!(status.message().contains("no Pod of service account shop/cart"), "{status}");
+    }
+    // A certificate that is left over is not renewed either.
+    let channel = secure.channel(Some(&(signed[0].clone(), key.serialize_pem()))).await.expect("a connection");
+    assert_eq!(asked(channel, None, &wanting(&csr)).await.expect_err("a refusal").code(), Code::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_comes_late_is_waited_for() {
+    let secure = Secure::new(DAY).await;
+    let (pod, _) = cart_pod();
+    secure.change((pod, None));
+    let (csr, token) = (key().1, secure.token(&cart(), DAY));
+    let channel = secure.channel(None).await.expect("a connection");
+    let request = wanting(&csr);
+    let mut waiting = std::pin::pin!(asked(channel, Some(&token), &request));
+    let early = tokio::time::timeout(Duration::from_millis(300), waiting.as_mut()).await;
+    assert!(early.is_err(), "it waits");
+    secure.change(cart_pod());
+    assert_eq!(waiting.await.expect("a certificate").len(), 2);
+}
