@@ -4,6 +4,8 @@
 mod authority;
 #[path = "identity/requests.rs"]
 mod requests;
+#[path = "identity/reviews.rs"]
+mod reviews;
 #[path = "identity/rotation.rs"]
 mod rotation;
 #[path = "identity/tokens.rs"]

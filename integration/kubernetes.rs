@@ -38,6 +38,8 @@ mod recorder;
 mod replays;
 #[path = "kubernetes/replicas.rs"]
 mod replicas;
+#[path = "kubernetes/reviews.rs"]
+mod reviews;
 #[path = "kubernetes/serving.rs"]
 mod serving;
 #[path = "kubernetes/shared.rs"]

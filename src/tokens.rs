@@ -1,12 +1,13 @@
 //! Tokens of service accounts, in the form in which Kubernetes issues them to Pods: believed, or not, with a reason.
 //!
-//! Pure, but for reading keys: the time is told. [`keys`] are those of who issues tokens, [`issuer`] issues them where no
-//! cluster does. A token is never shown: not in an error, not in a log.
+//! Pure, but for reading keys: the time is told. [`keys`] are those of who issues tokens, [`review`] is what an API server says
+//! of one where it is asked, [`issuer`] issues them where no cluster does. A token is never shown: not in an error, not in a log.
 
 mod claims;
 mod crypto;
 pub mod issuer;
 pub mod keys;
+pub mod review;
 
 use crate::model::identity::Identity;
 use claims::Claims;
@@ -64,6 +65,12 @@ pub enum Distrust {
     /// It is from somebody else.
     #[error("the token was not issued by {0:?}")]
     Issuer(String),
+    /// The API server says that it is not good.
+    #[error("the API server does not take the token, or what it is bound to is gone")]
+    Refused,
+    /// The API server could not be asked.
+    #[error("it is not known whether the token is good: {0}")]
+    Unreviewed(String),
 }
 
 impl Distrust {
@@ -78,6 +85,8 @@ impl Distrust {
             Distrust::Early => "token_early",
             Distrust::Audience(_) => "token_audience",
             Distrust::Issuer(_) => "token_issuer",
+            Distrust::Refused => "token_refused",
+            Distrust::Unreviewed(_) => "token_unreviewed",
         }
     }
 }

@@ -193,3 +193,19 @@ async fn a_pod_that_comes_late_is_waited_for() {
     secure.change(cart_pod());
     assert_eq!(waiting.await.expect("a certificate").len(), 2);
 }
+
+/// The numbers of the fields in `proto/certificate.proto` are those that are read.
+#[test]
+fn the_messages_are_as_they_are_written_down() {
+    let written = include_str!("../../proto/certificate.proto");
+    let fields = [
+        "string csr = 1;",
+        "int64 validity_duration = 3;",
+        "google.protobuf.Struct metadata = 4;",
+        "repeated string cert_chain = 1;",
+    ];
+    assert!(fields.iter().all(|field| written.contains(field)));
+    let metadata = Some(Struct::default());
+    let request = CertificateRequest { csr: "a".into(), validity_duration: 5, metadata };
+    assert_eq!(request.encode_to_vec(), [1 << 3 | 2, 1, b'a', 3 << 3, 5, 4 << 3 | 2, 0]);
+}

@@ -79,6 +79,7 @@ impl Secure {
             secret: String::new(),
             names: vec!["chancery".into()],
             audience: "chancery".into(),
+            reviewed: false,
             lasts,
         };
         let office = Office::open(security, None, context.metrics.security.clone()).await?;

@@ -129,6 +129,7 @@ const CASES: &[Case] = &[
         "Deployment",
         Some(("/spec/template/spec/containers/0/args/8", "\"--max-connection-age=5m\"")),
     ),
+    (&["xds.tokenReview=true"], "Deployment", Some(("/spec/template/spec/containers/0/args/8", "\"--token-review\""))),
     (
         &["listenAddress=[::]"],
         "Deployment",

@@ -4,9 +4,9 @@
 use crate::harness::addresses::Subnet;
 use crate::harness::api::Kind;
 use crate::harness::chancery::Chancery;
-use crate::harness::cluster::{Cluster, Definitions, Options};
+use crate::harness::cluster::{ADMIN, Cluster, Definitions, Options};
 use crate::harness::{Failure, Outcome, deadline};
-use crate::rendered::{NAMESPACE, Objects, kustomize, list, objects, one};
+use crate::rendered::{NAMESPACE, Objects, helm, kustomize, list, objects, one};
 use crate::{container, shared};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -275,4 +275,22 @@ async fn late_rights_are_needed_too() -> Outcome<()> {
         late.iter().all(|right| said.contains(&refusal(right))).then_some(())
     });
     noticed.await.map_err(|failure| failure.with(&another.chancery.tail()))
+}
+
+/// What a flag of its own needs is there with that flag only.
+#[tokio::test]
+async fn tokens_may_be_reviewed_where_that_is_asked_for() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options::default()).await?;
+    for (value, allowed) in [("xds.tokenReview=false", "no"), ("xds.tokenReview=true", "yes")] {
+        let objects = objects(&helm(&["--set", value])?)?;
+        let kinds = ["ClusterRole", "ClusterRoleBinding"];
+        cluster
+            .apply(&list(objects.values().filter(|object| kinds.iter().any(|kind| object["kind"] == *kind))))
+            .await?;
+        let account = format!("--as=system:serviceaccount:{NAMESPACE}:chancery");
+        let asked = ["auth", "can-i", "create", "tokenreviews.authentication.k8s.io", &account];
+        let said = cluster.try_kubectl(ADMIN, &asked, "").await?.output;
+        assert_eq!(said.trim(), allowed, "{value}");
+    }
+    Ok(())
 }

@@ -31,6 +31,7 @@ fn after_every_event() -> String {
     metrics.memory.measured(1, 1, true);
     metrics.security.signed();
     metrics.security.signing_failed();
+    metrics.security.token_reviewed("accepted");
     metrics.security.authority_is_broken(true);
     metrics.security.expires("server", 1);
     metrics.xds.response_sent("cds", 1);

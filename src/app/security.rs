@@ -1,12 +1,13 @@
 //! The secure door: the authority and its renewal, the keys of who issues tokens, and what the xDS server asks of both.
 //!
 //! In reading order: [`store`] is where the authority is kept, [`authority`] follows it and keeps the server's own
-//! certificate fresh; [`keyring`] has the secrets of workloads, [`signer`] signs keys of theirs; [`issuers`] are believed by [`verifier`], which says who
+//! certificate fresh; [`keyring`] has the secrets of workloads, [`signer`] signs keys of theirs; [`issuers`], or [`reviews`], are believed by [`verifier`], which says who
 //! somebody is. [`roots`] are told to every namespace.
 
 pub mod authority;
 pub mod issuers;
 pub mod keyring;
+pub mod reviews;
 pub mod roots;
 pub mod signer;
 pub mod store;
@@ -24,6 +25,7 @@ use authority::{Followed, SecurityError, Sinks};
 use issuers::{Issuers, Known};
 use keyring::Keyring;
 use kube::Client;
+use reviews::Reviewer;
 use rustls::ServerConfig;
 use signer::BySigningRequest;
 use std::collections::BTreeSet;
@@ -33,7 +35,7 @@ use std::time::{Duration, SystemTime};
 use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use verifier::ByTokenOrCertificate;
+use verifier::{Believed, ByTokenOrCertificate};
 
 /// How the secure door is opened.
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ pub struct Options {
     pub names: Vec<String>,
     /// What tokens must be meant for.
     pub audience: String,
+    /// Whether the API server is asked about each token, in place of verifying it here.
+    pub reviewed: bool,
     /// How long the certificate of a workload lasts.
     pub lasts: Duration,
 }
@@ -129,15 +133,20 @@ impl Office {
             lasts: options.lasts,
             metrics: metrics.clone(),
         };
+        let reviewer = |client: &Client| Believed::There(Reviewer::new(client.clone(), metrics.clone()));
+        let reviewer = asked.as_ref().filter(|_| options.reviewed).map(|(home, _)| reviewer(&home.client));
         let keyring = Arc::new(Keyring::new(authorities.clone(), states.clone(), options.lasts, metrics));
         tasks.spawn(followed.run(token));
         tasks.spawn(keyring.clone().run());
         if let Some((Home { client, within, .. }, sink)) = asked {
-            tasks.spawn(issuers::follow(client.clone(), sink, issuers.unknown_key.clone()));
+            if reviewer.is_none() {
+                tasks.spawn(issuers::follow(client.clone(), sink, issuers.unknown_key.clone()));
+            }
             let sources = roots::Sources { authorities, states: states.clone(), within, leadership };
             tasks.spawn(roots::run(client, sources));
         }
-        let verifier = Arc::new(ByTokenOrCertificate { issuers, audience: options.audience, states });
+        let tokens = reviewer.unwrap_or(Believed::Here(issuers));
+        let verifier = Arc::new(ByTokenOrCertificate { tokens, audience: options.audience, states });
         Security { tls: configs, verifier, keyring, signer: Arc::new(signer) }
     }
 }

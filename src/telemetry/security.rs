@@ -1,6 +1,6 @@
 //! Metrics of the certificate authority and of what it signs.
 
-use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// Metrics of security. Clones share the counters.
 #[derive(Clone, Debug)]
@@ -9,6 +9,7 @@ pub struct SecurityMetrics {
     failed: IntCounter,
     broken: IntGauge,
     expiry: IntGaugeVec,
+    reviews: IntCounterVec,
 }
 
 impl SecurityMetrics {
@@ -17,7 +18,9 @@ impl SecurityMetrics {
         let counter = |name, help| IntCounter::new(name, help).expect("a valid name");
         let expiry =
             Opts::new("chancery_ca_expiry_timestamp_seconds", "When a certificate ends, in seconds since 1970.");
+        let reviews = Opts::new("chancery_token_reviews_total", "Tokens that the API server was asked about.");
         let metrics = Self {
+            reviews: IntCounterVec::new(reviews, &["result"]).expect("a valid name"),
             signed: counter("chancery_ca_certificates_signed_total", "Certificates signed for workloads."),
             failed: counter("chancery_ca_signing_failures_total", "Certificates that could not be signed."),
             broken: IntGauge::new("chancery_ca_broken", "1 while another authority is there that can't be used.")
@@ -29,6 +32,7 @@ impl SecurityMetrics {
         }
         registry.register(Box::new(metrics.broken.clone())).expect("each name is registered once");
         registry.register(Box::new(metrics.expiry.clone())).expect("each name is registered once");
+        registry.register(Box::new(metrics.reviews.clone())).expect("each name is registered once");
         metrics
     }
 
@@ -40,6 +44,11 @@ impl SecurityMetrics {
     /// One could not be.
     pub fn signing_failed(&self) {
         self.failed.inc();
+    }
+
+    /// The API server was asked about a token: `accepted`, `refused`, or `failed` where there was no answer.
+    pub fn token_reviewed(&self, result: &'static str) {
+        self.reviews.with_label_values(&[result]).inc();
     }
 
     /// Whether there is another authority than the one in use, which can't be used.

@@ -12,14 +12,13 @@ use super::rarely::Rarely;
 use super::refusal::Refusal;
 use super::request::Wire;
 use super::stream::{Ends, Guest, Stream, XdsContext};
-use super::trust::{Distrusted, Presented, Security, Token};
-use http::{HeaderValue, Request, Response, header};
+use super::trust::{Answer, Distrusted, Presented, Security, Token};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -162,6 +161,7 @@ async fn sleep(time: Option<Duration>) {
 }
 
 /// The service of one connection.
+#[derive(Clone)]
 struct AdsService {
     context: Arc<XdsContext>,
     peer: Option<SocketAddr>,
@@ -174,22 +174,28 @@ struct AdsService {
 impl Service<Request<hyper::body::Incoming>> for AdsService {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<ResponseBody>, Infallible>>;
+    type Future = Answer<'static, Result<Response<ResponseBody>, Infallible>>;
 
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
-        ready(Ok(match request.uri().path() {
-            SOTW => self.open(Wire::Sotw, request),
-            DELTA => self.open(Wire::Delta, request),
-            CREATE => self.sign(request),
-            _ => Status::new(Code::Unimplemented, "only the aggregated discovery service and certificates are served")
+        let service = self.clone();
+        Box::pin(async move {
+            Ok(match request.uri().path() {
+                SOTW => service.open(Wire::Sotw, request).await,
+                DELTA => service.open(Wire::Delta, request).await,
+                CREATE => service.sign(request).await,
+                _ => Status::new(
+                    Code::Unimplemented,
+                    "only the aggregated discovery service and certificates are served",
+                )
                 .into_http(),
-        }))
+            })
+        })
     }
 }
 
 impl AdsService {
-    fn open(&self, wire: Wire, request: Request<hyper::body::Incoming>) -> Response<ResponseBody> {
-        let guest = match self.welcome(&request) {
+    async fn open(&self, wire: Wire, request: Request<hyper::body::Incoming>) -> Response<ResponseBody> {
+        let guest = match self.welcome(request.headers()).await {
             Ok(guest) => guest,
             Err(refusal) => return self.turn_away(&refusal),
         };
@@ -201,11 +207,11 @@ impl AdsService {
     }
 
     /// Signs a key for who calls.
-    fn sign(&self, request: Request<hyper::body::Incoming>) -> Response<ResponseBody> {
+    async fn sign(&self, request: Request<hyper::body::Incoming>) -> Response<ResponseBody> {
         let Door::Guarded(security) = &self.door else {
             return Status::new(Code::Unimplemented, "certificates are signed at the secure address only").into_http();
         };
-        let guest = match self.welcome(&request) {
+        let guest = match self.welcome(request.headers()).await {
             Ok(guest) => guest,
             Err(refusal) => return self.turn_away(&refusal),
         };
@@ -216,8 +222,8 @@ impl AdsService {
     }
 
     /// Who calls, if it may be answered at all. Who has proven nothing is told nothing else.
-    fn welcome<B>(&self, request: &Request<B>) -> Result<Guest, Refusal> {
-        self.admit(request).and_then(|guest| self.refusal().map_or(Ok(guest), Err))
+    async fn welcome(&self, headers: &HeaderMap) -> Result<Guest, Refusal> {
+        self.admit(headers).await.and_then(|guest| self.refusal().map_or(Ok(guest), Err))
     }
 
     fn turn_away(&self, refusal: &Refusal) -> Response<ResponseBody> {
@@ -226,12 +232,12 @@ impl AdsService {
     }
 
     /// Who calls.
-    fn admit<B>(&self, request: &Request<B>) -> Result<Guest, Refusal> {
+    async fn admit(&self, headers: &HeaderMap) -> Result<Guest, Refusal> {
         let Door::Guarded(security) = &self.door else { return Ok(Guest::stranger(self.peer)) };
-        let token = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+        let token = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
         let token = token.map(|value| Token(value.strip_prefix(BEARER).unwrap_or_default().to_owned()));
         let presented = Presented { certificate: self.certificate.as_ref(), token: token.as_ref() };
-        let proven = security.verifier.verify(presented).map_err(|distrusted| self.distrust(distrusted))?;
+        let proven = security.verifier.verify(presented).await.map_err(|distrusted| self.distrust(distrusted))?;
         let (credential, keyring) = (Credential::Workload(proven.identity), Some(security.keyring.clone()));
         // What comes after is to have begun while this is still good.
         let leaves = Some(tokio::time::Instant::now() + proven.lasts.mul_f64(0.8 + 0.15 * fastrand::f64()));

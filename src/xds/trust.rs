@@ -50,13 +50,16 @@ pub struct Distrusted {
     pub reason: &'static str,
 }
 
+/// What may have to be waited for.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// Says who a client is.
 pub trait Verifier: Send + Sync + fmt::Debug {
     /// Verifies what is presented.
     ///
     /// # Errors
     /// Why it proves nothing; also where nothing is presented.
-    fn verify(&self, presented: Presented) -> Result<Proven, Distrusted>;
+    fn verify<'a>(&'a self, presented: Presented<'a>) -> Answer<'a, Result<Proven, Distrusted>>;
 }
 
 /// Has the secrets of workloads.
@@ -76,9 +79,6 @@ pub struct Wish<'a> {
     /// How long it may wait until its Pod is known.
     pub patience: Duration,
 }
-
-/// What may have to be waited for.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Signs the keys that workloads have made themselves.
 pub trait Signer: Send + Sync + fmt::Debug {

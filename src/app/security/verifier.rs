@@ -1,42 +1,58 @@
 //! Says who a client is: by the token of its call, else by the certificate of its connection.
 
 use super::issuers::Known;
+use super::reviews::Reviewer;
 use super::{now, trust_domain};
 use crate::ca::peer;
 use crate::model::identity::Identity;
 use crate::model::world::State;
-use crate::tokens::{self, Distrust, Rules};
-use crate::xds::trust::{Distrusted, Presented, Proven, Verifier};
+use crate::tokens::{self, Distrust, Proof, Rules};
+use crate::xds::trust::{Answer, Distrusted, Presented, Proven, Verifier};
 use std::fmt;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// Who says whether a token is good.
+pub enum Believed {
+    /// We do, by the keys of who issues them.
+    Here(Known),
+    /// The API server does.
+    There(Reviewer),
+}
+
+impl Believed {
+    async fn verify(&self, token: &str, audience: &str) -> Result<Proof, Distrust> {
+        let known = match self {
+            Believed::Here(known) => known,
+            Believed::There(reviewer) => return reviewer.verify(token, audience).await,
+        };
+        let issuers = known.newest.borrow().clone();
+        let rules = Rules { issuer: issuers.issuer.clone(), audience: audience.to_owned() };
+        tokens::verify(token, &issuers.keys, &rules, now()).inspect_err(|distrust| {
+            if *distrust == Distrust::UnknownKey {
+                known.unknown_key.notify_one();
+            }
+        })
+    }
+}
+
 /// Believes tokens of known issuers, and certificates of our own authority.
 pub struct ByTokenOrCertificate {
-    /// Whose tokens are believed.
-    pub issuers: Known,
+    /// Who says which tokens are good.
+    pub tokens: Believed,
     /// What they must be meant for.
     pub audience: String,
     /// Where the trust domain is found.
     pub states: watch::Receiver<Option<State>>,
 }
 
-impl Verifier for ByTokenOrCertificate {
-    fn verify(&self, presented: Presented) -> Result<Proven, Distrusted> {
+impl ByTokenOrCertificate {
+    async fn proven(&self, presented: Presented<'_>) -> Result<Proven, Distrusted> {
         match (presented.token, presented.certificate) {
-            (Some(token), _) => {
-                let issuers = self.issuers.newest.borrow().clone();
-                let rules = Rules { issuer: issuers.issuer.clone(), audience: self.audience.clone() };
-                match tokens::verify(&token.0, &issuers.keys, &rules, now()) {
-                    Ok(proof) => Ok(Proven { identity: proof.identity, lasts: left(proof.until) }),
-                    Err(distrust) => {
-                        if distrust == Distrust::UnknownKey {
-                            self.issuers.unknown_key.notify_one();
-                        }
-                        Err(Distrusted { text: distrust.to_string(), reason: distrust.reason() })
-                    }
-                }
-            }
+            (Some(token), _) => match self.tokens.verify(&token.0, &self.audience).await {
+                Ok(proof) => Ok(Proven { identity: proof.identity, lasts: left(proof.until) }),
+                Err(distrust) => Err(Distrusted { text: distrust.to_string(), reason: distrust.reason() }),
+            },
             (None, Some(certificate)) => {
                 let proven = peer::read(certificate).and_then(|peer| {
                     let identity = Identity::of_spiffe(&peer.uri, &trust_domain(&self.states)?)?;
@@ -50,6 +66,12 @@ impl Verifier for ByTokenOrCertificate {
                 Err(Distrusted { text, reason: "no_credential" })
             }
         }
+    }
+}
+
+impl Verifier for ByTokenOrCertificate {
+    fn verify<'a>(&'a self, presented: Presented<'a>) -> Answer<'a, Result<Proven, Distrusted>> {
+        Box::pin(self.proven(presented))
     }
 }
 

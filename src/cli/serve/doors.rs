@@ -35,6 +35,10 @@ pub struct DoorArgs {
     /// What the tokens of proxies must be meant for
     #[arg(long, value_name = "AUDIENCE", default_value = "chancery", env = "CHANCERY_TOKEN_AUDIENCE")]
     token_audience: String,
+    /// Ask the API server about the token of each proxy (TokenReview), in place of verifying it here; answers count for a
+    /// minute
+    #[arg(long, env = "CHANCERY_TOKEN_REVIEW", conflicts_with = "config")]
+    token_review: bool,
     /// How long the certificate of a workload lasts; it is renewed at half of that
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = positive, env = "CHANCERY_CERTIFICATE_LIFETIME")]
     certificate_lifetime: Duration,
@@ -85,6 +89,7 @@ impl DoorArgs {
             secret: self.ca_secret,
             names,
             audience: self.token_audience,
+            reviewed: self.token_review,
             lasts: self.certificate_lifetime,
         };
         Ok(Doors { secure: Some((self.xds_address, options)), plaintext })

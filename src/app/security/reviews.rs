@@ -1,0 +1,102 @@
+//! Asks the API server whether tokens are good, where they are not verified here: TokenReview.
+//!
+//! Answers are kept for a while, and few are asked for at once, whoever comes. Where there is no answer nobody is let in.
+
+use super::now;
+use crate::telemetry::logging::shown;
+use crate::telemetry::security::SecurityMetrics;
+use crate::tokens::review::{Answers, Print, Review, claimed, proven};
+use crate::tokens::{Distrust, Proof};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// How many are asked for at once.
+const AT_ONCE: usize = 8;
+/// How long somebody waits for an answer, and for their turn to ask.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Where a review has the name of the Pod that a token is bound to.
+const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
+/// And its UID.
+const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
+
+/// Asks, and remembers.
+pub struct Reviewer {
+    api: Api<TokenReview>,
+    answers: Mutex<Answers>,
+    turns: Semaphore,
+    metrics: SecurityMetrics,
+}
+
+impl Reviewer {
+    /// Somebody who has asked nothing yet.
+    pub fn new(client: Client, metrics: SecurityMetrics) -> Self {
+        Self { api: Api::all(client), answers: Mutex::default(), turns: Semaphore::new(AT_ONCE), metrics }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, print: &Print) -> Option<Result<Proof, Distrust>> {
+        self.answers().get(print, now()).cloned()
+    }
+
+    /// Whether a token is good, and meant for that audience.
+    ///
+    /// # Errors
+    /// Why it is not believed; also where nobody could be asked in time.
+    pub async fn verify(&self, token: &str, audience: &str) -> Result<Proof, Distrust> {
+        let until = claimed(token, audience, now())?;
+        let print = Print::of(token);
+        if let Some(answer) = self.known(&print) {
+            return answer;
+        }
+        let asked = async {
+            let _turn = self.turns.acquire().await.expect("it is never closed");
+            // Somebody may have asked meanwhile.
+            match self.known(&print) {
+                Some(answer) => Ok(answer),
+                None => self.ask(token, audience, until).await.inspect(|answer| {
+                    self.answers().put(print, answer.clone(), now());
+                }),
+            }
+        };
+        let silent = || Err(format!("the API server did not answer within {PATIENCE:?}"));
+        tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| silent()).unwrap_or_else(|reason| {
+            self.metrics.token_reviewed("failed");
+            Err(Distrust::Unreviewed(reason))
+        })
+    }
+
+    /// Asks; the error is that there is no answer.
+    async fn ask(&self, token: &str, audience: &str, until: u64) -> Result<Result<Proof, Distrust>, String> {
+        let spec = TokenReviewSpec { audiences: Some(vec![audience.to_owned()]), token: Some(token.to_owned()) };
+        let review = TokenReview { metadata: ObjectMeta::default(), spec, status: None };
+        let reviewed = self.api.create(&PostParams::default(), &review).await.map_err(|error| reason(&error))?;
+        let status = reviewed.status.ok_or("the API server's answer says nothing")?;
+        let answer = read(&status, audience, until);
+        self.metrics.token_reviewed(if answer.is_ok() { "accepted" } else { "refused" });
+        Ok(answer)
+    }
+}
+
+fn read(status: &TokenReviewStatus, audience: &str, until: u64) -> Result<Proof, Distrust> {
+    let user = status.user.as_ref().filter(|_| status.authenticated == Some(true)).ok_or(Distrust::Refused)?;
+    let extra = |key| user.extra.as_ref()?.get(key)?.first().map(String::as_str);
+    let pod = extra(POD_NAME).map(|name| (name, extra(POD_UID).unwrap_or_default()));
+    let audiences = status.audiences.as_deref().unwrap_or_default();
+    proven(Review { user: user.username.as_deref().unwrap_or_default(), audiences, pod }, audience, until)
+}
+
+fn reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => shown(status.message.trim()),
+        // What isn't understood is told with its words, which may be those of a token.
+        kube::Error::SerdeError(_) => "the API server's answer is not understood".to_owned(),
+        other => shown(&other.to_string()),
+    }
+}
