@@ -1,6 +1,8 @@
 //! A real Kubernetes control plane: that it is what other tests take it for, and what its validation says of manifests
 //! that chancery reads. Tests that leave it as it is share one, each with namespaces of its own.
 
+#[path = "kubernetes/bundles.rs"]
+mod bundles;
 #[path = "kubernetes/control_plane.rs"]
 mod control_plane;
 #[path = "kubernetes/cut.rs"]

@@ -80,6 +80,7 @@ impl Secure {
             names: vec!["chancery".into()],
             audience: "chancery".into(),
             reviewed: false,
+            bundle: None,
             lasts,
         };
         let office = Office::open(security, None, context.metrics.security.clone()).await?;

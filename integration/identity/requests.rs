@@ -80,6 +80,7 @@ fn what_is_between_comes_one_by_one_and_all_roots_in_the_last() {
     let signed = authority.certify(&key(RSA), CART, NOW, NOW + DAY).expect("a certificate");
     assert_eq!(signed[1..], [intermediate.certificate, root.roots + &other.roots]);
     assert!(takes(&authority, &signed[..2].concat(), NOW));
+    assert_eq!(authority.bundle(), signed[2]);
     assert!(!takes(&authority, &signed[0], NOW), "the control: without it there is no way to the root");
 }
 

@@ -129,6 +129,11 @@ const CASES: &[Case] = &[
         "Deployment",
         Some(("/spec/template/spec/containers/0/args/8", "\"--max-connection-age=5m\"")),
     ),
+    (
+        &["xds.trustBundle=roots"],
+        "Deployment",
+        Some(("/spec/template/spec/containers/0/args/8", "\"--trust-bundle=roots\"")),
+    ),
     (&["xds.tokenReview=true"], "Deployment", Some(("/spec/template/spec/containers/0/args/8", "\"--token-review\""))),
     (
         &["listenAddress=[::]"],

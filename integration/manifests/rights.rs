@@ -279,18 +279,31 @@ async fn late_rights_are_needed_too() -> Outcome<()> {
 
 /// What a flag of its own needs is there with that flag only.
 #[tokio::test]
-async fn tokens_may_be_reviewed_where_that_is_asked_for() -> Outcome<()> {
+async fn what_a_value_asks_for_is_allowed_with_it_only() -> Outcome<()> {
     let (cluster, _held) = shared::own(Options::default()).await?;
-    for (value, allowed) in [("xds.tokenReview=false", "no"), ("xds.tokenReview=true", "yes")] {
-        let objects = objects(&helm(&["--set", value])?)?;
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:chancery");
+    let may = async |right: &[&str]| -> Outcome<String> {
+        let asked = [&["auth", "can-i"][..], right, &[account.as_str()]].concat();
+        Ok(cluster.try_kubectl(ADMIN, &asked, "").await?.output.trim().to_owned())
+    };
+    let rights: [(&str, &[&str]); 3] = [
+        ("xds.tokenReview=true", &["create", "tokenreviews.authentication.k8s.io"]),
+        ("xds.trustBundle=roots", &["create", "clustertrustbundles.certificates.k8s.io"]),
+        ("xds.trustBundle=roots", &["patch", "clustertrustbundles.certificates.k8s.io/roots"]),
+    ];
+    let apply = async |values: &[&str]| -> Outcome<()> {
+        let objects = objects(&helm(values)?)?;
         let kinds = ["ClusterRole", "ClusterRoleBinding"];
-        cluster
-            .apply(&list(objects.values().filter(|object| kinds.iter().any(|kind| object["kind"] == *kind))))
-            .await?;
-        let account = format!("--as=system:serviceaccount:{NAMESPACE}:chancery");
-        let asked = ["auth", "can-i", "create", "tokenreviews.authentication.k8s.io", &account];
-        let said = cluster.try_kubectl(ADMIN, &asked, "").await?.output;
-        assert_eq!(said.trim(), allowed, "{value}");
+        cluster.apply(&list(objects.values().filter(|object| kinds.iter().any(|kind| object["kind"] == *kind)))).await
+    };
+    apply(&[]).await?;
+    for (value, right) in rights {
+        assert_eq!(may(right).await?, "no", "{right:?} without {value}");
     }
+    apply(&["--set", "xds.tokenReview=true", "--set", "xds.trustBundle=roots"]).await?;
+    for (value, right) in rights {
+        assert_eq!(may(right).await?, "yes", "{right:?} with {value}");
+    }
+    assert_eq!(may(&["patch", "clustertrustbundles.certificates.k8s.io/others"]).await?, "no", "no other");
     Ok(())
 }

@@ -50,6 +50,8 @@ pub struct Options {
     pub audience: String,
     /// Whether the API server is asked about each token, in place of verifying it here.
     pub reviewed: bool,
+    /// The name of a ClusterTrustBundle in which what is trusted is to be told as well.
+    pub bundle: Option<String>,
     /// How long the certificate of a workload lasts.
     pub lasts: Duration,
 }
@@ -142,7 +144,8 @@ impl Office {
             if reviewer.is_none() {
                 tasks.spawn(issuers::follow(client.clone(), sink, issuers.unknown_key.clone()));
             }
-            let sources = roots::Sources { authorities, states: states.clone(), within, leadership };
+            let sources =
+                roots::Sources { authorities, states: states.clone(), within, bundle: options.bundle, leadership };
             tasks.spawn(roots::run(client, sources));
         }
         let tokens = reviewer.unwrap_or(Believed::Here(issuers));

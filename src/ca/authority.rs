@@ -88,6 +88,17 @@ impl Authority {
         &self.roots
     }
 
+    /// The same as a ClusterTrustBundle has to have it: each certificate once, and nothing around them.
+    pub fn bundle(&self) -> String {
+        let mut once = Vec::new();
+        for root in pems(&self.roots) {
+            if !once.contains(&root) {
+                once.push(root);
+            }
+        }
+        once.concat()
+    }
+
     /// When its certificate ends, in seconds since 1970. Nothing it signs lasts longer.
     pub fn until(&self) -> u64 {
         self.until

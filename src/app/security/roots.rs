@@ -1,18 +1,22 @@
-//! What is trusted, in every namespace: a ConfigMap that proxies mount, written by the process that writes status.
+//! What is trusted, in every namespace: a ConfigMap that proxies mount, written by the process that writes status; and, where
+//! that is wanted, a ClusterTrustBundle, which Pods of any namespace mount.
 //!
 //! Nobody waits for it. What somebody else has changed in one is put right at the next round.
 
 use super::Authorities;
+use crate::ca::authority::Authority;
 use crate::ca::material::names::ROOTS;
 use crate::model::object::Object;
 use crate::model::world::State;
 use crate::status::account::{Leadership, Standing};
 use crate::telemetry::logging::shown;
+use k8s_openapi::api::certificates::v1beta1::{ClusterTrustBundle, ClusterTrustBundleSpec};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::core::Status;
 use kube::{Api, Client};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -36,44 +40,68 @@ pub struct Sources {
     pub states: watch::Receiver<Option<State>>,
     /// Namespaces that are followed although they are not known as objects.
     pub within: BTreeSet<String>,
+    /// The name of a ClusterTrustBundle that is to be written as well.
+    pub bundle: Option<String>,
     /// Whether it is for us to write.
     pub leadership: watch::Receiver<Leadership>,
 }
 
+/// Where it is written.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// The ConfigMap of a namespace.
+    Namespace(String),
+    /// A ClusterTrustBundle.
+    Bundle(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Namespace(namespace) => write!(f, "ConfigMap {NAME} in namespace {namespace}"),
+            Place::Bundle(name) => write!(f, "ClusterTrustBundle {name}"),
+        }
+    }
+}
+
 /// Writes for as long as the process runs.
 pub async fn run(client: Client, sources: Sources) {
-    let (mut done, mut round, mut trouble) = (BTreeMap::new(), Instant::now(), None);
+    let (mut done, mut round, mut trouble) = (BTreeMap::<Place, String>::new(), Instant::now(), None);
     loop {
         tokio::time::sleep(LOOK).await;
         let leads = matches!(sources.leadership.borrow().now(), Standing::Leading(_));
-        let roots = sources.authorities.borrow().as_ref().map(|authority| authority.roots().to_owned());
-        let Some(roots) = roots.filter(|_| leads) else {
+        let authority = sources.authorities.borrow().clone();
+        let Some(authority) = authority.filter(|_| leads) else {
             done.clear();
             continue;
         };
         if round.elapsed() > ROUND {
             (round, done) = (Instant::now(), BTreeMap::new());
         }
-        let mut namespaces = namespaces(&sources.states);
-        namespaces.extend(sources.within.iter().cloned());
-        done.retain(|namespace, _| namespaces.contains(namespace));
+        let places = places(&sources);
+        done.retain(|place, _| places.contains(place));
         let mut failed = None;
-        for namespace in &namespaces {
-            if done.get(namespace) == Some(&roots) {
+        for place in &places {
+            if done.get(place).is_some_and(|roots| roots == authority.roots()) {
                 continue;
             }
             // Somebody else may write since the last one, and may trust something else.
             let Standing::Leading(until) = sources.leadership.borrow().now() else { break };
-            match put(&client, namespace, &roots, until.into()).await {
-                Ok(()) => _ = done.insert(namespace.clone(), roots.clone()),
-                Err(reason) => failed = Some(reason),
+            match put(&client, place, &authority, until.into()).await {
+                Ok(()) => _ = done.insert(place.clone(), authority.roots().to_owned()),
+                Err(reason) => failed = Some(format!("{place}: {reason}")),
             }
         }
         if failed.is_some() && failed != trouble {
-            tracing::error!("a ConfigMap {NAME} could not be written: {}", failed.as_deref().unwrap_or_default());
+            tracing::error!("what is trusted could not be written: {}", failed.as_deref().unwrap_or_default());
         }
         trouble = failed;
     }
+}
+
+fn places(sources: &Sources) -> BTreeSet<Place> {
+    let namespaces = namespaces(&sources.states).into_iter().chain(sources.within.iter().cloned());
+    namespaces.map(Place::Namespace).chain(sources.bundle.clone().map(Place::Bundle)).collect()
 }
 
 /// They come first in the World.
@@ -90,19 +118,38 @@ fn ends(status: &Status) -> bool {
 }
 
 /// Writes one, unless there is no answer until then, when the Lease ends. Who writes what is there already changes nothing.
-async fn put(client: &Client, namespace: &str, roots: &str, until: Instant) -> Result<(), String> {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let data = BTreeMap::from([(ROOTS.to_owned(), roots.to_owned())]);
-    let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
-    let wanted = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
+async fn put(client: &Client, place: &Place, authority: &Authority, until: Instant) -> Result<(), String> {
     let parameters = PatchParams::apply(MANAGER).force();
-    let until = until.min(Instant::now() + PATIENCE);
-    match tokio::time::timeout_at(until, api.patch(NAME, &parameters, &Patch::Apply(&wanted))).await {
-        Ok(Ok(_)) => Ok(()),
+    let named = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    let write = async {
+        match place {
+            Place::Namespace(namespace) => {
+                let data = BTreeMap::from([(ROOTS.to_owned(), authority.roots().to_owned())]);
+                let wanted = ConfigMap { metadata: named(NAME), data: Some(data), ..ConfigMap::default() };
+                let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+                api.patch(NAME, &parameters, &Patch::Apply(&wanted)).await.map(drop)
+            }
+            Place::Bundle(name) => {
+                let spec = ClusterTrustBundleSpec { signer_name: None, trust_bundle: authority.bundle() };
+                let wanted = ClusterTrustBundle { metadata: named(name), spec };
+                let api: Api<ClusterTrustBundle> = Api::all(client.clone());
+                api.patch(name, &parameters, &Patch::Apply(&wanted)).await.map(drop)
+            }
+        }
+    };
+    match tokio::time::timeout_at(until.min(Instant::now() + PATIENCE), write).await {
+        Ok(Ok(())) => Ok(()),
         // A namespace that ends takes nothing new.
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 || ends(&status) => Ok(()),
-        Ok(Err(kube::Error::Api(status))) => Err(format!("namespace {namespace}: {}", shown(status.message.trim()))),
-        Ok(Err(error)) => Err(format!("namespace {namespace}: {}", shown(&error.to_string()))),
-        Err(_) => Err(format!("namespace {namespace}: the API server did not answer in time")),
+        Ok(Err(kube::Error::Api(status)))
+            if matches!(place, Place::Namespace(_)) && (status.code == 404 || ends(&status)) =>
+        {
+            Ok(())
+        }
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+            Err("the API server doesn't serve that kind (certificates.k8s.io/v1beta1)".to_owned())
+        }
+        Ok(Err(kube::Error::Api(status))) => Err(shown(status.message.trim())),
+        Ok(Err(error)) => Err(shown(&error.to_string())),
+        Err(_) => Err("the API server did not answer in time".to_owned()),
     }
 }

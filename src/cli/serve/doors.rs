@@ -39,6 +39,10 @@ pub struct DoorArgs {
     /// minute
     #[arg(long, env = "CHANCERY_TOKEN_REVIEW", conflicts_with = "config")]
     token_review: bool,
+    /// A ClusterTrustBundle in which the roots are told, besides the ConfigMap in each namespace; written by the process that
+    /// writes status
+    #[arg(long, value_name = "NAME", env = "CHANCERY_TRUST_BUNDLE", conflicts_with = "config")]
+    trust_bundle: Option<String>,
     /// How long the certificate of a workload lasts; it is renewed at half of that
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = positive, env = "CHANCERY_CERTIFICATE_LIFETIME")]
     certificate_lifetime: Duration,
@@ -90,6 +94,7 @@ impl DoorArgs {
             names,
             audience: self.token_audience,
             reviewed: self.token_review,
+            bundle: self.trust_bundle,
             lasts: self.certificate_lifetime,
         };
         Ok(Doors { secure: Some((self.xds_address, options)), plaintext })
