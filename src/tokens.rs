@@ -17,8 +17,11 @@ use thiserror::Error;
 
 /// The longest token that is looked at, in bytes: those of Kubernetes have about one thousand.
 pub const MAX_TOKEN: usize = 8 * 1024;
-/// How far the clocks of who issued a token and of this machine may be apart, in seconds.
+/// How long a token counts after its end, in seconds: clocks may be that far apart.
 const LEEWAY: u64 = 60;
+/// How far this machine's clock may be behind, in seconds: a token is used as soon as it is issued, and one that comes too
+/// early proves no less.
+const BEHIND: u64 = 600;
 
 /// Whom tokens are believed from, and what they must be meant for.
 #[derive(Clone, Debug)]
@@ -131,7 +134,7 @@ fn check(claims: &Claims, rules: &Rules, now: u64) -> Result<(), Distrust> {
         return Err(Distrust::Expired);
     }
     match claims.nbf.max(claims.iat) {
-        Some(from) if from > now.saturating_add(LEEWAY) => Err(Distrust::Early),
+        Some(from) if from > now.saturating_add(BEHIND) => Err(Distrust::Early),
         _ => Ok(()),
     }
 }

@@ -66,7 +66,7 @@ impl Authority {
         }
         let until = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
         if until <= now {
-            return Err(wrong(names::CERTIFICATE, "it has expired"));
+            return Err(CaError::expired());
         }
         let id = xxh3_64(&der);
         let issuer =

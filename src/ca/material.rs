@@ -53,6 +53,13 @@ pub enum CaError {
     Sign(#[from] rcgen::Error),
 }
 
+impl CaError {
+    /// The time of the certificate that signs is over.
+    pub fn expired() -> Self {
+        CaError::Part { part: names::CERTIFICATE, reason: "it has expired".to_owned() }
+    }
+}
+
 impl Material {
     /// A new root that signs itself; `now` is in seconds since 1970.
     ///

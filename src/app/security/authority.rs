@@ -147,6 +147,8 @@ impl Followed {
     fn renew(&mut self) -> Result<(), SecurityError> {
         let authority = self.sinks.authorities.borrow().clone();
         match authority.filter(|_| self.renew_at <= now()) {
+            // Nobody would take what it signs.
+            Some(authority) if authority.until() <= now() => Err(CaError::expired().into()),
             Some(authority) => self.serve(&authority),
             None => Ok(()),
         }
