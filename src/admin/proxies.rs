@@ -1,5 +1,6 @@
 //! A connected proxy as JSON: who it is, and per type how far it has come.
 
+use crate::model::identity::Identity;
 use crate::xds::registry::Proxy;
 use crate::xds::session::status::TypeStatus;
 use serde_json::{Map, Value, json};
@@ -20,11 +21,18 @@ pub fn describe(proxy: &Proxy) -> Value {
         "pod": proxy.facts.pod.as_str(),
         "wire": proxy.wire.short(),
         "userAgent": proxy.user_agent,
+        "proven": proven(proxy),
         "peer": proxy.peer.map(|peer| peer.to_string()),
         "connectedAt": time(proxy.connected_at),
         "leftWarming": proxy.is_stranded(),
         "types": types,
     })
+}
+
+/// Who it has proven to be, and by what; nothing where it is believed what it says.
+fn proven(proxy: &Proxy) -> Option<Value> {
+    let (Identity { namespace, service_account, .. }, means) = (proxy.facts.identity.as_ref()?, proxy.means?);
+    Some(json!({"serviceAccount": format!("{namespace}/{service_account}"), "by": means.as_str()}))
 }
 
 /// One moment, as both clocks saw it.

@@ -21,6 +21,7 @@ const EVENTS: [&str; 7] = ["request", "snapshot", "timer", "writable", "gone", "
 #[derive(Clone, Debug)]
 pub struct XdsMetrics {
     connections: IntGauge,
+    handshakes: IntGauge,
     accept_pauses: IntCounter,
     streams: IntGauge,
     large: IntCounterVec,
@@ -50,6 +51,7 @@ impl XdsMetrics {
         let wakes = counters("chancery_xds_stream_wakes_total", "Turns of streams' loops.", &["event"]);
         let metrics = Self {
             connections: IntGauge::new("chancery_xds_connections", "Open connections.").expect("a valid name"),
+            handshakes: IntGauge::new("chancery_xds_handshakes", "TLS handshakes in progress.").expect("a valid name"),
             accept_pauses: IntCounter::new("chancery_xds_accept_pauses_total", "Times no connection could be taken.")
                 .expect("a valid name"),
             streams: IntGauge::new("chancery_xds_streams", "Open ADS streams.").expect("a valid name"),
@@ -87,7 +89,7 @@ impl XdsMetrics {
         for counter in counters.into_iter().chain(streams) {
             registry.register(Box::new(counter.clone())).expect("each name is registered once");
         }
-        for gauge in [&self.streams, &self.connections] {
+        for gauge in [&self.streams, &self.connections, &self.handshakes] {
             registry.register(Box::new(gauge.clone())).expect("each name is registered once");
         }
         registry.register(Box::new(self.accept_pauses.clone())).expect("each name is registered once");
@@ -100,6 +102,12 @@ impl XdsMetrics {
     pub fn connection_opened(&self) -> Open {
         self.connections.inc();
         Open(self.connections.clone())
+    }
+
+    /// A TLS handshake has begun; it counts as in progress until the guard is dropped.
+    pub fn handshake_begun(&self) -> Open {
+        self.handshakes.inc();
+        Open(self.handshakes.clone())
     }
 
     /// No connection can be taken for a while; whether it is the first time.

@@ -8,11 +8,14 @@ use super::certificate::{self, CREATE};
 use super::channel::{Incoming, ResponseBody};
 use super::identity::Credential;
 use super::limits::Options;
+use super::mistrust::Mistrust;
+use super::porch::{Place, Porch};
 use super::rarely::Rarely;
 use super::refusal::Refusal;
 use super::request::Wire;
 use super::stream::{Ends, Guest, Stream, XdsContext};
 use super::trust::{Answer, Distrusted, Presented, Security, Token};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::server::conn::http2;
 use hyper::service::Service;
@@ -45,8 +48,6 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// How long the streams of a connection that is too old may take to end.
 const FAREWELL: Duration = Duration::from_secs(15);
 
-/// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How a call carries a token.
 const BEARER: &str = "Bearer ";
 
@@ -56,11 +57,30 @@ pub(super) enum Door {
     /// Whoever comes; they prove nothing.
     Open,
     /// Who has proven to be somebody.
-    Guarded(Arc<Security>),
+    Guarded(Arc<Guarded>),
 }
 
+/// A door that lets in who has proven to be somebody.
+#[derive(Debug)]
+pub(super) struct Guarded {
+    security: Security,
+    mistrust: Mistrust,
+    /// Where one is until it has shaken hands.
+    pub(super) porch: Porch,
+}
+
+impl Guarded {
+    /// One with so many places for who has not shaken hands yet.
+    pub(super) fn new(security: Security, places: usize) -> Self {
+        Self { security, mistrust: Mistrust::default(), porch: Porch::new(places) }
+    }
+}
+
+/// A connection that was accepted, and its place on the porch of a guarded door.
+pub(super) type Arrival = (TcpStream, Option<Place>);
+
 /// Serves one connection until it ends.
-pub(super) async fn run(socket: TcpStream, door: Door, context: Arc<XdsContext>, shutdown: CancellationToken) {
+pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsContext>, shutdown: CancellationToken) {
     let _open = context.metrics.xds.connection_opened();
     // Small writes are whole messages: waiting for more to come would only be late.
     if socket.set_nodelay(true).is_err() {
@@ -76,8 +96,9 @@ pub(super) async fn run(socket: TcpStream, door: Door, context: Arc<XdsContext>,
     };
     match &door {
         Door::Open => serve(socket, service(None), shutdown.clone()).await,
-        Door::Guarded(security) => match greet(socket, security, &shutdown).await {
+        Door::Guarded(guarded) => match greet(socket, guarded, &context, &shutdown).await {
             Ok(stream) => {
+                drop(place);
                 let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                 let service = service(certificate.map(|certificate| certificate.clone().into_owned()));
                 serve(stream, service, shutdown.clone()).await;
@@ -99,13 +120,15 @@ pub(super) async fn run(socket: TcpStream, door: Door, context: Arc<XdsContext>,
 /// Speaks TLS with who has connected.
 async fn greet(
     socket: TcpStream,
-    security: &Security,
+    Guarded { security, porch, .. }: &Guarded,
+    context: &XdsContext,
     shutdown: &CancellationToken,
 ) -> Result<TlsStream<TcpStream>, String> {
+    let _begun = context.metrics.xds.handshake_begun();
     let tls = security.tls.borrow().clone().ok_or("the server has no certificate yet")?;
     tokio::select! {
         greeted = TlsAcceptor::from(tls).accept(socket) => greeted.map_err(|error| error.to_string()),
-        () = tokio::time::sleep(HANDSHAKE) => Err(format!("it took longer than {HANDSHAKE:?}")),
+        had = porch.patience() => Err(format!("it took longer than {} s", had.as_secs())),
         () = shutdown.cancelled() => Err("the server is shutting down".to_owned()),
     }
 }
@@ -179,7 +202,8 @@ impl Service<Request<hyper::body::Incoming>> for AdsService {
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            Ok(match request.uri().path() {
+            // The whole of it, as it was sent: nothing is decoded or left out to find a method in it.
+            Ok(match request.uri().path_and_query().map_or("", PathAndQuery::as_str) {
                 SOTW => service.open(Wire::Sotw, request).await,
                 DELTA => service.open(Wire::Delta, request).await,
                 CREATE => service.sign(request).await,
@@ -233,15 +257,22 @@ impl AdsService {
 
     /// Who calls.
     async fn admit(&self, headers: &HeaderMap) -> Result<Guest, Refusal> {
-        let Door::Guarded(security) = &self.door else { return Ok(Guest::stranger(self.peer)) };
+        let Door::Guarded(guarded) = &self.door else { return Ok(Guest::stranger(self.peer)) };
+        let (Guarded { security, mistrust, .. }, from) = (&**guarded, self.peer.map(|peer| peer.ip()));
+        if from.is_some_and(|from| mistrust.is_deserved(from, Instant::now())) {
+            return Err(Refusal::Throttled);
+        }
         let token = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
         let token = token.map(|value| Token(value.strip_prefix(BEARER).unwrap_or_default().to_owned()));
         let presented = Presented { certificate: self.certificate.as_ref(), token: token.as_ref() };
-        let proven = security.verifier.verify(presented).await.map_err(|distrusted| self.distrust(distrusted))?;
+        let proven = security.verifier.verify(presented).await.map_err(|distrusted| {
+            from.iter().for_each(|from| mistrust.note(*from, Instant::now()));
+            self.distrust(distrusted)
+        })?;
         let (credential, keyring) = (Credential::Workload(proven.identity), Some(security.keyring.clone()));
         // What comes after is to have begun while this is still good.
         let leaves = Some(tokio::time::Instant::now() + proven.lasts.mul_f64(0.8 + 0.15 * fastrand::f64()));
-        Ok(Guest { peer: self.peer, credential, keyring, leaves })
+        Ok(Guest { peer: self.peer, credential, means: Some(proven.means), keyring, leaves })
     }
 
     /// Says who was not believed, and why; where others come with the same, only how many.

@@ -12,6 +12,8 @@ pub struct Options {
     pub keepalive_interval: Duration,
     /// How long it has to answer.
     pub keepalive_timeout: Duration,
+    /// How many connections may be shaking hands at once; further ones wait to be accepted.
+    pub handshakes: usize,
     /// How old a connection may become, give or take a tenth; zero for any age.
     pub max_age: Duration,
     /// The largest request that is read, in bytes.
@@ -37,6 +39,7 @@ impl Default for Options {
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             turn: Duration::from_secs(10),
+            handshakes: 256,
             max_age: Duration::from_secs(30 * 60),
             // 30,000 names of a large mesh make 8 MiB, and the usual default of 4 MiB has caused outages.
             max_request: 16 << 20,

@@ -35,6 +35,9 @@ pub enum Refusal {
     /// Nothing can be signed.
     #[error("nothing can be signed: {0}")]
     Unable(String),
+    /// Too much from there was not believed.
+    #[error("too many calls from this address were not believed: nothing from there is looked at for a while")]
+    Throttled,
     /// More names than a stream may subscribe to.
     #[error("{count} {kind} names were asked for; the limit is {limit} names per type")]
     TooManyNames {
@@ -113,7 +116,7 @@ impl Refusal {
             }
             Refusal::Denied(_) => Code::PermissionDenied,
             Refusal::Distrusted(_) => Code::Unauthenticated,
-            Refusal::TooManyNames { .. } | Refusal::NameTooLong { .. } | Refusal::TooLarge(_) => {
+            Refusal::TooManyNames { .. } | Refusal::NameTooLong { .. } | Refusal::TooLarge(_) | Refusal::Throttled => {
                 Code::ResourceExhausted
             }
             Refusal::Garbage(_) => Code::Internal,
@@ -136,6 +139,7 @@ impl Refusal {
             Refusal::Distrusted(distrusted) => distrusted.reason,
             Refusal::Unsigned { reason, .. } => reason,
             Refusal::Unable(_) => "signing",
+            Refusal::Throttled => "throttled",
             Refusal::TooManyNames { .. } => "too_many_names",
             Refusal::NameTooLong { .. } => "name_too_long",
             Refusal::TooLarge(_) => "too_large",

@@ -12,6 +12,7 @@ use super::request::Wire;
 use super::session::lacking::Lacking;
 use super::session::status::TypeStatus;
 use super::session::{Counters, Session};
+use super::trust::Means;
 use crate::model::audience::ProxyFacts;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::set::Snapshot;
@@ -51,6 +52,8 @@ pub struct Proxy {
     pub user_agent: String,
     /// Where it connects from.
     pub peer: Option<SocketAddr>,
+    /// By what it has proven who it is; none where it has not.
+    pub means: Option<Means>,
     /// When its stream was opened.
     pub connected_at: SystemTime,
     session: SharedSession,
@@ -60,7 +63,8 @@ impl Proxy {
     /// A proxy whose stream runs `session`.
     pub fn new(node_id: String, facts: ProxyFacts, wire: Wire, session: SharedSession) -> Self {
         let connected_at = SystemTime::now();
-        Self { node_id, facts, wire, user_agent: String::new(), peer: None, connected_at, session }
+        let (user_agent, peer, means) = (String::new(), None, None);
+        Self { node_id, facts, wire, user_agent, peer, means, connected_at, session }
     }
 
     /// The state of every type it has asked for.

@@ -3,7 +3,7 @@
 //! What a connection carries is the business of [`connection`](super::connection). When the process runs out of
 //! descriptors the loop pauses; connections wait in the system's queue meanwhile.
 
-use super::connection::{self, Door};
+use super::connection::{self, Door, Guarded};
 use super::rarely::Rarely;
 use super::stream::XdsContext;
 use super::trust::Security;
@@ -43,7 +43,8 @@ pub async fn serve_securely(
     context: Arc<XdsContext>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    serve_through(Door::Guarded(Arc::new(security)), listener, context, shutdown).await
+    let door = Guarded::new(security, context.options.handshakes);
+    serve_through(Door::Guarded(Arc::new(door)), listener, context, shutdown).await
 }
 
 async fn serve_through(
@@ -58,10 +59,15 @@ async fn serve_through(
     let connections = TaskTracker::new();
     let accepting = async {
         loop {
+            let place = match &door {
+                Door::Open => None,
+                Door::Guarded(guarded) => Some(guarded.porch.place().await),
+            };
             match accept(&listener, &context).await {
                 Ok(Some(socket)) => {
                     // A token of its own: each stream asks it again and again, and would wait for all others.
-                    let served = connection::run(socket, door.clone(), context.clone(), shutdown.child_token());
+                    let served =
+                        connection::run((socket, place), door.clone(), context.clone(), shutdown.child_token());
                     connections.spawn(until(cut.clone(), served));
                 }
                 Ok(None) => {}

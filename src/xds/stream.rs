@@ -390,7 +390,7 @@ impl Stream {
     fn join(&mut self, node: &Node) -> Result<(), Refusal> {
         let facts = identity::admit(node, &self.guest.credential)?;
         let mut proxy = Proxy::new(node.id.clone(), facts.clone(), self.wire, self.session.clone());
-        proxy.peer = self.guest.peer;
+        (proxy.peer, proxy.means) = (self.guest.peer, self.guest.means);
         proxy.user_agent = user_agent(node);
         let (wire, user_agent) = (self.wire.short(), &proxy.user_agent);
         info!(parent: &self.span, node = node.id, wire, user_agent, "a proxy has connected");

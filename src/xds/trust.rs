@@ -32,11 +32,32 @@ impl fmt::Debug for Token {
     }
 }
 
+/// By what a client has proven who it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Means {
+    /// The token of its call.
+    Token,
+    /// The certificate of its connection.
+    Certificate,
+}
+
+impl Means {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Means::Token => "token",
+            Means::Certificate => "certificate",
+        }
+    }
+}
+
 /// What has been proven, and for how long it counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proven {
     /// Who the client is.
     pub identity: Identity,
+    /// By what.
+    pub means: Means,
     /// How much longer the credential is valid.
     pub lasts: Duration,
 }

@@ -7,7 +7,7 @@ use crate::ca::peer;
 use crate::model::identity::Identity;
 use crate::model::world::State;
 use crate::tokens::{self, Distrust, Proof, Rules};
-use crate::xds::trust::{Answer, Distrusted, Presented, Proven, Verifier};
+use crate::xds::trust::{Answer, Distrusted, Means, Presented, Proven, Verifier};
 use std::fmt;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -50,13 +50,13 @@ impl ByTokenOrCertificate {
     async fn proven(&self, presented: Presented<'_>) -> Result<Proven, Distrusted> {
         match (presented.token, presented.certificate) {
             (Some(token), _) => match self.tokens.verify(&token.0, &self.audience).await {
-                Ok(proof) => Ok(Proven { identity: proof.identity, lasts: left(proof.until) }),
+                Ok(proof) => Ok(Proven { identity: proof.identity, means: Means::Token, lasts: left(proof.until) }),
                 Err(distrust) => Err(Distrusted { text: distrust.to_string(), reason: distrust.reason() }),
             },
             (None, Some(certificate)) => {
                 let proven = peer::read(certificate).and_then(|peer| {
                     let identity = Identity::of_spiffe(&peer.uri, &trust_domain(&self.states)?)?;
-                    Some(Proven { identity, lasts: left(peer.until) })
+                    Some(Proven { identity, means: Means::Certificate, lasts: left(peer.until) })
                 });
                 let text = "the client's certificate is not that of a workload of this trust domain";
                 proven.ok_or_else(|| Distrusted { text: text.to_owned(), reason: "certificate" })

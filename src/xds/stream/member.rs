@@ -9,7 +9,7 @@ use crate::snapshot::set::Snapshot;
 use crate::xds::identity::Credential;
 use crate::xds::registry::Listed;
 use crate::xds::request::{Names, Request};
-use crate::xds::trust::Keyring;
+use crate::xds::trust::{Keyring, Means};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
 use std::net::SocketAddr;
@@ -23,6 +23,8 @@ pub struct Guest {
     pub peer: Option<SocketAddr>,
     /// What is proven.
     pub credential: Credential,
+    /// By what; none where nothing is.
+    pub means: Option<Means>,
     /// Who has the secrets of who has proven something.
     pub keyring: Option<Arc<dyn Keyring>>,
     /// When it has to come back with a new credential.
@@ -32,7 +34,7 @@ pub struct Guest {
 impl Guest {
     /// Somebody who has proven nothing.
     pub fn stranger(peer: Option<SocketAddr>) -> Self {
-        Self { peer, credential: Credential::None, keyring: None, leaves: None }
+        Self { peer, credential: Credential::None, means: None, keyring: None, leaves: None }
     }
 }
 

@@ -1,0 +1,79 @@
+//! Where connections are until their handshake is over: so many at once, and whoever comes then waits in the system's queue.
+//!
+//! Some never get further, and others must not be kept out by them: while somebody waits, who has had a little time loses
+//! its place.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep};
+
+/// How long a handshake may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take while others wait.
+const BRIEF: Duration = Duration::from_secs(2);
+/// How often it is looked whether they do.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The places. Clones share them.
+#[derive(Clone, Debug)]
+pub(super) struct Porch {
+    places: Arc<Semaphore>,
+    /// Whether there is none left, and somebody may wait for one.
+    crowded: Arc<AtomicBool>,
+}
+
+/// A place, kept until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Porch {
+    /// So many places.
+    pub(super) fn new(places: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), crowded: Arc::default() }
+    }
+
+    /// Waits for a place.
+    pub(super) async fn place(&self) -> Place {
+        self.crowded.store(self.places.available_permits() == 0, Ordering::Relaxed);
+        let permit = self.places.clone().acquire_owned().await.expect("places are never closed");
+        self.crowded.store(false, Ordering::Relaxed);
+        Place { _permit: permit }
+    }
+
+    /// Waits until somebody who has come now has had all the time that there is; how much that was.
+    pub(super) async fn patience(&self) -> Duration {
+        let begun = Instant::now();
+        sleep(BRIEF).await;
+        while begun.elapsed() < PATIENCE && !self.crowded.load(Ordering::Relaxed) {
+            sleep(LOOK).await;
+        }
+        begun.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::timeout;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stays_long_makes_room_for_who_waits_and_only_then() {
+        let porch = Porch::new(1);
+        let held = porch.place().await;
+        assert!(porch.patience().await >= PATIENCE, "nobody waits");
+        let waiting = tokio::spawn({
+            let porch = porch.clone();
+            async move { porch.place().await }
+        });
+        tokio::task::yield_now().await;
+        let had = porch.patience().await;
+        assert!((BRIEF..PATIENCE / 2).contains(&had), "{had:?}");
+        assert!(!waiting.is_finished(), "the control: there is no place yet");
+        drop(held);
+        assert!(timeout(BRIEF, waiting).await.is_ok(), "now there is");
+    }
+}
