@@ -1,5 +1,7 @@
 //! The xDS server over real connections: a gRPC client on loopback, a board posted to by hand.
 
+#[path = "ads/broken.rs"]
+mod broken;
 #[path = "ads/certificates.rs"]
 mod certificates;
 #[path = "ads/chorus.rs"]
@@ -8,6 +10,10 @@ mod chorus;
 mod faults;
 #[path = "ads/flow.rs"]
 mod flow;
+#[path = "ads/hostile.rs"]
+mod hostile;
+#[path = "ads/raw.rs"]
+mod raw;
 #[path = "ads/secrets.rs"]
 mod secrets;
 #[path = "ads/shared.rs"]
@@ -16,6 +22,8 @@ mod shared;
 mod stage;
 #[path = "ads/strangers.rs"]
 mod strangers;
+#[path = "ads/visitors.rs"]
+mod visitors;
 
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;

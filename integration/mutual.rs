@@ -20,7 +20,7 @@ use harness::addresses::Subnet;
 use harness::client::{self, Client};
 use harness::deadline;
 use harness::echo::Echo;
-use harness::tools::Release;
+use harness::tools::{self, Release};
 use harness::{Failure, Outcome};
 use manifests::Behind;
 use raw::Caller;
@@ -35,6 +35,9 @@ use tokio::task::JoinHandle;
 
 const HTTP: &str = "GET /by-hand HTTP/1.1\r\nhost: web\r\n\r\n";
 const LINE: &str = "hello\n";
+/// Why somebody is refused: plain text, no certificate, another trust domain, another authority.
+const REFUSED: [&str; 4] =
+    ["no_filter_chain_match", "ssl.fail_verify_no_cert", "ssl.fail_verify_san", "ssl.fail_verify_error"];
 
 /// A server's and a client's Envoy, an application behind the one, and certificates. Dropped in order.
 struct Stage {
@@ -184,6 +187,27 @@ async fn strangers_are_refused(stage: &Stage) -> Outcome<()> {
     Ok(())
 }
 
+/// What the server's proxy counts of a listener, by the names that the reference has; who was refused above is in it, each for
+/// its reason. The control: where mutual TLS is disabled there is nothing to count.
+async fn refusals_are_counted(stage: &Stage) -> Outcome<()> {
+    let counted = async |port: u16, name: &str| {
+        let listener = format!("listener.{}_{port};.", stage.subnet.ip(2));
+        let text = Client::default().text(stage.server.admin, "/stats?filter=listener").await.ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(&listener)?.strip_prefix(name)?.strip_prefix(": "));
+        Some(line.and_then(|value| value.parse().ok()).unwrap_or(0_u64))
+    };
+    let page = std::fs::read_to_string(tools::root().join("docs/reference/metrics.md"))?;
+    for name in REFUSED.into_iter().chain(["ssl.handshake"]) {
+        assert!(page.contains(&format!("`envoy_listener_{}`", name.replace('.', "_"))), "{name} is not on the page");
+        let seen = async || (counted(8180, name).await? > 0).then_some(());
+        deadline::until(name, Duration::from_secs(5), seen).await?;
+    }
+    for name in REFUSED.into_iter().skip(1) {
+        assert_eq!(counted(8280, name).await, Some(0), "{name} where it is disabled");
+    }
+    Ok(())
+}
+
 /// Whatever a client with a good certificate says in ALPN, HTTP is taken for HTTP where it says so in any way.
 async fn http_is_known_by_what_clients_say(stage: &Stage) -> Outcome<()> {
     let http: [&[&str]; 5] = [
@@ -257,6 +281,7 @@ async fn all(release: Release) -> Outcome<()> {
     let outcome = async {
         the_mesh_is_served(&stage).await?;
         strangers_are_refused(&stage).await?;
+        refusals_are_counted(&stage).await?;
         http_is_known_by_what_clients_say(&stage).await?;
         other_tls_is_not_opened(&stage).await?;
         clients_know_whom_they_call(&stage).await?;

@@ -1,7 +1,9 @@
 //! The admin port: probes, metrics, and what chancery knows of proxies and problems, as JSON.
 //!
-//! Reads handles that others keep; changes nothing. Loopback by default: it has no authentication yet.
+//! Reads handles that others keep; changes nothing. [`guard`] says who may see what: each page of the table below is
+//! behind it, but for those of which the table says that anybody may see them.
 
+pub mod guard;
 mod kinds;
 mod objects;
 mod problems;
@@ -23,12 +25,16 @@ use crate::xds::registry::Registry;
 use crate::xds::registry::rejections;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::routing::{MethodRouter, get};
+use axum::{Extension, Json, Router};
+use guard::{Guard, Shows, Viewer};
 use objects::Wanted;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -40,6 +46,8 @@ const API_VERSION: &str = "chancery/v1";
 /// What the admin port shows.
 #[derive(Clone)]
 pub struct AdminContext {
+    /// Who may see what.
+    pub guard: Guard,
     /// What is still waited for.
     pub readiness: Readiness,
     /// Every counter.
@@ -64,39 +72,71 @@ pub struct AdminContext {
     pub states: watch::Receiver<Option<WorldState>>,
 }
 
+/// A page.
+pub struct Page {
+    /// Where it is.
+    pub path: &'static str,
+    /// Who may see it.
+    pub shows: Shows,
+    /// What is on it.
+    about: &'static str,
+    answers: fn() -> MethodRouter<AdminContext>,
+}
+
+/// Every page there is: nothing else is answered.
+pub const PAGES: [Page; 9] = [
+    page("/", Shows::Process, "what there is", || get(async || index())),
+    page("/livez", Shows::Process, "is the process alive", || get(async || "ok\n")),
+    page("/readyz", Shows::Process, "has everything been read once", || get(readyz)),
+    page("/metrics", Shows::Process, "Prometheus metrics", || get(metrics)),
+    page("/api/v1/proxies", Shows::Namespaces, "who is connected, and how far each has come", || get(proxies)),
+    page("/api/v1/problems", Shows::Namespaces, "what is wrong in the configuration", || get(problems)),
+    page(
+        "/api/v1/objects",
+        Shows::Namespaces,
+        "at how many proxies each policy is in effect (?kind=, namespace=, name=)",
+        || get(objects),
+    ),
+    page("/api/v1/kinds", Shows::Cluster, "what is watched in the cluster, and how that goes", || get(kinds)),
+    page("/api/v1/status", Shows::Cluster, "who writes status and events, and how that goes", || get(status)),
+];
+
+const fn page(
+    path: &'static str,
+    shows: Shows,
+    about: &'static str,
+    answers: fn() -> MethodRouter<AdminContext>,
+) -> Page {
+    Page { path, shows, about, answers }
+}
+
 /// Serves until `shutdown`.
 pub async fn serve(
     listener: TcpListener,
     context: AdminContext,
     shutdown: CancellationToken,
 ) -> Result<(), std::io::Error> {
-    axum::serve(listener, router(context)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    let service = router(context).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }
 
 fn router(context: AdminContext) -> Router {
-    Router::new()
-        .route("/", get(index))
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/proxies", get(proxies))
-        .route("/api/v1/problems", get(problems))
-        .route("/api/v1/objects", get(objects))
-        .route("/api/v1/kinds", get(kinds))
-        .route("/api/v1/status", get(status))
-        .with_state(context)
+    let open = |router: Router<AdminContext>, Page { path, shows, answers, .. }: &Page| match shows {
+        Shows::Process => router.route(path, answers()),
+        Shows::Namespaces | Shows::Cluster => {
+            let asked = from_fn_with_state((context.clone(), *shows), guard::ask);
+            router.route(path, answers().layer(asked))
+        }
+    };
+    PAGES.iter().fold(Router::new(), open).with_state(context)
 }
 
-async fn index() -> &'static str {
-    "chancery\n\n\
-     /livez             is the process alive\n\
-     /readyz            has everything been read once\n\
-     /metrics           Prometheus metrics\n\
-     /api/v1/proxies    who is connected, and how far each has come\n\
-     /api/v1/problems   what is wrong in the configuration\n\
-     /api/v1/objects    at how many proxies each policy is in effect (?kind=, namespace=, name=)\n\
-     /api/v1/kinds      what is watched in the cluster, and how that goes\n\
-     /api/v1/status     who writes status and events, and how that goes\n"
+fn index() -> String {
+    let mut text = "chancery\n\n".to_owned();
+    for Page { path, about, .. } in &PAGES[1..] {
+        writeln!(text, "{path:<18} {about}").expect("a text takes everything");
+    }
+    text
 }
 
 async fn readyz(State(context): State<AdminContext>) -> Response {
@@ -130,7 +170,7 @@ pub fn connected(registry: &Registry) -> Vec<Value> {
     registry.proxies().iter().map(|proxy| proxies::describe(proxy)).collect()
 }
 
-async fn proxies(State(context): State<AdminContext>) -> Json<Value> {
+async fn proxies(State(context): State<AdminContext>, Extension(viewer): Extension<Viewer>) -> Json<Value> {
     let mut items = connected(&context.registry);
     let others = match &context.others {
         Some(others) => others.proxies().await,
@@ -145,15 +185,22 @@ async fn proxies(State(context): State<AdminContext>) -> Json<Value> {
         };
         items.extend(proxies.into_iter().flatten().map(of_replica));
     }
+    items.retain(|proxy| viewer.sees(proxy["namespace"].as_str().unwrap_or_default()));
     Json(json!({"apiVersion": API_VERSION, "partial": partial, "items": items}))
 }
 
-async fn problems(State(context): State<AdminContext>) -> Json<Value> {
-    list(problems::collect(&context).iter().map(problems::describe).collect())
+async fn problems(State(context): State<AdminContext>, Extension(viewer): Extension<Viewer>) -> Json<Value> {
+    let findings = problems::collect(&context);
+    list(findings.iter().filter(|finding| viewer.sees(&finding.subject.namespace)).map(problems::describe).collect())
 }
 
-async fn objects(State(context): State<AdminContext>, Query(wanted): Query<Wanted>) -> Json<Value> {
-    let reaches = context.standing.borrow().reaches.clone();
+async fn objects(
+    State(context): State<AdminContext>,
+    Extension(viewer): Extension<Viewer>,
+    Query(wanted): Query<Wanted>,
+) -> Json<Value> {
+    let mut reaches = context.standing.borrow().reaches.clone();
+    reaches.objects.retain(|key, _| viewer.sees(key.namespace.as_str()));
     let items = objects::describe(&reaches, &wanted, &problems::collect(&context));
     let from_cluster = !context.kinds.borrow().is_empty();
     Json(json!({"apiVersion": API_VERSION, "fromCluster": from_cluster, "partial": reaches.partial, "items": items}))

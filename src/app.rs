@@ -9,6 +9,7 @@ pub mod progress;
 pub mod security;
 mod sources;
 
+use crate::admin::guard::{Guard, Operators};
 use crate::admin::{self, AdminContext};
 use crate::keeper;
 use crate::model::reach::Standing;
@@ -31,6 +32,7 @@ use crate::xds::registry::Registry;
 use crate::xds::server::{self, ServeError};
 use crate::xds::shelf::Shelf;
 use crate::xds::stream::XdsContext;
+use crate::xds::trust::Verifier;
 use kube::Client;
 use security::authority::SecurityError;
 use security::{Office, Told};
@@ -64,13 +66,34 @@ pub struct Options {
     /// Where proxies connect in plain text; they prove nothing.
     pub plaintext: Option<SocketAddr>,
     /// Where operators and Prometheus ask.
-    pub admin_address: SocketAddr,
+    pub admin: AdminOptions,
     /// The limits of the xDS server.
     pub xds: limits::Options,
     /// How replicas talk with each other, and where this one listens for that; none: this one is alone.
     pub peers: Option<(SocketAddr, peers::Options)>,
     /// How status is written, where there is an API server; none: it is not.
     pub status: Option<StatusOptions>,
+}
+
+/// Where operators and Prometheus ask, and who may see what.
+#[derive(Clone, Debug)]
+pub struct AdminOptions {
+    /// Where.
+    pub address: SocketAddr,
+    /// Whether whoever asks sees everything.
+    pub open: bool,
+    /// Who sees everything where it is asked who somebody is.
+    pub operators: Operators,
+}
+
+impl AdminOptions {
+    /// Who may see what, where that verifier says who somebody is.
+    fn guard(self, verifier: Option<Arc<dyn Verifier>>) -> Guard {
+        match self {
+            Self { open: true, .. } => Guard::Open,
+            Self { operators, .. } => Guard::Asking { verifier, operators },
+        }
+    }
 }
 
 /// How status is written.
@@ -141,7 +164,7 @@ pub async fn run(options: Options) -> Result<(), AppError> {
         Some(address) => Some(bind("xDS in plain text", address).await?),
         None => None,
     };
-    let admin = bind("the admin port", options.admin_address).await?;
+    let admin = (bind("the admin port", options.admin.address).await?, options.admin);
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let source = Source::of(options.source).await?;
     let peers = match (options.peers, source.client()) {
@@ -198,7 +221,7 @@ struct Doors {
     /// Proxies that don't.
     plain: Option<TcpListener>,
     /// Operators.
-    admin: TcpListener,
+    admin: (TcpListener, AdminOptions),
 }
 
 /// How a task ended: which, and why.
@@ -218,7 +241,7 @@ impl House {
         source: Source,
         options: limits::Options,
         (peers, office): (Option<Talking>, Option<Desk>),
-        doors: Doors,
+        Doors { secure, plain, admin: (listener, visiting) }: Doors,
         metrics: Metrics,
     ) -> Result<Self, AppError> {
         let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
@@ -265,8 +288,9 @@ impl House {
             options,
         };
         let told = Told { states: state.clone(), leadership: leadership.clone() };
-        house.receive(doors.secure, doors.plain, context, told);
+        let verifier = house.receive(secure, plain, context, told);
         let context = AdminContext {
+            guard: visiting.guard(verifier),
             readiness,
             metrics,
             registry,
@@ -280,7 +304,7 @@ impl House {
             states: state,
         };
         let shutdown = house.shutdown.clone();
-        house.server("admin server", async { Ok(admin::serve(doors.admin, context, shutdown).await?) });
+        house.server("admin server", async { Ok(admin::serve(listener, context, shutdown).await?) });
         Ok(house)
     }
 
@@ -301,19 +325,20 @@ impl House {
         Ok((standing, Some(asker)))
     }
 
-    /// Serves proxies at every door.
+    /// Serves proxies at every door; who says who they are, if anybody does.
     fn receive(
         &mut self,
         secure: Option<(TcpListener, Office)>,
         plain: Option<TcpListener>,
         context: XdsContext,
         told: Told,
-    ) {
-        let context = Arc::new(context);
+    ) -> Option<Arc<dyn Verifier>> {
+        let (context, mut verifier) = (Arc::new(context), None);
         if let Some((listener, office)) = secure {
             let mut tasks = JoinSet::new();
             let token = context.readiness.block("the certificate authority");
             let security = office.start(told, token, &mut tasks);
+            verifier = Some(security.verifier.clone());
             self.task("security", async move {
                 tasks.join_next().await;
                 Ok(())
@@ -326,6 +351,7 @@ impl House {
             let serving = server::serve(listener, context, self.shutdown.clone());
             self.server("xDS server in plain text", async { Ok(serving.await?) });
         }
+        verifier
     }
 
     /// What writes status, if anything does.

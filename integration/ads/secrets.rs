@@ -16,6 +16,7 @@ use chancery::snapshot::board::Posted;
 use chancery::snapshot::kind::Kind;
 use chancery::xds::limits::Options;
 use chancery::xds::server::serve_securely;
+use chancery::xds::trust::Verifier;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
@@ -27,14 +28,14 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -50,7 +51,12 @@ pub const DAY: Duration = Duration::from_secs(24 * 3600);
 pub struct Secure {
     /// What is behind the door.
     pub stage: Stage,
-    folder: Folder,
+    /// Who says who somebody is.
+    pub verifier: Arc<dyn Verifier>,
+    /// The roots that clients trust: those of the beginning.
+    pub trusted: String,
+    /// Where the authority is.
+    pub folder: Folder,
     /// The World that the office sees, with the Pod of [`cart`] in it.
     pub states: watch::Sender<Option<State>>,
     _place: TempDir,
@@ -72,6 +78,14 @@ impl Secure {
         Self::at(place, &path, lasts, options).await.expect("an authority")
     }
 
+    /// One with that authority.
+    pub async fn of(material: Material) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("identity");
+        Folder::new(&path).read_or(|| Ok(material)).expect("it is written");
+        Self::at(place, &path, DAY, Options::default()).await.expect("an authority")
+    }
+
     async fn at(place: TempDir, path: &Path, lasts: Duration, options: Options) -> Result<Self, SecurityError> {
         let context = context(options);
         let security = Security {
@@ -89,12 +103,15 @@ impl Secure {
         let (states, mut tasks) = (watch::Sender::new(Some(State { world, since: None })), JoinSet::new());
         let told = Told { states: states.subscribe(), leadership: watch::channel(Default::default()).1 };
         let security = office.start(told, context.readiness.block("the authority"), &mut tasks);
+        let verifier = security.verifier.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (address, shutdown) = (listener.local_addr().expect("a bound port"), CancellationToken::new());
         let server = tokio::spawn(serve_securely(security, listener, context.clone(), shutdown.clone()));
         let stage = Stage { context, shutdown, address, server };
         until("there is an authority", || stage.context.readiness.pending().is_empty()).await;
-        Ok(Self { stage, folder: Folder::new(path), states, _place: place, _tasks: tasks })
+        let folder = Folder::new(path);
+        let trusted = fs::read_to_string(folder.path().join(names::ROOTS)).expect("roots");
+        Ok(Self { stage, verifier, trusted, folder, states, _place: place, _tasks: tasks })
     }
 
     /// Changes the World that the office sees.
@@ -107,14 +124,44 @@ impl Secure {
         issuer.issue(identity, "chancery", now(), lasts).expect("a token")
     }
 
+    /// The token of somebody that was issued so long ago.
+    pub fn token_of_then(&self, identity: &Identity, ago: Duration, lasts: Duration) -> String {
+        let issuer = issuers::issuer(&self.folder).expect("an issuer");
+        issuer.issue(identity, "chancery", now() - ago.as_secs(), lasts).expect("a token")
+    }
+
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).expect("a file")
     }
 
+    /// One with other limits.
+    pub async fn with(options: Options) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("identity");
+        Self::at(place, &path, DAY, options).await.expect("an authority")
+    }
+
+    /// A connection over TLS, for who speaks HTTP/2 by hand.
+    pub async fn socket(&self) -> TlsStream<TcpStream> {
+        let socket = TcpStream::connect(self.stage.address).await.expect("a connection");
+        let name = ServerName::try_from("chancery").expect("a name");
+        self.tls(None).connect(name, socket).await.expect("a handshake")
+    }
+
     pub async fn channel(&self, shown: Option<&(String, String)>) -> Result<Channel, tonic::transport::Error> {
+        let connector = Connector { address: self.stage.address, from: None, tls: self.tls(shown) };
+        Endpoint::from_static("https://chancery").connect_with_connector(connector).await
+    }
+
+    /// The same, from another address of this machine.
+    pub async fn channel_from(&self, from: Ipv4Addr) -> Channel {
+        let connector = Connector { address: self.stage.address, from: Some(from), tls: self.tls(None) };
+        Endpoint::from_static("https://chancery").connect_with_connector(connector).await.expect("a connection")
+    }
+
+    fn tls(&self, shown: Option<&(String, String)>) -> TlsConnector {
         let mut roots = RootCertStore::empty();
-        let root = self.read(names::ROOTS);
-        CertificateDer::pem_slice_iter(root.as_bytes())
+        CertificateDer::pem_slice_iter(self.trusted.as_bytes())
             .for_each(|root| roots.add(root.expect("a certificate")).expect("a root"));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -128,12 +175,11 @@ impl Secure {
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        let connector = Connector { address: self.stage.address, tls: Arc::new(config).into() };
-        Endpoint::from_static("https://chancery").connect_with_connector(connector).await
+        Arc::new(config).into()
     }
 
     /// A proxy with a token that asks for secrets first, as one that is warming.
-    async fn asks(&self, token: &str, secrets: &[&str], held: BTreeMap<String, String>) -> Delta {
+    pub async fn asks(&self, token: &str, secrets: &[&str], held: BTreeMap<String, String>) -> Delta {
         let channel = self.channel(None).await.expect("a connection");
         Delta::begin(channel, Some(token), request(secrets, held)).await.expect("a stream")
     }
@@ -160,6 +206,8 @@ impl Secure {
 #[derive(Clone)]
 struct Connector {
     address: SocketAddr,
+    /// The address it comes from, if it isn't left to the system.
+    from: Option<Ipv4Addr>,
     tls: TlsConnector,
 }
 
@@ -173,9 +221,13 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { address, tls } = self.clone();
+        let Self { address, from, tls } = self.clone();
         Box::pin(async move {
-            let socket = TcpStream::connect(address).await?;
+            let socket = TcpSocket::new_v4()?;
+            if let Some(from) = from {
+                socket.bind(SocketAddr::new(from.into(), 0))?;
+            }
+            let socket = socket.connect(address).await?;
             Ok(TokioIo::new(tls.connect(ServerName::try_from("chancery").expect("a name"), socket).await?))
         })
     }

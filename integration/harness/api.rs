@@ -5,6 +5,7 @@ use super::deadline;
 use super::metrics::Metrics;
 use super::{Failure, Outcome};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -135,28 +136,43 @@ impl Proxy {
 pub struct Api {
     /// The admin address.
     pub address: SocketAddr,
+    /// What is shown with each question; empty where nobody wants to know who asks.
+    pub token: String,
     client: Client,
 }
 
 impl Api {
     /// Asks at `address`.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, client: Client::default() }
+        Self { address, token: String::new(), client: Client::default() }
+    }
+
+    /// A list of what a path shows.
+    async fn list<T: DeserializeOwned>(&self, path: &str) -> Outcome<Vec<T>> {
+        let shown = format!("Bearer {}", self.token);
+        let headers = [("authorization", shown.as_str())];
+        let answer = self.client.get(self.address, path, &headers[..usize::from(!self.token.is_empty())]).await?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let failed = |why: String| Failure::new(format!("{}{path}: {why}", self.address)).with(&text);
+        if !answer.status.is_success() {
+            return Err(failed(answer.status.to_string()));
+        }
+        Ok(serde_json::from_str::<List<T>>(&text).map_err(|error| failed(error.to_string()))?.items)
     }
 
     /// Who is connected.
     pub async fn proxies(&self) -> Outcome<Vec<Proxy>> {
-        Ok(self.client.json::<List<Proxy>>(self.address, "/api/v1/proxies").await?.items)
+        self.list("/api/v1/proxies").await
     }
 
     /// What is wrong.
     pub async fn problems(&self) -> Outcome<Vec<Problem>> {
-        Ok(self.client.json::<List<Problem>>(self.address, "/api/v1/problems").await?.items)
+        self.list("/api/v1/problems").await
     }
 
     /// How it stands with the kinds that are watched in a cluster.
     pub async fn kinds(&self) -> Outcome<Vec<Kind>> {
-        Ok(self.client.json::<List<Kind>>(self.address, "/api/v1/kinds").await?.items)
+        self.list("/api/v1/kinds").await
     }
 
     /// How it stands with one of them.
@@ -167,7 +183,7 @@ impl Api {
 
     /// Who writes status.
     pub async fn status(&self) -> Outcome<Status> {
-        let entries = self.client.json::<List<Status>>(self.address, "/api/v1/status").await?.items;
+        let entries: Vec<Status> = self.list("/api/v1/status").await?;
         entries.into_iter().next().ok_or_else(|| Failure::new("no status"))
     }
 

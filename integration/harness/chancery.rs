@@ -94,6 +94,9 @@ impl Chancery {
             true => arguments.extend(["--xds-address", &xds]),
             false => arguments.extend(["--plaintext-address", &xds, "--plaintext-anywhere", "--plaintext-only"]),
         }
+        if !self.admin.ip().is_loopback() {
+            arguments.extend(["--admin-access", "open"]);
+        }
         if self.secure && is_folder {
             arguments.extend(["--identity", &identity]);
         }

@@ -109,6 +109,8 @@ pub const ROOMS: &[Room] = &[
             "telemetry",
             "xds::registry",
             "xds::session::status",
+            // Who says who a visitor is.
+            "xds::trust",
         ],
         never: &["kube", "k8s_openapi", "tonic"],
     },

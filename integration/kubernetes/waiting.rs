@@ -61,3 +61,28 @@ async fn it_returns_when_the_newest_generation_is_in_effect() -> Outcome<()> {
     assert!(code == Some(1) && errors.contains("VirtualService waiting/none"), "{code:?} {errors}");
     Ok(())
 }
+
+/// Where it is asked who somebody is, a token is shown: one of the object's namespace tells of it, another doesn't.
+#[tokio::test]
+async fn it_shows_a_token_where_one_is_asked_for() -> Outcome<()> {
+    let cluster = shared::cluster().await?;
+    let mut stage = Stage::set(&cluster, ADMIN, "visitors").await?;
+    stage.secure();
+    stage.chancery.flags.extend(["--admin-access", "credential"].map(str::to_owned));
+    stage.chancery.restart().await?;
+    cluster.apply(&timeout("visitors", "7s")).await?;
+    let question = ["vs/slow", "-n", "visitors", "--timeout", "10"];
+    let (code, _, errors) = said(&wait(&stage, &cluster, &question).await?);
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("asks who you are") && errors.contains("see --token"), "{errors}");
+    let files = tempfile::tempdir()?;
+    for (namespace, expected, patience) in [("visitors", Some(0), "10"), ("default", Some(5), "1")] {
+        let token = cluster.kubectl(&["create", "token", "default", "-n", namespace, "--audience=chancery"]).await?;
+        let file = files.path().join(namespace);
+        std::fs::write(&file, token)?;
+        let shown = ["vs/slow", "-n", "visitors", "--timeout", patience, "--token", &file.to_string_lossy()];
+        let (code, out, errors) = said(&wait(&stage, &cluster, &shown).await?);
+        assert_eq!(code, expected, "{namespace}: {out}{errors}");
+    }
+    Ok(())
+}

@@ -6,6 +6,7 @@ use crate::harness::manifests::reweighted;
 use crate::harness::scene::{NAMESPACE, RECONNECT, SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
+use rustix::process::{Resource as Limit, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -144,9 +145,11 @@ async fn connected(scene: &Scene, envoy: usize) -> Option<bool> {
 /// served.
 pub async fn without_descriptors_connections_wait(setup: Setup) -> Outcome<()> {
     let scene = Scene::prepared().await?;
-    scene.chancery.limit_descriptors(64)?;
+    scene.chancery.limit_descriptors(256)?;
+    let limit = getrlimit(Limit::Nofile);
+    setrlimit(Limit::Nofile, Rlimit { current: limit.maximum, ..limit })?;
     let (mut open, began) = (Vec::new(), Instant::now());
-    for _ in 0..200 {
+    for _ in 0..1000 {
         open.push(TcpStream::connect(scene.chancery.xds).await?);
     }
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -1,6 +1,7 @@
 //! What a node makes of the container in a Pod: its variables, and its arguments with those in them.
 
 use crate::harness::{Failure, Outcome};
+use crate::rendered::NAMESPACE;
 use serde_json::Value;
 
 /// What containers listen on; here each has an address of its own instead.
@@ -15,6 +16,8 @@ pub fn variables(spec: &Value, pod: &str, ip: &str) -> Outcome<Vec<(String, Stri
             (Some(value), None) => value,
             (None, Some("metadata.name")) => pod,
             (None, Some("status.podIP")) => ip,
+            (None, Some("metadata.namespace")) => NAMESPACE,
+            (None, Some("spec.serviceAccountName")) => spec["serviceAccountName"].as_str().unwrap_or_default(),
             _ => return Err(Failure::new(format!("a node knows more than this test: {variable}"))),
         };
         variables.push((variable["name"].as_str().unwrap_or_default().to_owned(), value.to_owned()));

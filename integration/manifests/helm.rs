@@ -70,7 +70,7 @@ fn notes(values: &[&str]) -> Outcome<String> {
 fn what_is_risky_is_said() -> Outcome<()> {
     let pushed = "image.registry=registry.example.com";
     let safe = notes(&[pushed])?;
-    assert!(safe.contains("The admin port asks nobody who comes") && !safe.contains("WARNING"), "{safe}");
+    assert!(safe.contains("The admin port is plain text") && !safe.contains("WARNING"), "{safe}");
     for (values, expected) in [
         (&["replicas=2"][..], "image.registry is empty"),
         (&[pushed, "networkPolicy.enabled=false"], "networkPolicy.enabled is false"),
@@ -109,7 +109,7 @@ const CASES: &[Case] = &[
     (
         &["fullnameOverride=mesh"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/8", "\"--mesh-config-map=mesh\"")),
+        Some(("/spec/template/spec/containers/0/args/10", "\"--mesh-config-map=mesh\"")),
     ),
     (&["fullnameOverride=mesh"], "Role", Some(("/rules/0/resourceNames/0", "\"mesh\""))),
     (&["commonLabels.team=mesh"], "NetworkPolicy", Some(("/metadata/labels/team", "\"mesh\""))),
@@ -121,13 +121,13 @@ const CASES: &[Case] = &[
     (
         &["watchNamespaces[0]=default", "watchNamespaces[1]=kube-system"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/8", "\"--watch-namespaces=default,kube-system\"")),
+        Some(("/spec/template/spec/containers/0/args/10", "\"--watch-namespaces=default,kube-system\"")),
     ),
     (&["watchNamespaces[0]=default"], "ClusterRole", None),
     (
         &["xds.maxConnectionAge=5m"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/8", "\"--max-connection-age=5m\"")),
+        Some(("/spec/template/spec/containers/0/args/10", "\"--max-connection-age=5m\"")),
     ),
     (
         &["xds.trustBundle=roots"],
@@ -140,17 +140,25 @@ const CASES: &[Case] = &[
         "Deployment",
         Some(("/spec/template/spec/containers/0/args/1", "\"--xds-address=[::]:15012\"")),
     ),
-    (&["log.level=debug"], "Deployment", Some(("/spec/template/spec/containers/0/args/3", "\"--log-level=debug\""))),
-    (&["log.format=text"], "Deployment", Some(("/spec/template/spec/containers/0/args/4", "\"--log-format=text\""))),
+    (
+        &["operators[0]=ops/anna", "operators[1]=ops/ben"],
+        "Deployment",
+        Some((
+            "/spec/template/spec/containers/0/args/4",
+            "\"--operators=$(POD_NAMESPACE)/$(POD_ACCOUNT),ops/anna,ops/ben\"",
+        )),
+    ),
+    (&["log.level=debug"], "Deployment", Some(("/spec/template/spec/containers/0/args/5", "\"--log-level=debug\""))),
+    (&["log.format=text"], "Deployment", Some(("/spec/template/spec/containers/0/args/6", "\"--log-format=text\""))),
     (
         &["extraArgs[0]=--watch-seconds=30"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/8", "\"--watch-seconds=30\"")),
+        Some(("/spec/template/spec/containers/0/args/10", "\"--watch-seconds=30\"")),
     ),
     (
         &["extraEnv[0].name=A", "extraEnv[0].value=b"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/env/2/name", "\"A\"")),
+        Some(("/spec/template/spec/containers/0/env/4/name", "\"A\"")),
     ),
     (
         &[

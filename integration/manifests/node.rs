@@ -121,6 +121,8 @@ struct Running {
     spec: Value,
     address: IpAddr,
     process: Process,
+    /// What its own service account shows it.
+    token: String,
     _root: TempDir,
 }
 
@@ -149,7 +151,10 @@ impl Running {
         arguments.extend(container::arguments(&spec, &variables, &ip));
         let log = files.path().join("log");
         let process = spawner::start(&name, Path::new("/usr/bin/env"), &arguments, &log)?;
-        Ok(Self { name, spec, address, process, _root: files })
+        let account = text(&spec, "/serviceAccountName")?;
+        let create = ["create", "token", &*account, "-n", NAMESPACE, "--audience=chancery"];
+        let token = cluster.kubectl(&create).await?.trim().to_owned();
+        Ok(Self { name, spec, address, process, token, _root: files })
     }
 
     /// The address of a port of the container by its name.
@@ -172,9 +177,11 @@ impl Running {
         passed.await.map_err(|failure| failure.with(&self.process.tail()))
     }
 
-    /// Its account of itself.
-    fn api(&self) -> Outcome<Api> {
-        Ok(Api::new(self.port("admin")?))
+    /// Its account of itself, for who shows that token.
+    fn api(&self, token: &str) -> Outcome<Api> {
+        let mut api = Api::new(self.port("admin")?);
+        api.token = token.to_owned();
+        Ok(api)
     }
 
     /// It runs as nobody, can write nothing, and may see every kind that there is.
@@ -183,7 +190,10 @@ impl Running {
         let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
         assert_eq!(line("Uid:"), "Uid:\t65532\t65532\t65532\t65532");
         assert_eq!(line("CapEff:"), "CapEff:\t0000000000000000");
-        let api = self.api()?;
+        if self.api("")?.kinds().await.is_ok() {
+            return Err(Failure::new("the admin port asks nobody who comes"));
+        }
+        let api = self.api(&self.token)?;
         deadline::until("every kind is watched", SOON, async || {
             let kinds = api.kinds().await.ok()?;
             kinds.iter().all(|kind| kind.state == "watching").then_some(())

@@ -93,7 +93,7 @@ impl Watcher {
         let (spec, ip) = (&one(objects, "Deployment")?["spec"]["template"]["spec"], subnet.ip(host).to_string());
         let arguments = container::arguments(spec, &container::variables(spec, namespace, &ip)?, &ip);
         // It was given ports of its own, and its log is to be read as text.
-        let other = ["serve", "--xds-address", "--admin-address", "--log-format"];
+        let other = ["serve", "--xds-address", "--admin-", "--log-format"];
         let flags = arguments.into_iter().filter(|flag| !other.iter().any(|other| flag.starts_with(other)));
         chancery.flags = flags.chain(["--namespace", namespace, "--watch-seconds", "4"].map(str::to_owned)).collect();
         chancery.secure = true;

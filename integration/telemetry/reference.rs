@@ -24,6 +24,7 @@ fn page() -> String {
 fn after_every_event() -> String {
     let metrics = Metrics::new();
     let (_connection, _stream) = (metrics.xds.connection_opened(), metrics.xds.stream_opened());
+    let _handshake = metrics.xds.handshake_begun();
     metrics.xds.accepting_paused();
     metrics.xds.message_was_large("request");
     metrics.admission.waits().is_over();
@@ -34,6 +35,7 @@ fn after_every_event() -> String {
     metrics.security.token_reviewed("accepted");
     metrics.security.authority_is_broken(true);
     metrics.security.expires("server", 1);
+    metrics.security.visitor_refused("no_credential");
     metrics.xds.response_sent("cds", 1);
     metrics.xds.request_received("cds", "init");
     metrics.xds.refused("no_node");

@@ -1,5 +1,6 @@
 //! `chancery serve`: flags, logging, and the runtime around [`crate::app`].
 
+mod admin;
 mod cluster;
 mod doors;
 pub mod limits;
@@ -10,7 +11,6 @@ use crate::app::{self, Options, SourceOptions};
 use crate::telemetry::logging::{self, Format};
 use clap::Args;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// `chancery serve`.
@@ -28,9 +28,8 @@ pub struct ServeArgs {
     status: status::StatusArgs,
     #[command(flatten)]
     doors: doors::DoorArgs,
-    /// Where probes, metrics and the API answer
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15014", env = "CHANCERY_ADMIN_ADDRESS")]
-    admin_address: SocketAddr,
+    #[command(flatten)]
+    admin: admin::AdminArgs,
     /// What to log: error, warn, info, debug, trace, or a list such as info,chancery::xds=debug
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "CHANCERY_LOG_LEVEL")]
     log_level: String,
@@ -46,8 +45,7 @@ pub struct ServeArgs {
 impl ServeArgs {
     /// Serves until a signal or a failure.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
-        let Self { config, mesh_config, cluster, status, doors, admin_address, log_level, log_format, peers, limits } =
-            self;
+        let Self { config, mesh_config, cluster, status, doors, admin, log_level, log_format, peers, limits } = self;
         logging::init(log_format, &log_level)?;
         let peers = peers.options(&cluster)?;
         let doors::Doors { secure, plaintext } = doors.doors(config.is_some())?;
@@ -57,7 +55,7 @@ impl ServeArgs {
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let (xds, status) = (limits.into(), status.options());
-        let options = Options { source, secure, plaintext, admin_address, xds, peers, status };
+        let options = Options { source, secure, plaintext, admin: admin.into(), xds, peers, status };
         Ok(runtime.block_on(app::run(options))?)
     }
 }

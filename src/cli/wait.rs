@@ -9,7 +9,7 @@ use crate::source::kubernetes::{self, lookup};
 use crate::telemetry::logging::chain;
 use clap::Args;
 use object::Asked;
-use server::{Answer, Server, Standing};
+use server::{Answer, Server, ServerError, Standing};
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +37,9 @@ pub struct WaitArgs {
     /// The admin address of chancery
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:15014", env = "CHANCERY_ADMIN_ADDRESS")]
     server: String,
+    /// File of a token that shows chancery who asks, where it wants to know
+    #[arg(long, value_name = "FILE", env = "CHANCERY_TOKEN")]
+    token: Option<PathBuf>,
     /// Kubeconfig of the cluster that has the object; what kubectl would use by default
     #[arg(long, value_name = "FILE", env = "CHANCERY_KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
@@ -65,9 +68,10 @@ impl WaitArgs {
 
     /// Asks until it is reached; what was `told` last is not told again.
     async fn watch(&self, told: &mut String) -> Result<Done, Box<dyn Error>> {
-        let server = Server::new(&self.server)?;
+        let server = Server::new(&self.server, self.token()?.as_deref())?;
         let from_cluster = match server.source().await {
             Ok(from_cluster) => from_cluster,
+            Err(error @ ServerError::Refused { .. }) => return Err(error.into()),
             Err(error) => {
                 eprintln!("chancery: {}", chain(&error));
                 return Ok(Done { text: String::new(), code: UNREACHABLE });
@@ -89,6 +93,13 @@ impl WaitArgs {
             }
             sleep(AGAIN).await;
         }
+    }
+
+    /// What is shown to chancery. It is read once, so that it may come from a pipe.
+    fn token(&self) -> Result<Option<String>, String> {
+        let Some(file) = &self.token else { return Ok(None) };
+        let read = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(Some(read.trim().to_owned()))
     }
 
     /// Which object, and which state of it.

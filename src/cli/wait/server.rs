@@ -1,8 +1,10 @@
 //! chancery's API, asked over HTTP.
 
 use crate::model::provenance::ObjectKey;
+use crate::telemetry::logging::shown;
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -25,6 +27,9 @@ pub enum ServerError {
     /// The address is none.
     #[error("\"{0}\" is not an address such as 127.0.0.1:15014")]
     Address(String),
+    /// The token is none.
+    #[error("what --token names is not a token")]
+    Token,
     /// Nobody answers.
     #[error("{address} can't be asked; is chancery there? See --server")]
     Unreachable {
@@ -32,6 +37,14 @@ pub enum ServerError {
         address: String,
         /// Why.
         source: Box<dyn Error + Send + Sync>,
+    },
+    /// It wants to know who asks, or that is not enough.
+    #[error("{address} refuses to answer: {reason}; see --token")]
+    Refused {
+        /// Where.
+        address: String,
+        /// What it says.
+        reason: String,
     },
     /// It answers something else.
     #[error("{address} does not answer as chancery does: {reason}")]
@@ -46,6 +59,8 @@ pub enum ServerError {
 /// The server.
 pub struct Server {
     address: String,
+    /// What is shown with each question.
+    credential: Option<HeaderValue>,
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
@@ -107,14 +122,17 @@ impl Answer {
 }
 
 impl Server {
-    /// A server at an address. Asks nothing.
-    pub fn new(address: &str) -> Result<Self, ServerError> {
+    /// A server at an address, which is shown that token. Asks nothing.
+    pub fn new(address: &str, token: Option<&str>) -> Result<Self, ServerError> {
         let address = address.trim_start_matches("http://").trim_end_matches('/').to_owned();
         match format!("http://{address}/").parse::<Uri>() {
             Ok(uri) if uri.port().is_some() => {}
             _ => return Err(ServerError::Address(address)),
         }
-        Ok(Self { address, client: Client::builder(TokioExecutor::new()).build_http() })
+        let credential = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
+        let mut credential = credential.map_err(|_| ServerError::Token)?;
+        credential.iter_mut().for_each(|credential| credential.set_sensitive(true));
+        Ok(Self { address, credential, client: Client::builder(TokioExecutor::new()).build_http() })
     }
 
     /// Whether the server follows a cluster.
@@ -136,7 +154,11 @@ impl Server {
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ServerError> {
         let address = &self.address;
         let strange = |reason: String| ServerError::Strange { address: address.clone(), reason };
-        let request = Request::get(format!("http://{address}{path}")).body(Empty::new());
+        let mut request = Request::get(format!("http://{address}{path}"));
+        if let Some(credential) = &self.credential {
+            request = request.header(AUTHORIZATION, credential);
+        }
+        let request = request.body(Empty::new());
         let request = request.map_err(|error| strange(error.to_string()))?;
         let asked = async {
             let (head, body) = self.client.request(request).await?.into_parts();
@@ -146,6 +168,10 @@ impl Server {
         let unreachable = |source| ServerError::Unreachable { address: address.clone(), source };
         let answer = timeout(PATIENCE, asked).await.map_err(|elapsed| unreachable(elapsed.into()))?;
         let (status, body) = answer.map_err(unreachable)?;
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let reason = shown(String::from_utf8_lossy(&body).trim());
+            return Err(ServerError::Refused { address: address.clone(), reason });
+        }
         if status != StatusCode::OK {
             return Err(strange(format!("it answers {status}")));
         }

@@ -1,0 +1,143 @@
+//! Who may see what at the admin port: the one place that decides it, for who asks and the page that is asked for.
+//!
+//! It is decided before a page is begun. A page about objects gets the decision as a [`Viewer`] and shows nothing that this
+//! may not see. The verifier is that of the door for proxies: there is one way to prove who somebody is.
+
+use super::AdminContext;
+use crate::model::identity::Identity;
+use crate::model::name::{Name, Namespace};
+use crate::xds::trust::{Distrusted, Presented, Token, Verifier};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How a question carries a token.
+const BEARER: &str = "Bearer ";
+/// What somebody who shows nothing is told.
+const ASKED: &str = "this asks who you are: show the token of a service account, as \"authorization: Bearer TOKEN\"";
+/// What somebody is told who shows something that nobody here can look at.
+const NOBODY: &str = "nobody can prove anything here, because there is no secure port for proxies";
+
+/// Who may see what a page shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shows {
+    /// Whoever asks: nothing of the configuration is on it, and who has to read it has no credential.
+    Process,
+    /// Whoever has proven who it is, of its own namespace; operators everything.
+    Namespaces,
+    /// Operators: it is about the whole cluster.
+    Cluster,
+}
+
+/// The service accounts that see everything.
+pub type Operators = BTreeSet<(Namespace, Name)>;
+
+/// Whether visitors are asked who they are.
+#[derive(Clone, Debug)]
+pub enum Guard {
+    /// Nobody is: whoever reaches the port sees everything.
+    Open,
+    /// They are.
+    Asking {
+        /// Who says who they are; nobody, where there is no secure port.
+        verifier: Option<Arc<dyn Verifier>>,
+        /// Who sees everything.
+        operators: Operators,
+    },
+}
+
+/// Whose objects somebody may see.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Viewer {
+    /// Everybody's.
+    Operator,
+    /// Those of one namespace.
+    Workload(Namespace),
+}
+
+impl Viewer {
+    /// Whether it may see what is in a namespace.
+    pub fn sees(&self, namespace: &str) -> bool {
+        match self {
+            Viewer::Operator => true,
+            Viewer::Workload(own) => own.as_str() == namespace,
+        }
+    }
+}
+
+impl Guard {
+    /// Who asks, as far as that page goes.
+    fn admit(&self, shows: Shows, token: Option<&Token>) -> Result<Viewer, Refused> {
+        let Guard::Asking { verifier, operators } = self else { return Ok(Viewer::Operator) };
+        let (token, verifier) = match (token, verifier) {
+            (None, _) => return Err(Refused::unknown("no_credential", ASKED.to_owned())),
+            (Some(_), None) => return Err(Refused::unknown("no_verifier", NOBODY.to_owned())),
+            (Some(token), Some(verifier)) => (token, verifier),
+        };
+        let proven = verifier.verify(Presented { certificate: None, token: Some(token) });
+        let proven = proven.map_err(|Distrusted { text, reason }| Refused::unknown(reason, text))?;
+        let Identity { namespace, service_account, .. } = proven.identity;
+        match (operators.contains(&(namespace.clone(), service_account.clone())), shows) {
+            (true, _) => Ok(Viewer::Operator),
+            (false, Shows::Cluster) => Err(Refused::denied(&namespace, &service_account)),
+            (false, _) => Ok(Viewer::Workload(namespace)),
+        }
+    }
+}
+
+/// Why somebody is not shown a page.
+struct Refused {
+    code: StatusCode,
+    reason: &'static str,
+    text: String,
+}
+
+impl Refused {
+    fn unknown(reason: &'static str, text: String) -> Self {
+        Self { code: StatusCode::UNAUTHORIZED, reason, text }
+    }
+
+    fn denied(namespace: &Namespace, account: &Name) -> Self {
+        let text = format!("this is for operators; --operators does not name {namespace}/{account}");
+        Self { code: StatusCode::FORBIDDEN, reason: "denied", text }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let text = format!("{}\n", self.text);
+        match self.code {
+            StatusCode::UNAUTHORIZED => (self.code, [(header::WWW_AUTHENTICATE, "Bearer")], text).into_response(),
+            code => (code, text).into_response(),
+        }
+    }
+}
+
+/// Goes on to a page with who asks, or says why not.
+pub async fn ask(
+    State((context, shows)): State<(AdminContext, Shows)>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let token = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    let token = token.map(|value| Token(value.strip_prefix(BEARER).unwrap_or_default().to_owned()));
+    match context.guard.admit(shows, token.as_ref()) {
+        Ok(viewer) => {
+            request.extensions_mut().insert(viewer);
+            next.run(request).await
+        }
+        Err(refused) => {
+            context.metrics.security.visitor_refused(refused.reason);
+            if let Some(others) = context.registry.complaints().hear(&refused.text, Instant::now()) {
+                tracing::warn!(%peer, reason = refused.reason, others, "refused a visitor: {}", refused.text);
+            }
+            refused.into_response()
+        }
+    }
+}
