@@ -11,6 +11,7 @@ pub mod clerk;
 pub mod desk;
 pub mod election;
 pub mod events;
+pub mod later;
 pub mod lease;
 pub mod rivals;
 pub mod shape;

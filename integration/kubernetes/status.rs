@@ -191,6 +191,11 @@ const LEASES: &str = "{apiGroups: [coordination.k8s.io], resources: [leases], ve
 /// What lets it write status, too.
 const STATUS: &str = "{apiGroups: ['*'], resources: ['*/status'], verbs: [patch]}";
 
+/// What lets it tell with Events, too.
+const EVENTS: &str = "{apiGroups: [events.k8s.io], resources: [events], verbs: [create]}";
+/// How long it may take until an Event is tried again that could not be written for as long as this test lasts until then.
+const RETRIED: Duration = Duration::from_secs(70);
+
 fn may(rules: &[&str]) -> String {
     let read = "{apiGroups: ['*'], resources: ['*'], verbs: [get, list, watch]}";
     let rules = [&[read], rules].concat().join(", ");
@@ -229,7 +234,19 @@ async fn without_rights_proxies_are_served() -> Outcome<()> {
     assert_eq!(good.0.get("status"), None, "nothing was written");
     stage.load(20).run().await?.clean()?;
     cluster.apply(&may(&[LEASES, STATUS])).await?;
-    says(&cluster, &stage, NAMES[0], ("Accepted", "True Accepted")).await.map(drop)
+    says(&cluster, &stage, NAMES[0], ("Accepted", "True Accepted")).await?;
+    let refused = async || {
+        let metrics = stage.chancery.api().metrics().await.ok()?;
+        (metrics.sum("chancery_status_events_total", &[("result", "denied")]) >= 1.0).then_some(())
+    };
+    deadline::until("an Event may not be written", SOON, refused).await?;
+    assert_eq!(events(&cluster, "told", "Invalid", "bad").await?, Vec::<String>::new());
+    cluster.apply(&may(&[LEASES, STATUS, EVENTS])).await?;
+    deadline::until("it is written once it may be", RETRIED, async || {
+        (events(&cluster, "told", "Invalid", "bad").await.ok()?.len() == 1).then_some(())
+    })
+    .await
+    .map_err(|failure| failure.with(&stage.chancery.tail()))
 }
 
 async fn is(stage: &Stage, state: &str) -> Outcome<()> {

@@ -1,6 +1,8 @@
 //! Tells of rejections and of broken objects with Events, each once: its name says what it is about, so that a second one is refused.
+//! What could not be written, for want of the right or of an API server, is tried again.
 
 use super::clerk::Complaint;
+use super::later::Later;
 use super::lease::Held;
 use super::writer::MANAGER;
 use crate::telemetry::logging::shown;
@@ -13,7 +15,7 @@ use kube::api::PostParams;
 use kube::{Api, Client, Error};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How many wait at most.
@@ -35,30 +37,57 @@ pub async fn run(
     held: watch::Receiver<Held>,
     metrics: StatusMetrics,
 ) {
+    let mut later = Later::new(WAITING, Instant::now());
     let mut denied = false;
-    while let Some(complaint) = complaints.recv().await {
+    loop {
+        let due = later.due();
+        let (since, event, again) = tokio::select! {
+            complaint = complaints.recv() => {
+                let Some(complaint) = complaint else { return };
+                (Instant::now(), event(&complaint, &instance, MicroTime(Timestamp::now())), false)
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
+                let Some((since, event)) = later.take(Instant::now()) else { continue };
+                (since, event, true)
+            }
+        };
         if !held.borrow().is_valid(Instant::now()) {
+            later.clear();
             continue;
         }
-        let event = event(&complaint, &instance, MicroTime(Timestamp::now()));
-        let api: Api<Event> = Api::namespaced(client.clone(), &complaint.which.id.namespace);
-        let result = match timeout(PATIENCE, api.create(&PostParams::default(), &event)).await {
-            Ok(Ok(_)) => "written",
-            Ok(Err(Error::Api(status))) if status.code == 409 => "known",
-            Ok(Err(Error::Api(status))) if status.code == 403 => {
-                if !denied {
-                    let reason = shown(status.message.trim());
-                    tracing::warn!(%reason, "no Event is written; proxies are served as before");
-                }
-                "denied"
-            }
-            Ok(Err(Error::Api(status))) if status.code == 404 => "gone",
-            Ok(Err(_)) | Err(_) => "failed",
-        };
-        denied = result == "denied";
+        let result = write(&client, &event, &mut denied).await;
         metrics.event_sent(result);
+        match result {
+            "denied" | "failed" => {
+                let left_out = later.keep(since, event, again, Instant::now());
+                metrics.dropped(u64::from(left_out.is_some()));
+            }
+            _ => later.went(Instant::now()),
+        }
         sleep(APART).await;
     }
+}
+
+/// What comes of an attempt to write an Event, in a word. That we may not is said once, until we may.
+async fn write(client: &Client, event: &Event, denied: &mut bool) -> &'static str {
+    let api: Api<Event> = Api::namespaced(client.clone(), event.metadata.namespace.as_deref().unwrap_or_default());
+    let result = match timeout(PATIENCE, api.create(&PostParams::default(), event)).await {
+        Ok(Ok(_)) => "written",
+        Ok(Err(Error::Api(status))) if status.code == 409 => "known",
+        Ok(Err(Error::Api(status))) if status.code == 403 => {
+            if !*denied {
+                let reason = shown(status.message.trim());
+                tracing::warn!(%reason, "no Event is written; proxies are served as before");
+            }
+            "denied"
+        }
+        Ok(Err(Error::Api(status))) if status.code == 404 => "gone",
+        // It is not the right one, and will not be later either.
+        Ok(Err(Error::Api(status))) if status.code == 422 || status.code == 400 => "refused",
+        Ok(Err(_)) | Err(_) => "failed",
+    };
+    *denied = result == "denied";
+    result
 }
 
 fn event(complaint: &Complaint, instance: &str, now: MicroTime) -> Event {
