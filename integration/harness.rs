@@ -19,6 +19,7 @@ pub mod envoy;
 pub mod load;
 pub mod manifests;
 pub mod metrics;
+pub mod monitoring;
 pub mod network;
 pub mod passage;
 pub mod prometheus;

@@ -3,6 +3,8 @@
 
 #[path = "live/ages.rs"]
 mod ages;
+#[path = "live/dashboards.rs"]
+mod dashboards;
 #[path = "live/endpoints.rs"]
 mod endpoints;
 #[path = "live/families.rs"]
@@ -160,6 +162,7 @@ releases!(
 
 /// The names and labels of statistics are the release's, so each is asked once, the variants shared out between them.
 mod asked {
+    use crate::dashboards::what_is_installed_is_answered as answered;
     use crate::harness::envoy::{Setup, Wire};
     use crate::harness::{Outcome, tools::Release};
     use crate::queries::the_queries_of_the_documents_are_right as right;
@@ -172,6 +175,16 @@ mod asked {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_queries_of_the_documents_are_right_oldest() -> Outcome<()> {
         right(Setup::new(Wire::Sotw, Release::Oldest)).await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn alerts_and_dashboards_are_answered_newest() -> Outcome<()> {
+        answered(Setup::new(Wire::Delta, Release::Newest)).await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn alerts_and_dashboards_are_answered_oldest() -> Outcome<()> {
+        answered(Setup::new(Wire::Sotw, Release::Oldest)).await
     }
 }
 

@@ -1,6 +1,8 @@
 //! Everything under `manifests/`: what it is rendered to, that a real API server takes it, that what it grants is needed,
 //! and that its Pods do what they are there for when they are run as a node would. And the image that they are of.
 
+#[path = "manifests/alerts.rs"]
+mod alerts;
 #[path = "manifests/container.rs"]
 mod container;
 #[path = "manifests/dockerfile.rs"]

@@ -424,6 +424,7 @@ impl Observer for Watcher {
             posted: outcome.posts.len(),
             kept_back: outcome.violations.len(),
             faults: outcome.faults.len(),
+            losses: outcome.losses.len(),
         });
     }
 }

@@ -24,6 +24,15 @@ pub struct Target {
     pub pod: String,
 }
 
+/// What an expression asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Selector {
+    /// The metric.
+    pub name: String,
+    /// Labels that it is chosen by.
+    pub labels: Vec<String>,
+}
+
 /// A Prometheus; what it has stored goes with its folder.
 pub struct Prometheus {
     address: SocketAddr,
@@ -71,6 +80,19 @@ impl Prometheus {
         samples.flatten().ok_or_else(|| Failure::new(format!("{expression}: Prometheus answers {read}")))
     }
 
+    /// What an expression asks for, as Prometheus understands it.
+    pub async fn selectors(&self, expression: &str) -> Outcome<Vec<Selector>> {
+        let path = format!("/api/v1/parse_query?query={}", escaped(expression));
+        let answer = self.client.get(self.address, &path, &[]).await?;
+        let read = serde_json::from_slice::<Value>(&answer.body)?;
+        if read["status"] != "success" {
+            return Err(Failure::new(format!("{expression}: Prometheus answers {read}")));
+        }
+        let mut found = Vec::new();
+        select(&read["data"], &mut found);
+        Ok(found)
+    }
+
     /// The end of its log, for a failure's text.
     pub fn tail(&self) -> String {
         self.process.tail()
@@ -84,6 +106,21 @@ fn settings(targets: &[Target]) -> Value {
     });
     let often = json!({"scrape_interval": "250ms", "scrape_timeout": "250ms"});
     json!({"global": often, "scrape_configs": jobs.collect::<Vec<_>>()})
+}
+
+/// Collects the selectors of a syntax tree.
+fn select(tree: &Value, found: &mut Vec<Selector>) {
+    if matches!(tree["type"].as_str(), Some("vectorSelector" | "matrixSelector")) {
+        let all = tree["matchers"].as_array().into_iter().flatten();
+        let labels = all.filter_map(|matcher| matcher["name"].as_str()).filter(|name| *name != "__name__");
+        let labels = labels.map(str::to_owned).collect();
+        found.push(Selector { name: tree["name"].as_str().unwrap_or_default().to_owned(), labels });
+    }
+    match tree {
+        Value::Object(fields) => fields.values().for_each(|inner| select(inner, found)),
+        Value::Array(items) => items.iter().for_each(|inner| select(inner, found)),
+        _ => {}
+    }
 }
 
 fn sample(result: &Value) -> Option<Sample> {

@@ -55,6 +55,11 @@ pub fn prometheus() -> Outcome<PathBuf> {
     find("prometheus", "CHANCERY_PROMETHEUS")
 }
 
+/// The program that tries rules for alerts, likewise.
+pub fn promtool() -> Outcome<PathBuf> {
+    find("promtool", "CHANCERY_PROMTOOL")
+}
+
 /// The Helm to run, likewise.
 pub fn helm() -> Outcome<PathBuf> {
     find("helm", "CHANCERY_HELM")

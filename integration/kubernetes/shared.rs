@@ -9,13 +9,14 @@ use tokio::sync::Mutex;
 /// It must not be held in a value that is never dropped: its folder would stay.
 static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
 
-/// The cluster, started if nobody uses it now. It has every kind and the controllers.
+/// The cluster, started if nobody uses it now. It has every kind, those of our manifests among them, and the controllers.
 pub async fn cluster() -> Outcome<Arc<Cluster>> {
     let mut shared = SHARED.lock().await;
     if let Some(cluster) = shared.upgrade() {
         return Ok(cluster);
     }
-    let options = Options { definitions: Definitions::ALL.into(), controllers: true, ..Options::default() };
+    let definitions = [&Definitions::ALL[..], &[Definitions::Operator]].concat();
+    let options = Options { definitions, controllers: true, ..Options::default() };
     let cluster = Arc::new(Cluster::start(options).await?);
     *shared = Arc::downgrade(&cluster);
     Ok(cluster)

@@ -153,7 +153,7 @@ fn is_promql(line: &str) -> bool {
 }
 
 /// The proxies, and chancery.
-fn targets(scene: &Scene) -> Vec<Target> {
+pub fn targets(scene: &Scene) -> Vec<Target> {
     let pod = |node: &str| node.split('~').nth(2).and_then(|name| name.split('.').next()).unwrap_or(node).to_owned();
     let proxies = scene.envoys.iter().map(|envoy| (envoy.metrics, "/stats/prometheus", pod(&envoy.node)));
     let all = proxies.chain([(scene.chancery.admin, "/metrics", "chancery".to_owned())]);

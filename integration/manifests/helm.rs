@@ -1,7 +1,7 @@
 //! The chart: it renders the same objects as Kustomize, refuses values that it doesn't know, and whatever it is given that
 //! it does know, a real API server takes what comes of it.
 
-use crate::harness::{Failure, Outcome, spawner, tools};
+use crate::harness::{Failure, Outcome, monitoring, spawner, tools};
 use crate::rendered::{KUSTOMIZATIONS, NAMESPACE, Objects, chart, helm, kustomize, list, objects, one};
 use crate::{server, shared, values};
 use serde_json::Value;
@@ -75,11 +75,27 @@ fn what_is_risky_is_said() -> Outcome<()> {
         (&["replicas=2"][..], "image.registry is empty"),
         (&[pushed, "networkPolicy.enabled=false"], "networkPolicy.enabled is false"),
         (&[pushed, "replicas=1"], "the only replica"),
+        (&[pushed, "monitoring.rules.enabled=true"], "monitoring.rules.enabled without"),
+        (&[pushed, "monitoring.serviceMonitor.enabled=true"], "lets only Pods of chancery-system"),
+        (&[pushed, "authority.secret=cacerts"], "authority.secret"),
         (&[pushed, "rbac.create=false"], "rbac.create is false"),
     ] {
         let said = notes(values)?;
         let warnings: Vec<_> = said.lines().filter(|line| line.starts_with("WARNING: ")).collect();
         assert!(warnings.len() == 1 && warnings[0].contains(expected), "{values:?}: {said}");
+    }
+    Ok(())
+}
+
+/// All three of what there is for those who watch, with labels of one's own.
+#[test]
+fn dashboards_are_found_by_their_labels() -> Outcome<()> {
+    let rendered = set(&["monitoring.dashboards.enabled=true", "monitoring.dashboards.labels.team=mesh"])?;
+    let boards: Vec<_> = rendered.values().filter(|object| object["kind"] == "ConfigMap").collect();
+    assert_eq!(boards.len(), monitoring::dashboards()?.len());
+    for board in boards {
+        let labels = &board["metadata"]["labels"];
+        assert!(labels["grafana_dashboard"] == "1" && labels["team"] == "mesh", "{labels}");
     }
     Ok(())
 }
@@ -208,6 +224,40 @@ const CASES: &[Case] = &[
         Some(("/spec/ingress/1/from/0/namespaceSelector/matchLabels/a", "\"b\"")),
     ),
     (&["networkPolicy.apiServerPorts[0]=8443"], "NetworkPolicy", Some(("/spec/egress/0/ports/0/port", "8443"))),
+    (&[], "ServiceMonitor", None),
+    (
+        &["monitoring.serviceMonitor.enabled=true", "fullnameOverride=mesh"],
+        "ServiceMonitor",
+        Some(("/metadata/name", "\"mesh\"")),
+    ),
+    (
+        &["monitoring.serviceMonitor.enabled=true", "monitoring.serviceMonitor.labels.a=b"],
+        "ServiceMonitor",
+        Some(("/metadata/labels/a", "\"b\"")),
+    ),
+    (
+        &["monitoring.serviceMonitor.enabled=true", "monitoring.serviceMonitor.interval=10s"],
+        "ServiceMonitor",
+        Some(("/spec/endpoints/0/interval", "\"10s\"")),
+    ),
+    (&["monitoring.serviceMonitor.enabled=true"], "PrometheusRule", None),
+    (
+        &["monitoring.rules.enabled=true"],
+        "PrometheusRule",
+        Some(("/spec/groups/0/rules/0/alert", "\"ChanceryAbsent\"")),
+    ),
+    (
+        &["monitoring.rules.enabled=true", "monitoring.rules.labels.a=b"],
+        "PrometheusRule",
+        Some(("/metadata/labels/a", "\"b\"")),
+    ),
+    (&["monitoring.dashboards.enabled=false"], "ConfigMap", None),
+    (&["authority.secret=cacerts"], "Role", Some(("/rules/1/resourceNames/0", "\"cacerts\""))),
+    (
+        &["authority.secret=cacerts"],
+        "Deployment",
+        Some(("/spec/template/spec/containers/0/args/8", "\"--ca-secret=cacerts\"")),
+    ),
     (&["podDisruptionBudget.enabled=false"], "PodDisruptionBudget", None),
     (&["podDisruptionBudget.maxUnavailable=50%"], "PodDisruptionBudget", Some(("/spec/maxUnavailable", "\"50%\""))),
     (

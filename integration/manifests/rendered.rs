@@ -7,8 +7,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The folders that Kustomize renders, under `manifests/kustomize`, each with the name that it goes by.
-pub const KUSTOMIZATIONS: [(&str, &str); 4] =
-    [("base", "base"), ("ha", "overlays/ha"), ("minimal", "overlays/minimal"), ("namespaced", "overlays/namespaced")];
+pub const KUSTOMIZATIONS: [(&str, &str); 5] = [
+    ("base", "base"),
+    ("ha", "overlays/ha"),
+    ("minimal", "overlays/minimal"),
+    ("monitoring", "overlays/monitoring"),
+    ("namespaced", "overlays/namespaced"),
+];
 
 /// The namespace that they are for.
 pub const NAMESPACE: &str = "chancery-system";

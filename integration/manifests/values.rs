@@ -57,8 +57,8 @@ fn undescribed(value: &Map<String, Value>, before: &str, entries: &[Entry]) -> V
 const HEAD: &str = "# The chart of chancery
 
 What it installs, and how to: [installation](../../../docs/reference/installation.md). `values-minimal.yaml`,
-`values-ha.yaml` and `values-namespaced.yaml` beside this page are for one small replica, for three that are spread strictly,
-and for some namespaces only. What is not on this page is refused.
+`values-ha.yaml`, `values-monitoring.yaml` and `values-namespaced.yaml` beside this page are for one small replica, for three that are
+spread strictly, for those who watch it with the Prometheus operator and Grafana, and for some namespaces only. What is not on this page is refused.
 
 Written by `make golden` from the remarks in `values.yaml`.
 

@@ -42,7 +42,15 @@ fn after_every_event() -> String {
     metrics.xds.stream_ended("finished");
     metrics.xds.stream_woke("timer");
     metrics.xds.change_acknowledged(Duration::from_millis(1));
-    metrics.publish.stepped(Step { seconds: 0.1, selected: 1, built: 1, posted: 1, kept_back: 1, faults: 1 });
+    metrics.publish.stepped(Step {
+        seconds: 0.1,
+        selected: 1,
+        built: 1,
+        posted: 1,
+        kept_back: 1,
+        faults: 1,
+        losses: 1,
+    });
     metrics.kubernetes.counted("services", 1, true);
     metrics.kubernetes.heard("services");
     metrics.kubernetes.relisted("services", "expired");

@@ -14,6 +14,7 @@ pub struct PublishMetrics {
     posted: IntCounter,
     kept_back: IntCounter,
     faults: IntCounter,
+    losses: IntCounter,
 }
 
 /// What one step did, in numbers.
@@ -31,6 +32,8 @@ pub struct Step {
     pub kept_back: usize,
     /// Computations that failed.
     pub faults: usize,
+    /// Kinds of which many resources are gone at once.
+    pub losses: usize,
 }
 
 impl PublishMetrics {
@@ -51,6 +54,7 @@ impl PublishMetrics {
             posted: counter("chancery_publish_posted_total", "Layers posted for audiences and workloads."),
             kept_back: counter("chancery_publish_kept_back_total", "Faults of ours that lint kept from proxies."),
             faults: counter("chancery_publish_faults_total", "Computations that failed, a fault of ours."),
+            losses: counter("chancery_publish_losses_total", "Times many resources of a kind were gone at once."),
         }
     }
 
@@ -62,5 +66,6 @@ impl PublishMetrics {
         self.posted.inc_by(step.posted as u64);
         self.kept_back.inc_by(step.kept_back as u64);
         self.faults.inc_by(step.faults as u64);
+        self.losses.inc_by(step.losses as u64);
     }
 }

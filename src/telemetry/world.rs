@@ -1,4 +1,4 @@
-//! Metrics of what chancery knows: objects and problems, set when somebody scrapes.
+//! Metrics of what chancery is and knows: its version, objects and problems, the latter set when somebody scrapes.
 
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -19,6 +19,9 @@ impl WorldMetrics {
             registry.register(Box::new(gauges.clone())).expect("each name is registered once");
             gauges
         };
+        gauges("chancery_build_info", "The version, always 1.", "version")
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         let ready = IntGauge::new("chancery_ready", "1 when nothing is waited for.").expect("a valid name");
         registry.register(Box::new(ready.clone())).expect("each name is registered once");
         Self {

@@ -13,10 +13,12 @@ pub enum Definitions {
     Gateway,
     /// TrafficSplit of the Service Mesh Interface: ours, since the published one is of a form that is no longer served.
     Smi,
+    /// The Prometheus operator's, as far as manifests of ours are of its kinds. chancery doesn't know them.
+    Operator,
 }
 
 impl Definitions {
-    /// All of them.
+    /// All that chancery knows.
     pub const ALL: [Self; 3] = [Self::Istio, Self::Gateway, Self::Smi];
 
     /// The file they are in.
@@ -24,6 +26,7 @@ impl Definitions {
         let path = match self {
             Self::Istio => tools::definitions("istio-crds", "CHANCERY_ISTIO_CRDS")?,
             Self::Gateway => tools::definitions("gateway-crds", "CHANCERY_GATEWAY_CRDS")?,
+            Self::Operator => tools::definitions("operator-crds", "CHANCERY_OPERATOR_CRDS")?,
             Self::Smi => tools::root().join("integration/harness/cluster/smi-crds.yaml"),
         };
         Ok(path.to_string_lossy().into_owned())

@@ -14,6 +14,11 @@
 {{- .Values.serviceAccount.name | default (include "chancery.name" .) -}}
 {{- end -}}
 
+{{/* The name of the Secret with the certificate authority. */}}
+{{- define "chancery.authority" -}}
+{{- .Values.authority.secret | default (printf "%s-ca" (include "chancery.name" .)) -}}
+{{- end -}}
+
 {{/* What Pods are selected by. A Deployment's can't be changed, so these never are. */}}
 {{- define "chancery.selector" -}}
 app.kubernetes.io/name: chancery
