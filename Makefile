@@ -1,8 +1,8 @@
 # The commands of this project; `make` lists them. CARGO_TARGET_DIR is honoured; CHANCERY_TOOLS moves the cache of
 # fetched tools; CHANCERY_ENVOY names an Envoy to use instead of the newest fetched one, CHANCERY_ENVOY_OLDEST instead of
 # the oldest, CHANCERY_PROMETHEUS a Prometheus, KUBEBUILDER_ASSETS a folder with a Kubernetes control plane,
-# CHANCERY_HELM a Helm, CHANCERY_HADOLINT a hadolint, CHANCERY_ISTIO_CRDS and CHANCERY_GATEWAY_CRDS files with definitions of
-# kinds.
+# CHANCERY_HELM a Helm, CHANCERY_HADOLINT a hadolint, CHANCERY_PROMTOOL a promtool, CHANCERY_ISTIO_CRDS, CHANCERY_GATEWAY_CRDS
+# and CHANCERY_OPERATOR_CRDS files with definitions of kinds.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -59,12 +59,14 @@ tools: need-python ## Fetch the pinned tools the demo and the tests use
 	@[ -n "$${CHANCERY_ENVOY_OLDEST:-}" ] || $(FETCH) envoy-oldest >/dev/null
 	@[ -n "$${CHANCERY_ENVOY_FORGETFUL:-}" ] || $(FETCH) envoy-forgetful >/dev/null
 	@[ -n "$${CHANCERY_PROMETHEUS:-}" ] || $(FETCH) prometheus >/dev/null
+	@[ -n "$${CHANCERY_PROMTOOL:-}" ] || $(FETCH) promtool >/dev/null
 	@for name in etcd kubectl kube-apiserver kube-controller-manager; do \
 		[ -f "$${KUBEBUILDER_ASSETS:-}/$$name" ] || $(FETCH) $$name >/dev/null; done
 	@[ -n "$${CHANCERY_HELM:-}" ] || $(FETCH) helm >/dev/null
 	@[ -n "$${CHANCERY_HADOLINT:-}" ] || $(FETCH) hadolint >/dev/null
 	@[ -n "$${CHANCERY_ISTIO_CRDS:-}" ] || $(FETCH) istio-crds >/dev/null
 	@[ -n "$${CHANCERY_GATEWAY_CRDS:-}" ] || $(FETCH) gateway-crds >/dev/null
+	@[ -n "$${CHANCERY_OPERATOR_CRDS:-}" ] || $(FETCH) operator-crds >/dev/null
 
 # Where a cluster to try things on has its files.
 CLUSTER := /tmp/chancery-cluster
@@ -89,6 +91,8 @@ soak: need-cargo need-python tools ## What takes longer than a test may: a minut
 	@CHANCERY_SOAK=60 $(CALM) "a minute of moving routes, and of changes" cargo test --test live -- moving_routes a_storm
 	@CHANCERY_SOAK=60 $(CALM) "a load balancer that changes its mind for a minute" cargo test --test live -- led_to_and_fro
 	@CHANCERY_SOAK=600 $(CALM) "ten minutes without an API server" cargo test --test kubernetes -- an_outage
+	@CHANCERY_SOAK=60 $(CALM) "a minute of an API server that is silent, forgets, hangs, or is slow, and of Leases that are stolen" \
+		cargo test --test kubernetes -- silence_is_noticed forgotten_history whose_list_hangs a_slow_list one_of_two_writes --test-threads 1
 	@CHANCERY_SOAK=60 $(CALM) "fleets that misbehave" cargo test --test ads faults -- --test-threads 1
 	@integration/tools/mutants
 

@@ -3,10 +3,14 @@
 
 #[path = "kubernetes/bundles.rs"]
 mod bundles;
+#[path = "kubernetes/contexts.rs"]
+mod contexts;
 #[path = "kubernetes/control_plane.rs"]
 mod control_plane;
 #[path = "kubernetes/cut.rs"]
 mod cut;
+#[path = "kubernetes/dashboards.rs"]
+mod dashboards;
 #[path = "kubernetes/discovery.rs"]
 mod discovery;
 #[path = "kubernetes/disk.rs"]
@@ -16,6 +20,8 @@ mod examples;
 #[path = "kubernetes/faults.rs"]
 mod faults;
 mod harness;
+#[path = "kubernetes/hung.rs"]
+mod hung;
 #[path = "kubernetes/identity.rs"]
 mod identity;
 #[path = "kubernetes/invalid.rs"]

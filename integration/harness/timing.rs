@@ -34,6 +34,11 @@ pub fn readable(duration: Duration) -> String {
     }
 }
 
+/// Whether it is the long form that runs.
+pub fn is_soak() -> bool {
+    std::env::var_os("CHANCERY_SOAK").is_some()
+}
+
 /// How long something goes on: so many seconds, or as many as `CHANCERY_SOAK` says.
 pub fn soak(seconds: u64) -> Duration {
     let said = std::env::var("CHANCERY_SOAK").ok().and_then(|said| said.parse().ok());

@@ -2,6 +2,7 @@
 
 use crate::harness::chancery::Chancery;
 use crate::harness::cluster::{ADMIN, Cluster, Options};
+use crate::harness::timing::soak;
 use crate::harness::{Failure, Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage};
@@ -55,9 +56,17 @@ async fn one_of_two_writes_whatever_becomes_of_it() -> Outcome<()> {
     assert_eq!((&*following.state, &following.holder), ("following", &leading.identity), "{leading:?}");
     assert_eq!(written(&other).await?, 0.0);
     killed(&mut stage, &other).await?;
-    let load = stage.traffic(Duration::from_secs(120)).start();
+    let load = stage.traffic(Duration::from_secs(120) + soak(0)).start();
     stopped(&cluster, &mut stage, &mut other).await?;
-    robbed(&cluster, &stage, &other).await?;
+    let until = Instant::now() + soak(0);
+    loop {
+        robbed(&cluster, &stage, &other).await?;
+        if Instant::now() >= until {
+            break;
+        }
+        cluster.apply(&route("nobody")).await?;
+        says(&cluster, &stage, "virtualservice/route", ("ResolvedRefs", "False NotFound")).await?;
+    }
     load.stopped().await?.clean()
 }
 
@@ -99,7 +108,7 @@ async fn robbed(cluster: &Cluster, stage: &Stage, other: &Chancery) -> Outcome<(
     let patch = r#"{"spec":{"holderIdentity":"thief"}}"#;
     let began = Instant::now();
     cluster.kubectl(&["patch", "lease", "chancery", "-n", "leaders", "--type=merge", "-p", patch]).await?;
-    let stops = async || (!leads(&stage.chancery).await).then_some(());
+    let stops = async || (!leads(&stage.chancery).await && !leads(other).await).then_some(());
     deadline::until("the one that was robbed stops", Duration::from_secs(3), stops).await?;
     println!("robbed: it stops within {:?}", began.elapsed());
     cluster.apply(&route("inside")).await?;

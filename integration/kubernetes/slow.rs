@@ -2,6 +2,7 @@
 //! come, it takes no more memory than one that comes at once, and nothing is served before its end.
 
 use crate::harness::cluster::{ADMIN, Cluster, Options};
+use crate::harness::timing::{is_soak, soak};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::shared;
 use crate::stage::Stage;
@@ -10,12 +11,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
+/// How many seconds the slow list is meant to take at least.
+const SLOW: u64 = 6;
+
 /// How many Pods there are; in pages of 500.
-const PODS: usize = 6_000;
-/// How long the slow list is meant to take at least.
-const SLOW: Duration = Duration::from_secs(6);
+fn pods() -> usize {
+    if is_soak() { 50_000 } else { 6_000 }
+}
+
 /// How long a start may take.
-const LIMIT: Duration = Duration::from_secs(60);
+fn limit() -> Duration {
+    soak(SLOW) * 4 + Duration::from_secs(36)
+}
 
 /// A Pod with a part that nobody reads, and that can't be written shorter.
 fn pod(index: usize) -> (String, Value) {
@@ -36,7 +43,7 @@ fn pod(index: usize) -> (String, Value) {
 
 async fn stage(cluster: &Cluster) -> Outcome<Stage> {
     let stage = Stage::set(cluster, ADMIN, "slow").await?;
-    let pods: Vec<_> = (0..PODS).map(pod).collect();
+    let pods: Vec<_> = (0..pods()).map(pod).collect();
     cluster.write(&pods).await?;
     Ok(stage)
 }
@@ -58,17 +65,17 @@ async fn a_slow_list_is_followed_page_by_page() -> Outcome<()> {
     // The control: by a wide way it doesn't take long.
     let began = Instant::now();
     stage.chancery.launch()?;
-    stage.chancery.ready(LIMIT).await?;
+    stage.chancery.ready(limit()).await?;
     let (fast, memory, bytes) = (began.elapsed(), most_memory(&stage)?, passage.passed());
-    assert_eq!(stage.chancery.api().kind("pods").await?.objects, PODS as u64 + 1);
+    assert_eq!(stage.chancery.api().kind("pods").await?.objects, pods() as u64 + 1);
     stage.chancery.kill()?;
 
-    let meant = SLOW.max(fast * 2);
+    let meant = soak(SLOW).max(fast * 2);
     passage.narrow((bytes as f64 / meant.as_secs_f64()) as u64);
     let began = Instant::now();
     stage.chancery.launch()?;
     let mut seen = BTreeSet::new();
-    deadline::until("chancery is ready", LIMIT, async || {
+    deadline::until("chancery is ready", limit(), async || {
         let api = stage.chancery.api();
         let told = api.readiness().await.ok()?;
         seen.extend(told.lines().find_map(|line| {
@@ -80,8 +87,8 @@ async fn a_slow_list_is_followed_page_by_page() -> Outcome<()> {
     .await
     .map_err(|failure| failure.with(&stage.chancery.tail()))?;
     let (slow, peak) = (began.elapsed(), most_memory(&stage)?);
-    println!("{PODS} Pods, {bytes} bytes: {fast:?} and {memory:.0} MB, by a narrow way {slow:?} and {peak:.0} MB");
-    assert!(slow > meant.mul_f64(0.8) && slow > fast + SLOW / 4, "{fast:?} {slow:?}");
+    println!("{} Pods, {bytes} bytes: {fast:?} and {memory:.0} MB, by a narrow way {slow:?} and {peak:.0} MB", pods());
+    assert!(slow > meant.mul_f64(0.8) && slow > fast + soak(SLOW) / 4, "{fast:?} {slow:?}");
     assert!(seen.len() >= 6 && seen.iter().all(|count| count % 500 == 0), "{seen:?}");
     assert!(peak < memory * 1.25 + 8.0, "{peak} MB, and {memory} MB where it comes at once");
     // It goes on from there.

@@ -22,6 +22,7 @@ use base64::prelude::BASE64_STANDARD;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -31,9 +32,10 @@ pub const SOON: Duration = Duration::from_secs(15);
 /// How many seconds a watch lasts in tests.
 pub const WATCH: &str = "4";
 
-/// The last bytes of the addresses of a passage and of a relay.
+/// The last bytes of the addresses of a passage, of a relay and of another server.
 const PASSAGE: u8 = 7;
 const RELAY: u8 = 6;
+const SPARE: u8 = 8;
 
 /// The name that the Service outside stands for, in a DNS of the test's own.
 const NAME: &str = "outside.example.test";
@@ -86,12 +88,17 @@ impl Stage {
     /// Lets chancery reach the API server by way of a passage only, from its next start on.
     pub async fn by_way_of_a_passage(&mut self, cluster: &Cluster, user: &str) -> Outcome<Passage> {
         let passage = Passage::start(self.subnet.free(PASSAGE)?, cluster.address).await?;
-        let kubeconfig = cluster.kubeconfig_by_way_of(user, passage.address)?;
+        self.reaches_by(&cluster.kubeconfig_by_way_of(user, passage.address)?)?;
+        Ok(passage)
+    }
+
+    /// Lets chancery reach the API server as a kubeconfig says, from its next start on.
+    pub fn reaches_by(&mut self, kubeconfig: &Path) -> Outcome<()> {
         let log = self.files.path().join("chancery.log");
-        let mut chancery = Chancery::of_cluster(&self.subnet, 1, &kubeconfig, log)?;
+        let mut chancery = Chancery::of_cluster(&self.subnet, 1, kubeconfig, log)?;
         chancery.flags.clone_from(&self.chancery.flags);
         self.chancery = chancery;
-        Ok(passage)
+        Ok(())
     }
 
     /// The same, started.
@@ -105,12 +112,17 @@ impl Stage {
     /// The same, and what Envoy is told is recorded.
     pub async fn recorded(cluster: &Cluster, user: &str, namespace: &str) -> Outcome<Self> {
         let mut stage = Self::set(cluster, user, namespace).await?;
-        stage.chancery.restart().await?;
-        let recorder = Arc::new(Recorder::new());
-        let relay = Relay::watched(stage.subnet.free(RELAY)?, stage.chancery.xds, recorder.clone()).await?;
-        stage.recorded = Some((relay, recorder));
-        stage.connect().await?;
+        stage.record().await?;
         Ok(stage)
+    }
+
+    /// Starts what was made ready, and records what Envoy is told.
+    pub async fn record(&mut self) -> Outcome<()> {
+        self.chancery.restart().await?;
+        let recorder = Arc::new(Recorder::new());
+        let relay = Relay::watched(self.subnet.free(RELAY)?, self.chancery.xds, recorder.clone()).await?;
+        self.recorded = Some((relay, recorder));
+        self.connect().await
     }
 
     /// Fails unless exactly these Services were taken from Envoy, of all that it was told since it was started.
@@ -158,6 +170,11 @@ impl Stage {
         let setup = Setup { dns: Some(self.dns.address), ..Wire::Delta.into() };
         self.envoy = Some(Envoy::launch(&self.seat, self.chancery.xds, setup, self.files.path())?);
         Ok(())
+    }
+
+    /// A place for another server.
+    pub fn spare(&self) -> Outcome<SocketAddr> {
+        self.subnet.free(SPARE)
     }
 
     /// An address of the stage's own on which nobody listens.
