@@ -51,8 +51,8 @@ async fn the_context_that_is_named_is_used() -> Outcome<()> {
     .await
     .map_err(|failure| failure.with(&stage.chancery.tail()))?;
 
-    let file = kubeconfig.to_string_lossy();
-    let arguments = ["serve", "--kubeconfig", &*file, "--context", "nowhere"];
+    let (file, admin) = (kubeconfig.to_string_lossy(), stage.spare()?.to_string());
+    let arguments = ["serve", "--kubeconfig", &*file, "--context", "nowhere", "--admin-address", &admin];
     match spawner::output(&tools::chancery()?, &arguments) {
         Err(failure) if failure.0.contains("nowhere") => Ok(()),
         other => Err(Failure::new(format!("a context that isn't there: {other:?}"))),

@@ -40,6 +40,7 @@ fn mislabelled(objects: &Objects) -> Vec<String> {
         of("Service", "/spec/selector"),
         of("PodDisruptionBudget", "/spec/selector/matchLabels"),
         of("NetworkPolicy", "/spec/podSelector/matchLabels"),
+        of("ServiceMonitor", "/spec/selector/matchLabels"),
     ];
     let spread = spreads.into_iter().flatten().map(|spread| spread.pointer("/labelSelector/matchLabels").cloned());
     for found in selectors.into_iter().flatten().chain(spread) {

@@ -252,6 +252,7 @@ const CASES: &[Case] = &[
         Some(("/metadata/labels/a", "\"b\"")),
     ),
     (&["monitoring.dashboards.enabled=false"], "ConfigMap", None),
+    (&["monitoring.dashboards.enabled=true", "monitoring.dashboards.labels.a=b"], "PrometheusRule", None),
     (&["authority.secret=cacerts"], "Role", Some(("/rules/1/resourceNames/0", "\"cacerts\""))),
     (
         &["authority.secret=cacerts"],
