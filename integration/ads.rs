@@ -10,6 +10,8 @@ mod chorus;
 mod faults;
 #[path = "ads/flow.rs"]
 mod flow;
+#[path = "ads/grants.rs"]
+mod grants;
 #[path = "ads/hostile.rs"]
 mod hostile;
 #[path = "ads/raw.rs"]

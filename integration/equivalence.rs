@@ -33,8 +33,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use worlds::{
-    NODES, authentication, exports, key, mesh, node, pod, present, proxy, routes, rule, service, service_key, sidecar,
-    slice,
+    NODES, authentication, exports, key, mesh, node, pod, present, proxy, routes, rule, secret, service, service_key,
+    sidecar, slice, with_secret,
 };
 
 const NAMESPACES: [&str; 3] = ["shop", "bank", "ops"];
@@ -149,7 +149,19 @@ fn policies() -> impl Strategy<Value = Change> {
             present(authentication(NAMESPACES[namespace], ["a", "b"][name], mode, port, generation))
         },
     );
-    prop_oneof![rules, routes, sidecars, authentications]
+    let with_secrets = (0..NAMESPACES.len(), 0..2usize, named(), 0..2usize, 0..4i64).prop_map(
+        |(namespace, name, host, secret, generation)| {
+            let (name, secret) = (["a", "b"][name], ["far", "near"][secret]);
+            present(with_secret(NAMESPACES[namespace], name, &host, secret, generation))
+        },
+    );
+    prop_oneof![3 => rules, 3 => routes, 3 => sidecars, 3 => authentications, 1 => with_secrets]
+}
+
+fn secrets() -> impl Strategy<Value = Change> {
+    (0..NAMESPACES.len(), 0..3usize, 0..6i64).prop_map(|(namespace, name, generation)| {
+        present(secret(NAMESPACES[namespace], ["far", "far-cacert", "near"][name], generation))
+    })
 }
 
 fn pods() -> impl Strategy<Value = Change> {
@@ -188,7 +200,9 @@ fn logged(seconds: u64) -> AccessLog {
 }
 
 fn steps() -> impl Strategy<Value = Step> {
-    let change = prop_oneof![3 => services(), 3 => slices(), 3 => policies(), 3 => pods(), 1 => nodes(), 1 => meshes()];
+    let change = prop_oneof![
+        3 => services(), 3 => slices(), 3 => policies(), 3 => pods(), 1 => nodes(), 1 => meshes(), 1 => secrets()
+    ];
     let change = (change, prop::bool::weighted(0.25))
         .prop_map(|((key, value), gone)| Step::World((key, value.filter(|_| !gone))));
     let seat = (0..NAMESPACES.len(), 0..3usize, any::<[bool; 2]>()).prop_map(|(namespace, pod, two)| {

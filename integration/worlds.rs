@@ -3,7 +3,8 @@
 use chancery::model::audience::{Interception, ProxyFacts};
 use chancery::model::authentication::{Mode, PeerAuthentication, Selector};
 use chancery::model::destination::{
-    ClientTls, DestinationRule, HashKey, HashTable, LoadBalancer, ServerCheck, ServerTls, Subset, TrafficPolicy,
+    ClientTls, Credential, DestinationRule, HashKey, HashTable, LoadBalancer, ServerCheck, ServerTls, Subset,
+    TrafficPolicy,
 };
 use chancery::model::endpoint::{Endpoint, EndpointSlice};
 use chancery::model::exports::Exports;
@@ -15,6 +16,8 @@ use chancery::model::object::{Meta, Object, Stored};
 use chancery::model::pod::Pod;
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use chancery::model::route::{Destination, HttpMatch, HttpRoute, VirtualService, WeightedDestination};
+use chancery::model::secret::{Pair, Secret};
+use chancery::model::sensitive::Sensitive;
 use chancery::model::service::{Distribution, Protocol, Service, ServicePort, TargetPort};
 use chancery::model::sidecar::{DefaultEndpoint, EgressListener, Ingress, Sidecar};
 use chancery::model::text::StringMatch;
@@ -170,7 +173,10 @@ fn tls(number: i64) -> Option<ClientTls> {
     match number % 9 {
         4 => Some(ClientTls::Disable),
         5 | 6 => Some(ClientTls::Mesh { sni: None, names: vec![] }),
-        8 => Some(ClientTls::Server(ServerTls { certificate: None, sni: None, check: ServerCheck::Unchecked })),
+        8 => {
+            let (certificate, credential, sni) = (None, None, None);
+            Some(ClientTls::Server(ServerTls { certificate, credential, sni, check: ServerCheck::Unchecked }))
+        }
         _ => None,
     }
 }
@@ -209,9 +215,33 @@ pub fn rule(namespace: &str, name: &str, host: &Host, subsets: &[&str], generati
     let balancer = balancer(generation);
     let policy = TrafficPolicy { load_balancer: balancer, tls: tls(generation), ports, ..TrafficPolicy::default() };
     let subsets = subsets.iter().map(subset).collect();
-    let value = DestinationRule { host: host.clone(), policy, subsets, exports: exports(generation) };
+    let value = DestinationRule { host: host.clone(), policy, subsets, exports: exports(generation), selector: None };
     let meta = meta(ObjectKind::DestinationRule, namespace, name, Some(generation), generation % 3);
     Object::DestinationRule(Stored::new(meta, value))
+}
+
+/// A rule for workloads of version v1 only, which connect with a Secret.
+pub fn with_secret(namespace: &str, name: &str, host: &Host, secret: &str, generation: i64) -> Object {
+    let secret = ObjectKey { kind: ObjectKind::Secret, namespace: namespace.into(), name: secret.into() };
+    let credential = Some(Credential { secret, shown: generation % 2 == 0 });
+    let check = ServerCheck::Checked { authorities: None, revoked: None, names: Vec::new() };
+    let server = ServerTls { certificate: None, credential, sni: None, check };
+    let policy = TrafficPolicy { tls: Some(ClientTls::Server(server)), ..TrafficPolicy::default() };
+    let selector = Some(labels(&[("version", "v1")]));
+    let value = DestinationRule { host: host.clone(), policy, subsets: Vec::new(), exports: None, selector };
+    let meta = meta(ObjectKind::DestinationRule, namespace, name, Some(generation), generation % 3);
+    Object::DestinationRule(Stored::new(meta, value))
+}
+
+/// A Secret of that generation, with a certificate, with authorities, or with both.
+pub fn secret(namespace: &str, name: &str, generation: i64) -> Object {
+    let key = Sensitive::new(format!("key {generation}").into_bytes());
+    let pair = Pair { chain: format!("chain {generation}").into(), key };
+    let value = Secret {
+        pair: (generation % 3 != 0).then_some(pair),
+        authorities: (generation % 3 != 1).then(|| "roots".into()),
+    };
+    Object::Secret(Stored::new(meta(ObjectKind::Secret, namespace, name, None, 0), value))
 }
 
 /// Routes of one host: `/<n>` to the n-th destination, everything else to all, by weight.

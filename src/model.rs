@@ -22,6 +22,7 @@ pub mod provenance;
 pub mod reach;
 pub mod route;
 pub mod scope;
+pub mod secret;
 pub mod selector;
 pub mod sensitive;
 pub mod service;

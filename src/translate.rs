@@ -52,7 +52,8 @@ pub fn select(world: &Tracked, subject: &Subject, unit: &Unit) -> Selection {
         }
         (Subject::Workload(workload), Unit::Roots) => {
             let near = workload.near.iter().flat_map(|near| near::units(world, near));
-            Selection::of_children([Unit::Inbound].into_iter().chain(near))
+            let secrets = workload.grants.iter().cloned().map(Unit::Secrets);
+            Selection::of_children([Unit::Inbound].into_iter().chain(near).chain(secrets))
         }
         (Subject::Workload(workload), Unit::Endpoints(service)) => {
             let near = workload.near.as_ref();
@@ -60,6 +61,7 @@ pub fn select(world: &Tracked, subject: &Subject, unit: &Unit) -> Selection {
                 |near: &Arc<Near>| endpoint::select(world, &View::new(&near.audience), service, Some(&near.here));
             near.map(select).unwrap_or_default()
         }
+        (Subject::Workload(_), Unit::Secrets(grant)) => secret::select(world, grant),
         (Subject::Workload(workload), _) => inbound::select(world, workload),
     }
 }
@@ -75,7 +77,7 @@ fn outbound_roots(world: &Tracked, view: &View) -> Selection {
 fn outbound(world: &Tracked, view: &View, unit: &Unit) -> Selection {
     match unit {
         Unit::Roots => outbound_roots(world, view),
-        Unit::Inbound => Selection::default(),
+        Unit::Inbound | Unit::Secrets(_) => Selection::default(),
         Unit::Fixed => fixed::select(world, view),
         Unit::Port(port) => listener::select(world, view, *port),
         Unit::RouteTable(table) => route_table::select(world, view, table),
@@ -98,6 +100,8 @@ pub fn build(inputs: &Inputs) -> Built {
         Inputs::InboundCluster(inputs) => inbound::cluster(inputs),
         Inputs::InboundListener(inputs) => inbound::listener(inputs),
         Inputs::VirtualInbound(inputs) => inbound::captured::listener(inputs),
+        Inputs::Pair(name, secret) => secret::pair(name, secret),
+        Inputs::Authorities(name, secret) => secret::authorities(name, secret),
         Inputs::VirtualHost(inputs) => return Built::Fragment(Arc::new(route::build(inputs))),
         Inputs::CatchAll(unknown) => return Built::Fragment(Arc::new(route::catch_all(*unknown))),
     };

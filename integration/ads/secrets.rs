@@ -299,7 +299,12 @@ fn inline(source: &Option<envoy_types::pb::envoy::config::core::v3::DataSource>)
 
 /// The certificate and key that a response carries.
 pub fn pair_in(response: &DeltaDiscoveryResponse) -> (String, String) {
-    match secret_in(response, "default") {
+    pair_named(response, "default")
+}
+
+/// The same under a name.
+pub fn pair_named(response: &DeltaDiscoveryResponse, name: &str) -> (String, String) {
+    match secret_in(response, name) {
         Type::TlsCertificate(tls) => (inline(&tls.certificate_chain), inline(&tls.private_key)),
         _ => (String::new(), String::new()),
     }

@@ -1,9 +1,11 @@
 //! Who may ask for what: every type by everybody, and every name by random workloads that are all there at once.
 
-use crate::secrets::{DAY, Secure, asking, cart, names_in, pair_in};
+use crate::grants::{self, CHOSEN, FAR, HIDDEN};
+use crate::secrets::{DAY, Secure, asking, cart, names_in, pair_in, pair_named};
 use crate::stage::{Delta, NODE_ID, until};
 use chancery::ca::peer;
 use chancery::model::identity::{BoundPod, Identity};
+use chancery::publish::Engine;
 use chancery::snapshot::kind::Kind;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use fastrand::Rng;
@@ -64,6 +66,11 @@ fn names(random: &mut Rng, others: &Identity) -> Vec<String> {
         spiffe.clone(),
         format!("default~{spiffe}"),
         format!("kubernetes://{namespace}/default"),
+        format!("kubernetes://{namespace}/{FAR}"),
+        format!("kubernetes://{FAR}"),
+        format!("kubernetes://{FAR}-cacert"),
+        format!("kubernetes://{HIDDEN}"),
+        format!("kubernetes://{HIDDEN}-cacert"),
         format!("kubernetes-gateway://{namespace}/chancery-ca"),
         format!("../{namespace}/default"),
         "chancery-ca".to_owned(),
@@ -81,8 +88,11 @@ fn names(random: &mut Rng, others: &Identity) -> Vec<String> {
     names
 }
 
+/// The names of namespaces and of service accounts.
+const WORDS: [&str; 5] = ["shop", "bank", "shop-2", "default", "a"];
+
 fn somebody(random: &mut Rng) -> Identity {
-    let word = |random: &mut Rng| ["shop", "bank", "shop-2", "default", "a"][random.usize(..5)];
+    let word = |random: &mut Rng| WORDS[random.usize(..WORDS.len())];
     let pod = BoundPod { name: format!("{}-{}", word(random), random.u32(..)).into(), uid: "".into() };
     Identity { pod: Some(pod), ..Identity::new(word(random).into(), word(random).into()) }
 }
@@ -90,7 +100,7 @@ fn somebody(random: &mut Rng) -> Identity {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_gets_what_is_anothers() {
     let secure = Secure::new(DAY).await;
-    let mut there = Vec::new();
+    let (mut there, mut engine, mut world, mut granted) = (Vec::new(), Engine::default(), grants::world(&WORDS), 0);
     for seed in 0..ASKERS {
         let random = &mut Rng::with_seed(seed);
         let (who, other) = (somebody(random), somebody(random));
@@ -102,13 +112,29 @@ async fn nobody_gets_what_is_anothers() {
         let stream = Delta::begin(channel, Some(&secure.token(&who, DAY)), request).await;
         let mut stream = stream.unwrap_or_else(|status| panic!("seed {seed}: {status}"));
         until("it joins", || secure.stage.board().seated() > there.len()).await;
-        secure.place(&who).await;
-        let answer = stream.next().await.unwrap_or_else(|status| panic!("seed {seed}, {asked:?}: {status}"));
-        let stray: Vec<_> =
-            names_in(&answer).into_iter().filter(|name| !["default", "ROOTCA"].contains(name)).collect();
+        grants::place(&secure, &mut engine, &mut world, &who).await;
+        let mut answer = stream.next().await.unwrap_or_else(|status| panic!("seed {seed}, {asked:?}: {status}"));
+        while !names_in(&answer).contains(&"default") {
+            stream.ack(&answer).await;
+            answer.resources.extend(stream.next().await.expect("its certificate").resources);
+        }
+        let [pair, roots] = ["", "-cacert"].map(|more| format!("kubernetes://{FAR}{more}"));
+        let mut own = vec!["default", "ROOTCA"];
+        if who.service_account.as_str() == CHOSEN {
+            own.extend([&*pair, &*roots]);
+        }
+        let stray: Vec<_> = names_in(&answer).into_iter().filter(|name| !own.contains(name)).collect();
         assert!(stray.is_empty(), "seed {seed}: {stray:?}");
+        // The control: who may have it, and asks, gets it.
+        let gets = own.contains(&&*pair) && asked.contains(&pair);
+        assert_eq!(names_in(&answer).contains(&&*pair), gets, "seed {seed}: {asked:?}");
+        if gets {
+            granted += 1;
+            assert_eq!(pair_named(&answer, &pair).0, grants::chain(&namespace, FAR), "seed {seed}");
+        }
         let certificate = CertificateDer::from_pem_slice(pair_in(&answer).0.as_bytes()).expect("a certificate");
         assert_eq!(peer::read(&certificate).expect("one URI").uri, who.spiffe("cluster.local"), "seed {seed}");
         there.push(stream);
     }
+    assert!(granted > 0, "the control: somebody was given something");
 }

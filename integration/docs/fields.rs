@@ -27,7 +27,7 @@ isn't listed and isn't inside one that is, is unknown: an error in a policy and 
 /// What a page says of a kind before its table.
 fn remark(kind: ObjectKind) -> &'static str {
     match kind {
-        ObjectKind::Namespace | ObjectKind::Node | ObjectKind::Pod => {
+        ObjectKind::Namespace | ObjectKind::Node | ObjectKind::Pod | ObjectKind::Secret => {
             "\nThese fields are read; everything else has no effect.\n"
         }
         ObjectKind::Service | ObjectKind::EndpointSlice => {
@@ -96,6 +96,6 @@ fn a_field_that_changes_changes_the_page() {
     let page = written();
     assert!(page.contains("| `spec.http[].route[].weight` | in effect |"), "{page}");
     assert!(page.contains("| `spec.tcp` | **refused** |") && !page.contains("| `spec.tcp[]."), "{page}");
-    let inner = "| `spec.trafficPolicy.tls.credentialName` | **refused** |";
+    let inner = "| `spec.ingress[].tls` | **refused** |";
     assert!(page.contains(inner), "worse than what it is in:\n{page}");
 }

@@ -1,7 +1,8 @@
 //! The page of watched kinds, and the rights they need, against the table that is watched by.
 
 use crate::pages;
-use chancery::source::kubernetes::kinds::{KINDS, Need, Use, Watched};
+use chancery::model::provenance::ObjectKind;
+use chancery::source::kubernetes::kinds::{KINDS, Need, SECRETS, Use, Watched};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ fn row(kind: &Watched) -> String {
         Need::Optional => "optional",
     };
     let used = match kind.used {
+        Use::Read(ObjectKind::Secret) => "in effect, in [namespaces that are named](#secrets)",
         Use::Read(_) => "in effect",
         Use::Settings => "settings of the mesh",
         Use::Listed => "listed: a warning on each object says that it is not in effect",
@@ -27,18 +29,18 @@ fn every_watched_kind_is_on_the_page() {
     let page = pages::page(PAGE);
     let opening = page.split("\n## ").next().unwrap_or_default();
     let rows: Vec<&str> = opening.lines().filter(|line| line.starts_with("| ") && line.contains("| `")).collect();
-    let expected: Vec<String> = KINDS.iter().map(row).collect();
+    let expected: Vec<String> = KINDS.iter().chain([&SECRETS]).map(row).collect();
     assert_eq!(rows, expected, "{PAGE} is not what is watched; its table should be\n{}", expected.join("\n"));
 }
 
 /// Group, resource and verb.
 type Right = (String, String, String);
 
-/// The rules of the one object of a kind in some texts of YAML.
-fn rules(texts: &[String], kind: &str) -> Value {
+/// The rules of the one object of a kind and name in some texts of YAML.
+fn rules(texts: &[String], kind: &str, name: &str) -> Value {
     let documents = texts.iter().flat_map(|text| serde_yaml_ng::Deserializer::from_str(text));
     let objects = documents.map(|document| Value::deserialize(document).expect("YAML"));
-    let found: Vec<_> = objects.filter(|object| object["kind"] == kind).collect();
+    let found: Vec<_> = objects.filter(|object| object["kind"] == kind && object["metadata"]["name"] == name).collect();
     assert_eq!(found.len(), 1, "there is one {kind}");
     found[0]["rules"].clone()
 }
@@ -74,19 +76,25 @@ fn the_rights_on_the_page_are_those_that_are_used() {
     let roots = ["create", "patch"].map(|verb| right("", "configmaps", verb));
     let told = roots.into_iter().chain([right("events.k8s.io", "events", "create")]);
     let all = all.iter().flat_map(read).chain(written).chain(told);
-    assert_eq!(granted(&rules(&page, "ClusterRole")), all.collect());
+    assert_eq!(granted(&rules(&page, "ClusterRole", "chancery")), all.collect());
     let verbs = ["get", "list", "create", "update", "patch", "delete"];
     let leases = verbs.map(|verb| right("coordination.k8s.io", "leases", verb));
     let authority = ["create", "get"].map(|verb| right("", "secrets", verb));
     let own = own.iter().flat_map(read).chain(leases).chain(authority);
-    assert_eq!(granted(&rules(&page, "Role")), own.collect());
+    assert_eq!(granted(&rules(&page, "Role", "chancery")), own.collect());
+    let secrets = granted(&rules(&page, "Role", "chancery-secrets"));
+    assert_eq!(secrets, read(&&SECRETS).into_iter().collect());
 }
 
 #[test]
 fn the_rights_on_the_page_are_those_of_the_manifests() {
     let page = pages::blocks(&pages::page(PAGE), "yaml");
-    for (kind, file) in [("ClusterRole", "cluster-role"), ("Role", "role")] {
-        let manifest = pages::page(&format!("manifests/kustomize/base/{file}.yaml"));
-        assert_eq!(rules(&page, kind), rules(&[manifest], kind), "{PAGE}, {kind}");
+    for (kind, name, file) in [
+        ("ClusterRole", "chancery", "base/cluster-role"),
+        ("Role", "chancery", "base/role"),
+        ("Role", "chancery-secrets", "secrets/role"),
+    ] {
+        let manifest = pages::page(&format!("manifests/kustomize/{file}.yaml"));
+        assert_eq!(rules(&page, kind, name), rules(&[manifest], kind, name), "{PAGE}, {kind}");
     }
 }

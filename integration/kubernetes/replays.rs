@@ -50,7 +50,7 @@ impl Follower {
             kubeconfig: None,
             context: None,
             namespace: Some("replayed".to_owned()),
-            kinds: kinds::within(&[]),
+            kinds: kinds::within(&[], &[]),
             mesh_config_map: "chancery".to_owned(),
             watch_seconds: 60,
         };

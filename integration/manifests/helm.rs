@@ -141,6 +141,11 @@ const CASES: &[Case] = &[
     ),
     (&["watchNamespaces[0]=default"], "ClusterRole", None),
     (
+        &["secretNamespaces[0]=default", "secretNamespaces[1]=shop"],
+        "Deployment",
+        Some(("/spec/template/spec/containers/0/args/8", "\"--secret-namespaces=default,shop\"")),
+    ),
+    (
         &["xds.maxConnectionAge=5m"],
         "Deployment",
         Some(("/spec/template/spec/containers/0/args/10", "\"--max-connection-age=5m\"")),

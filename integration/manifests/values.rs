@@ -146,6 +146,7 @@ fn other_values_are_refused_by_name() -> Outcome<()> {
         ("xds.maxConnectionAge=soon", "does not match pattern"),
         ("podLabels.a.b=c", "want string"),
         ("watchNamespaces[0]=No", "does not match pattern"),
+        ("secretNamespaces[0]=No", "does not match pattern"),
         ("topologySpread[0].maxSkew=1", "missing properties"),
         ("networkPolicy.xdsFrom[0].podSelectors.a=b", "'podSelectors' not allowed"),
     ] {

@@ -47,7 +47,13 @@ impl Source {
     pub fn home(&self) -> Option<Home> {
         let Source::Cluster(client, options) = self else { return None };
         let namespace = options.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-        let within = options.kinds.iter().filter_map(|kind| kind.within).map(str::to_owned).collect();
+        let within = options
+            .kinds
+            .iter()
+            .filter(|kind| !kind.is_secret())
+            .filter_map(|kind| kind.within)
+            .map(str::to_owned)
+            .collect();
         Some(Home { client: client.clone(), namespace, within })
     }
 

@@ -13,6 +13,7 @@ use super::object::{Stored, by_age};
 use super::outlook::Outlook;
 use super::pod::Pod;
 use super::provenance::ObjectKey;
+use super::secret::Grant;
 use super::service::Protocol;
 use super::sidecar::{DefaultEndpoint, Ingress, Sidecar};
 use super::tracked::Tracked;
@@ -112,6 +113,8 @@ pub struct Audience {
     pub listens: Vec<(u16, IpAddr)>,
     /// Whether it holds a certificate to show to others.
     pub certified: bool,
+    /// The DestinationRules that are for some workloads only, this one among them, sorted; none for nearly all.
+    pub chosen: Vec<ObjectKey>,
 }
 
 /// What decides inbound configuration; replicas of a workload share it.
@@ -133,6 +136,8 @@ pub struct Workload {
     pub near: Option<Arc<Near>>,
     /// Whether it holds a certificate to show to others.
     pub certified: bool,
+    /// The Secrets that it may have, sorted; none for nearly all.
+    pub grants: Vec<Grant>,
 }
 
 /// What decides how captured incoming connections are treated.
@@ -194,11 +199,17 @@ impl Placement {
             Interception::None { .. } => OutboundMode::RegistryOnly,
             Interception::Redirect => said.unwrap_or_else(|| world.mesh().outbound),
         };
-        let workload = Self::workload(world, facts, &pod, sidecar.as_ref(), families);
+        let mut rules = world.selecting_rules_in(own);
+        rules.retain(|rule| rule.selector.as_ref().is_some_and(|selector| selects(selector, &pod.labels)));
+        let grants = Grant::all(facts, &rules);
+        let workload = Workload { grants, ..Self::workload(world, facts, &pod, sidecar.as_ref(), families) };
         let taken = taken(&outlook, sidecar.as_deref(), &workload);
         let listens = listens(sidecar.as_deref(), &workload);
         let (namespace, certified) = (own.clone(), facts.authenticated);
-        let audience = Audience { namespace, interception, families, outlook, unknown, taken, listens, certified };
+        let mut chosen: Vec<_> = rules.iter().map(|rule| rule.key().clone()).collect();
+        chosen.sort();
+        let audience =
+            Audience { namespace, interception, families, outlook, unknown, taken, listens, certified, chosen };
         let near = Here::of(world, &pod).map(|here| Arc::new(Near { audience: audience.clone(), here }));
         Some(Placement { audience, workload: Workload { near, ..workload } })
     }
@@ -235,6 +246,7 @@ impl Placement {
             namespace,
             near: None,
             certified: facts.authenticated,
+            grants: Vec::new(),
         }
     }
 
@@ -282,6 +294,7 @@ impl Workload {
             authentication: Vec::new(),
             near: None,
             certified: false,
+            grants: Vec::new(),
         }
     }
 }
@@ -323,7 +336,7 @@ impl Audience {
     /// of no namespace. None where the scope makes the configuration one of its own.
     pub fn common(&self) -> Option<Audience> {
         let shares = !self.is_common() && self.outlook.is_everything();
-        shares.then(|| Audience { namespace: Namespace::from(""), ..self.clone() })
+        shares.then(|| Audience { namespace: Namespace::from(""), chosen: Vec::new(), ..self.clone() })
     }
 
     /// Whether this is the audience of no namespace.
@@ -335,8 +348,8 @@ impl Audience {
     pub fn of_everyone_in(namespace: Namespace) -> Self {
         let (interception, unknown) = (Interception::default(), OutboundMode::RegistryOnly);
         let (families, outlook) = (Families::of(&[]), Outlook::everything(interception));
-        let (taken, listens) = (Vec::new(), Vec::new());
-        Self { namespace, interception, families, outlook, unknown, taken, listens, certified: false }
+        let (taken, listens, chosen) = (Vec::new(), Vec::new(), Vec::new());
+        Self { namespace, interception, families, outlook, unknown, taken, listens, certified: false, chosen }
     }
 
     /// What it may do with hosts nobody has on a port. One that is really opened doesn't know where a connection wanted to

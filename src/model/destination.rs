@@ -3,6 +3,7 @@
 use super::exports::Exports;
 use super::labels::Labels;
 use super::name::Host;
+use super::provenance::ObjectKey;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,16 @@ pub struct DestinationRule {
     pub subsets: Vec<Subset>,
     /// `exportTo`; absent means the mesh's default.
     pub exports: Option<Exports>,
+    /// `workloadSelector`: labels of the only workloads it is for, which are of its own namespace; absent is for all.
+    pub selector: Option<Labels>,
+}
+
+impl DestinationRule {
+    /// The Secrets that it lets its workloads connect with: only a rule that says which these are has any.
+    pub fn credentials(&self) -> impl Iterator<Item = (&ServerTls, &Credential)> {
+        let policies = std::iter::once(&self.policy).chain(self.subsets.iter().map(|subset| &subset.policy));
+        policies.filter(|_| self.selector.is_some()).flat_map(TrafficPolicy::credentials)
+    }
 }
 
 /// A named part of a host's endpoints.
@@ -68,6 +79,14 @@ impl TrafficPolicy {
         }
     }
 
+    /// The Secrets that connections are made with.
+    pub fn credentials(&self) -> impl Iterator<Item = (&ServerTls, &Credential)> {
+        self.all_tls().filter_map(|tls| match tls {
+            ClientTls::Server(server) => Some((server, server.credential.as_ref()?)),
+            _ => None,
+        })
+    }
+
     /// Every word on TLS in it.
     pub fn all_tls(&self) -> impl Iterator<Item = &ClientTls> {
         self.tls.iter().chain(self.ports.values().filter_map(|policy| policy.tls.as_ref()))
@@ -93,12 +112,30 @@ pub enum ClientTls {
 /// TLS to a server that other authorities vouch for than the mesh's.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ServerTls {
-    /// `clientCertificate` and `privateKey`: files of the proxy; none shows no certificate.
+    /// `clientCertificate` and `privateKey`: files of the proxy; none shows no certificate of a file.
     pub certificate: Option<(Arc<str>, Arc<str>)>,
+    /// `credentialName`: a Secret that stands for all files.
+    pub credential: Option<Credential>,
     /// `sni`; absent is the host that a request is for.
     pub sni: Option<Arc<str>>,
     /// How the server is checked.
     pub check: ServerCheck,
+}
+
+/// A Secret that is connected with.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Credential {
+    /// Which: one of the rule's own namespace.
+    pub secret: ObjectKey,
+    /// Whether its certificate is shown, as with `MUTUAL`.
+    pub shown: bool,
+}
+
+impl ServerTls {
+    /// Whether the Secret must hold authorities, by which the server is checked.
+    pub fn takes_authorities(&self) -> bool {
+        self.credential.is_some() && self.check != ServerCheck::Unchecked
+    }
 }
 
 /// How a server's certificate is checked.

@@ -9,6 +9,7 @@ use super::node::Node;
 use super::pod::Pod;
 use super::provenance::{ObjectKey, ObjectRef};
 use super::route::VirtualService;
+use super::secret::Secret;
 use super::service::Service;
 use super::sidecar::Sidecar;
 use std::cmp::Ordering;
@@ -136,6 +137,8 @@ pub enum Object {
     Node(Stored<Node>),
     /// See [`Mesh`].
     MeshConfig(Stored<Mesh>),
+    /// See [`Secret`].
+    Secret(Stored<Secret>),
 }
 
 impl Object {
@@ -152,6 +155,7 @@ impl Object {
             Object::PeerAuthentication(object) => object.meta(),
             Object::Node(object) => object.meta(),
             Object::MeshConfig(object) => object.meta(),
+            Object::Secret(object) => object.meta(),
         }
     }
 

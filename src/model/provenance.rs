@@ -27,11 +27,13 @@ pub enum ObjectKind {
     Node,
     /// Settings of the mesh: one object, which no manifest declares.
     MeshConfig,
+    /// Kubernetes core `Secret`.
+    Secret,
 }
 
 impl ObjectKind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [ObjectKind; 10] = [
+    pub const ALL: [ObjectKind; 11] = [
         ObjectKind::Namespace,
         ObjectKind::Service,
         ObjectKind::EndpointSlice,
@@ -42,6 +44,7 @@ impl ObjectKind {
         ObjectKind::PeerAuthentication,
         ObjectKind::Node,
         ObjectKind::MeshConfig,
+        ObjectKind::Secret,
     ];
 
     /// The kind as written in a manifest.
@@ -57,6 +60,7 @@ impl ObjectKind {
             ObjectKind::PeerAuthentication => "PeerAuthentication",
             ObjectKind::Node => "Node",
             ObjectKind::MeshConfig => "MeshConfig",
+            ObjectKind::Secret => "Secret",
         }
     }
 

@@ -11,6 +11,7 @@ use super::object::{Meta, Object, Stored};
 use super::pod::Pod;
 use super::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use super::route::VirtualService;
+use super::secret::{self, Grant, Secret};
 use super::service::{Nearness, Service};
 use super::sidecar::Sidecar;
 use super::world::{Key, World};
@@ -216,6 +217,35 @@ impl<'w> Tracked<'w> {
         found
             .filter_map(|object| if let Object::DestinationRule(rule) = object { Some(rule.clone()) } else { None })
             .collect()
+    }
+
+    /// The DestinationRules of a namespace that are for some of its workloads only.
+    pub fn selecting_rules_in(&self, namespace: &Namespace) -> Vec<Stored<DestinationRule>> {
+        let found = self.read(Key::SelectingRulesIn(namespace.clone()));
+        found
+            .filter_map(|object| if let Object::DestinationRule(rule) = object { Some(rule.clone()) } else { None })
+            .collect()
+    }
+
+    /// The Secret for a certificate and the one for authorities, of who may have them.
+    pub fn granted(&self, grant: &Grant) -> [Option<Stored<Secret>>; 2] {
+        self.secrets(grant.key())
+    }
+
+    /// Whether there is a certificate, and whether there are authorities, under the name of a Secret; nothing of either.
+    pub fn offers(&self, secret: &ObjectKey) -> [bool; 2] {
+        self.secrets(secret).map(|secret| secret.is_some())
+    }
+
+    /// The Secret that has a certificate under a name, and the one that has authorities (Istio's order).
+    fn secrets(&self, key: &ObjectKey) -> [Option<Stored<Secret>>; 2] {
+        let secret = |key: &ObjectKey| match self.object(key)? {
+            Object::Secret(secret) => Some(secret.clone()),
+            _ => None,
+        };
+        let named = secret(key);
+        let authorities = secret(&secret::authorities_of(key)).or_else(|| named.clone());
+        [named.filter(|secret| secret.pair.is_some()), authorities.filter(|secret| secret.authorities.is_some())]
     }
 
     /// The VirtualServices that name a host or a wildcard for it, in every namespace.

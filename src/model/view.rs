@@ -7,6 +7,7 @@ use super::audience::{Audience, Families, Interception};
 use super::mesh::OutboundMode;
 use super::name::Namespace;
 use super::outlook::Outlook;
+use super::provenance::ObjectKey;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -35,6 +36,11 @@ impl<'a> View<'a> {
     /// The namespaces whose audiences might have been given another answer.
     pub fn into_asked(self) -> BTreeSet<Namespace> {
         self.asked.into_inner()
+    }
+
+    /// Whether a rule that is for some workloads of its namespace only is for the audience's.
+    pub fn is_chosen(&self, rule: &ObjectKey) -> bool {
+        self.is_in(&rule.namespace) && self.audience.chosen.binary_search(rule).is_ok()
     }
 
     /// How traffic is captured.

@@ -45,6 +45,8 @@ pub enum Key {
     SlicesOf(ServiceKey),
     /// DestinationRules that name a host.
     RulesFor(Host),
+    /// DestinationRules of a namespace that are for some of its workloads only.
+    SelectingRulesIn(Namespace),
     /// VirtualServices that name a host.
     RoutesFor(Host),
     /// Sidecars of a namespace.
@@ -69,7 +71,7 @@ impl Key {
 pub fn keys(object: &Object) -> Vec<Key> {
     let mut keys = vec![Key::Object(object.key().clone()), Key::Names(object.key().kind)];
     match object {
-        Object::Namespace(_) | Object::Node(_) | Object::MeshConfig(_) => {}
+        Object::Namespace(_) | Object::Node(_) | Object::MeshConfig(_) | Object::Secret(_) => {}
         Object::Pod(pod) => keys.extend(pod.own_addresses().map(Key::PodsAt)),
         Object::Service(service) => {
             keys.extend(service.ports.iter().map(|port| Key::NamesOnPort(port.number)));
@@ -84,7 +86,11 @@ pub fn keys(object: &Object) -> Vec<Key> {
             keys.extend(service.alias().cloned().map(Key::AliasesOf));
         }
         Object::EndpointSlice(slice) => keys.push(Key::SlicesOf(slice.service.clone())),
-        Object::DestinationRule(rule) => keys.push(Key::RulesFor(rule.host.clone())),
+        Object::DestinationRule(rule) => {
+            keys.push(Key::RulesFor(rule.host.clone()));
+            let selecting = || Key::SelectingRulesIn(object.key().namespace.clone());
+            keys.extend(rule.selector.is_some().then(selecting));
+        }
         Object::VirtualService(service) => keys.extend(service.hosts.iter().cloned().map(Key::RoutesFor)),
         Object::Sidecar(_) => keys.push(Key::SidecarsIn(object.key().namespace.clone())),
         Object::PeerAuthentication(_) => keys.push(Key::AuthenticationsIn(object.key().namespace.clone())),

@@ -4,7 +4,7 @@
 //! must not produce it.
 
 use super::kind::Kind;
-use super::resource::{Fragment, Ref, Resource};
+use super::resource::{Fragment, OF_NAMESPACE, Ref, Resource};
 use super::set::{Layer, Set, Snapshot};
 use envoy_types::pb::envoy::config::core::v3::Address;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
@@ -80,6 +80,7 @@ pub fn snapshot(snapshot: &Snapshot) -> Vec<Violation> {
         let both = inbound.filter(|name| snapshot.outbound.has(kind, name));
         found.extend(both.map(|name| violation(kind, name, "stands in both layers".to_owned())));
     }
+    found.extend(snapshot.outbound.iter(Kind::Cluster).flat_map(|cluster| ungranted(&snapshot.inbound, cluster)));
     let listeners: Vec<_> = snapshot.iter(Kind::Listener).collect();
     found.extend(same_address(listeners.into_iter()));
     found.sort();
@@ -107,6 +108,14 @@ fn examine(layer: &Layer, resource: &Resource) -> Vec<Violation> {
 fn dangling(layer: &Layer, kind: Kind, name: &Arc<str>, to: &Ref) -> Option<Violation> {
     let text = || format!("names {} {}, which is not there", to.kind, to.name);
     (!to.is_private() && !layer.has(to.kind, &to.name)).then(|| violation(kind, name, text()))
+}
+
+/// Secrets of its namespace that a cluster names and the workload is not given: Envoy would wait for them, and acknowledge no
+/// clusters meanwhile.
+fn ungranted<'a>(inbound: &'a Layer, cluster: &'a Resource) -> impl Iterator<Item = Violation> {
+    let lacks = |to: &&Ref| to.name.starts_with(OF_NAMESPACE) && !inbound.has(to.kind, &to.name);
+    let text = |to: &Ref| format!("names {} {}, which the workload is not given", to.kind, to.name);
+    cluster.refs().filter(lacks).map(move |to| violation(Kind::Cluster, cluster.name(), text(to)))
 }
 
 /// A cluster names its own endpoints only: of two clusters that name the same ones Envoy fetches them for the first, and the

@@ -73,16 +73,20 @@ impl FromStr for Format {
 }
 
 /// A resource's message as JSON: proto field names, sorted; defaults left out; every `Any` expanded, with its type as
-/// `@type`. The resource's own type is not in it.
+/// `@type`. The resource's own type is not in it, nor a private key.
 pub fn resource(resource: &Resource) -> Result<Value, PrintError> {
     let url = resource.kind().type_url();
     let name = url.rsplit_once('/').map_or(url, |(_, name)| name);
     let message = DynamicMessage::decode(descriptor(name)?, resource.body())
         .map_err(|source| PrintError::Bytes { name: name.into(), source })?;
     let options = SerializeOptions::new().use_proto_field_name(true);
-    message
+    let mut value = message
         .serialize_with_options(serde_json::value::Serializer, &options)
-        .map_err(|source| PrintError::Content { name: name.into(), source })
+        .map_err(|source| PrintError::Content { name: name.into(), source })?;
+    if let Some(key) = value.pointer_mut("/tls_certificate/private_key") {
+        *key = serde_json::json!({"inline_string": "[not shown]"});
+    }
+    Ok(value)
 }
 
 /// Checks that a value is a message of the type with that full name; unknown fields are refused, also within an `Any`.

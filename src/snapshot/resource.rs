@@ -73,6 +73,9 @@ pub const CERTIFICATE: &str = "default";
 /// The secret with the authorities that vouch for workloads.
 pub const AUTHORITIES: &str = "ROOTCA";
 
+/// What the names of secrets begin with that are a workload's, out of Secrets of its namespace (Istio's).
+pub const OF_NAMESPACE: &str = "kubernetes://";
+
 /// A reference by name to another resource.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ref {
@@ -83,9 +86,10 @@ pub struct Ref {
 }
 
 impl Ref {
-    /// Whether it is to a secret that each proxy has of its own, and no layer that is shared.
+    /// Whether it is to a secret that each proxy or its workload has of its own, and no layer that is shared.
     pub fn is_private(&self) -> bool {
-        self.kind == Kind::Secret && [CERTIFICATE, AUTHORITIES].contains(&&*self.name)
+        let own = [CERTIFICATE, AUTHORITIES].contains(&&*self.name) || self.name.starts_with(OF_NAMESPACE);
+        self.kind == Kind::Secret && own
     }
 }
 
@@ -228,6 +232,11 @@ impl Resource {
         let form = Form::Whole(Entry::sealed(Label { kind: Kind::Secret, name, version }, &body));
         let (refs, provenance) = ([].into(), Provenance::default());
         Self { kind: Kind::Secret, name: name.into(), version, form, refs, provenance, vital: None }
+    }
+
+    /// The same, shaped by these objects.
+    pub fn shaped_by(self, provenance: Provenance) -> Self {
+        Self { provenance, ..self }
     }
 
     fn of_bytes(kind: Kind, name: &str, body: &[u8], refs: Vec<Ref>, provenance: Provenance) -> Self {

@@ -23,6 +23,7 @@ pub mod notes;
 mod peer_authentication;
 mod pod;
 mod policy;
+pub mod secret;
 mod service;
 mod sidecar;
 mod syntax;
@@ -142,6 +143,7 @@ fn known(value: &Value, identity: Identity, mut notes: Notes) -> Parsed {
         }
         ObjectKind::Sidecar => stored(meta, sidecar::parse(value, &mut notes), Object::Sidecar),
         ObjectKind::Node => stored(meta, node::parse(value, &mut notes), Object::Node),
+        ObjectKind::Secret => stored(meta, secret::parse(value, &mut notes), Object::Secret),
         // The one is read by `closed`; the other no manifest declares, see `settings`.
         ObjectKind::PeerAuthentication | ObjectKind::MeshConfig => None,
     };

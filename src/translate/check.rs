@@ -2,6 +2,7 @@
 //! rules that lose against older ones.
 
 mod authentication;
+mod credential;
 mod name;
 mod sidecar;
 mod slice;
@@ -210,15 +211,21 @@ fn destination_rule(world: &Tracked, object: &Stored<DestinationRule>) -> Vec<Pr
     }
     let rules = world.rules_naming(host).into_iter();
     let mut older: Vec<_> =
-        rules.filter(|other| other.exports == object.exports && is_older(other.meta(), object.meta())).collect();
+        rules.filter(|other| is_for_the_same(other, object) && is_older(other.meta(), object.meta())).collect();
     older.sort_by(by_age);
     let mut problems = shadowed(object, &older);
+    problems.extend(credential::check(world, object));
     problems.extend(name::subsets(world, object, &services));
-    // Those of the root namespace stand behind all others.
-    if object.key().namespace != world.mesh().root_namespace {
+    // Those of the root namespace stand behind all others, and who names workloads knows whose they are.
+    if object.key().namespace != world.mesh().root_namespace && object.selector.is_none() {
         problems.extend(short_reach(object.key(), field, host, &services));
     }
     problems
+}
+
+/// Whether two rules are for the same workloads.
+fn is_for_the_same(one: &DestinationRule, other: &DestinationRule) -> bool {
+    one.selector == other.selector && (one.selector.is_some() || one.exports == other.exports)
 }
 
 /// What of a rule has no effect because an older rule for the same host, in the same namespace, says it already.

@@ -149,8 +149,8 @@ fn secured(cluster: &mut envoy::Cluster, how: &Tls, protocol: Protocol) -> Vec<R
         }
         Tls::Mesh(peer) => cluster.transport_socket = Some(tls::workload(peer, protocol)),
         Tls::Server(server) => {
-            cluster.transport_socket = Some(tls::server_by_file(server, protocol));
-            return Vec::new();
+            cluster.transport_socket = Some(tls::to_server(server, protocol));
+            return tls::to_server_refs(server);
         }
     }
     tls::refs().into()

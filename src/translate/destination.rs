@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The rules in effect for a service, oldest first. The audience's namespace is asked first, then the service's, then the
 /// root namespace, which stands behind all; in the first that has any, those with the most specific host count (Istio's
-/// choice). Rules that are not exported to the audience's namespace are not there.
+/// choice), and there those that name the workload before those that name none. Rules that are not exported to the audience's namespace are not there.
 pub fn rules(world: &Tracked, view: &View, service: &ServiceKey) -> Vec<Stored<DestinationRule>> {
     let mut all = world.rules_for(&service.host());
     if all.is_empty() {
@@ -19,7 +19,11 @@ pub fn rules(world: &Tracked, view: &View, service: &ServiceKey) -> Vec<Stored<D
     let mesh = world.mesh();
     all.retain(|rule| {
         let exports = rule.exports.as_ref().unwrap_or(&mesh.destination_rule_exports);
-        exports.reach(&rule.key().namespace, view)
+        match &rule.selector {
+            // Whatever it is exported to, it is for workloads of its own namespace.
+            Some(_) => view.is_chosen(rule.key()),
+            None => exports.reach(&rule.key().namespace, view),
+        }
     });
     let root = &mesh.root_namespace;
     let own = most_specific(&all, |namespace| namespace != root && view.is_in(namespace));
@@ -33,6 +37,9 @@ fn most_specific(all: &[Stored<DestinationRule>], of: impl Fn(&Namespace) -> boo
     let best = rules.iter().map(|rule| rule.host.specificity()).max();
     rules.retain(|rule| Some(rule.host.specificity()) == best);
     rules.sort_by(by_age);
+    // Those that name the workload come before those that name none, and of them those that do it as the oldest does.
+    let selector = rules.iter().find_map(|rule| rule.selector.clone());
+    rules.retain(|rule| rule.selector == selector);
     rules
 }
 

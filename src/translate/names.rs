@@ -1,6 +1,9 @@
-//! Names of clusters and listeners, as istioctl, dashboards and users' expressions parse them.
+//! Names of clusters, listeners and secrets, as istioctl, dashboards and users' expressions parse them.
 
 use crate::model::name::Host;
+use crate::model::provenance::ObjectKey;
+use crate::model::secret::authorities_of;
+use crate::snapshot::resource::OF_NAMESPACE;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -40,4 +43,14 @@ pub fn listener(bind: IpAddr, port: u16) -> String {
 /// A stat name or prefix: it ends where the bootstrap's stat tags cut.
 pub fn stat(name: &str) -> String {
     format!("{name};")
+}
+
+/// `kubernetes://<name>`: a certificate and its key, out of a Secret of the proxy's own namespace.
+pub fn pair(secret: &ObjectKey) -> String {
+    format!("{OF_NAMESPACE}{}", secret.name)
+}
+
+/// `kubernetes://<name>-cacert`: authorities that go with it.
+pub fn authorities(secret: &ObjectKey) -> String {
+    pair(&authorities_of(secret))
 }

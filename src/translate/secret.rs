@@ -1,10 +1,16 @@
-//! Secrets as Envoy takes them: what a workload shows others, and what it trusts.
+//! Secrets as Envoy takes them: what a workload shows others, and what it trusts; as a member of the mesh, and out of the
+//! Secrets of its namespace that it may have.
 //!
 //! The version of a certificate says what it is: who signed it, for whom, and when it ends. So a client that comes back, be
 //! it to another replica, is sent another one only when there is reason to.
 
+use super::names;
+use super::unit::{Inputs, Selection};
+use crate::model::object::Stored;
 use crate::model::provenance::Provenance;
+use crate::model::secret::{Grant, Pair, Secret as Held};
 use crate::model::sensitive::Sensitive;
+use crate::model::tracked::Tracked;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{AUTHORITIES, CERTIFICATE, Resource, Version};
 use envoy_types::pb::envoy::config::core::v3::DataSource;
@@ -13,7 +19,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, Secret, TlsCertificate,
 };
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use zeroize::Zeroize;
 
 /// What a workload's certificate says.
@@ -45,15 +51,40 @@ impl Statement<'_> {
     }
 }
 
+/// Selects what a workload may have under a name.
+pub(super) fn select(world: &Tracked, grant: &Grant) -> Selection {
+    let [pair, authorities] = world.granted(grant);
+    let pair = pair.map(|secret| Inputs::Pair(names::pair(grant.key()).into(), secret));
+    let authorities = authorities.map(|secret| Inputs::Authorities(names::authorities(grant.key()).into(), secret));
+    Selection::of_inputs(pair.into_iter().chain(authorities))
+}
+
+/// A certificate and its key out of a Secret. The version is that of the certificate, as it is shown: a key has no other.
+pub(super) fn pair(name: &str, secret: &Stored<Held>) -> Resource {
+    let Pair { chain, key } = secret.pair.as_ref().expect("only a Secret with a pair is selected");
+    let version = Version(xxh3_128(chain.as_bytes()));
+    shown(name, version, chain, key).shaped_by([secret.reference()].into_iter().collect())
+}
+
+/// Authorities out of a Secret.
+pub(super) fn authorities(name: &str, secret: &Stored<Held>) -> Resource {
+    let pem = secret.authorities.as_ref().expect("only a Secret with authorities is selected");
+    trusted(name, pem, [secret.reference()].into_iter().collect())
+}
+
 /// The certificate of a workload, with those that lead to the root, and its key.
 pub fn certificate(version: Version, chain: &str, key: &Sensitive) -> Resource {
+    shown(CERTIFICATE, version, chain, key)
+}
+
+fn shown(name: &str, version: Version, chain: &str, key: &Sensitive) -> Resource {
     let certificate = TlsCertificate {
         certificate_chain: Some(inline(chain.as_bytes())),
         private_key: Some(inline(key.expose())),
         ..TlsCertificate::default()
     };
-    let mut secret = secret(CERTIFICATE, Type::TlsCertificate(certificate));
-    let sealed = Resource::sealed(CERTIFICATE, version, &secret);
+    let mut secret = named(name, Type::TlsCertificate(certificate));
+    let sealed = Resource::sealed(name, version, &secret);
     if let Some(Type::TlsCertificate(certificate)) = &mut secret.r#type
         && let Some(DataSource { specifier: Some(Specifier::InlineBytes(key)), .. }) = &mut certificate.private_key
     {
@@ -64,15 +95,19 @@ pub fn certificate(version: Version, chain: &str, key: &Sensitive) -> Resource {
 
 /// What a workload trusts.
 pub fn roots(pem: &str) -> Resource {
+    trusted(AUTHORITIES, pem, Provenance::default())
+}
+
+fn trusted(name: &str, pem: &str, provenance: Provenance) -> Resource {
     let trusted = CertificateValidationContext {
         trusted_ca: Some(inline(pem.as_bytes())),
         ..CertificateValidationContext::default()
     };
-    let secret = secret(AUTHORITIES, Type::ValidationContext(trusted));
-    Resource::new(Kind::Secret, AUTHORITIES, &secret, Vec::new(), Provenance::default())
+    let secret = named(name, Type::ValidationContext(trusted));
+    Resource::new(Kind::Secret, name, &secret, Vec::new(), provenance)
 }
 
-fn secret(name: &str, r#type: Type) -> Secret {
+fn named(name: &str, r#type: Type) -> Secret {
     Secret { name: name.to_owned(), r#type: Some(r#type) }
 }
 

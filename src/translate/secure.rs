@@ -2,12 +2,12 @@
 //! automatic mutual TLS).
 //!
 //! Proxies that have proven nothing hold no certificate: to them plain text is all there is, and where a rule asks for
-//! mutual TLS of the mesh, nothing.
+//! mutual TLS of the mesh or names a Secret, nothing.
 
 use super::peers::Peers;
 use super::unit::{EndpointsFrom, Peer, Tls};
 use super::{balance, names};
-use crate::model::destination::{ClientTls, DestinationRule, TrafficPolicy};
+use crate::model::destination::{ClientTls, DestinationRule, ServerTls, TrafficPolicy};
 use crate::model::endpoint::EndpointSlice;
 use crate::model::mesh::{Mesh, TrustDomains};
 use crate::model::object::Stored;
@@ -68,6 +68,7 @@ impl<'a> Decider<'a> {
     pub fn decide(&self, way: &Way) -> (Tls, Vec<ObjectRef>) {
         let tls = match &way.policy.tls {
             Some(ClientTls::Disable) => Tls::Plain,
+            Some(ClientTls::Server(server)) if self.lacks_secret(server) => Tls::Impossible,
             Some(ClientTls::Server(server)) => Tls::Server(server.clone()),
             Some(ClientTls::Mesh { .. }) if !self.view.certified() => Tls::Impossible,
             Some(ClientTls::Mesh { sni, names }) => Tls::Mesh(self.peer(way, sni.clone(), names)),
@@ -75,6 +76,15 @@ impl<'a> Decider<'a> {
             None => Tls::Plain,
         };
         (tls, Vec::new())
+    }
+
+    /// Whether a Secret is connected with that isn't there, or that a proxy can't have because it has proven nothing. A cluster
+    /// that waited for it would keep Envoy from acknowledging any.
+    fn lacks_secret(&self, server: &ServerTls) -> bool {
+        let Some(credential) = &server.credential else { return false };
+        let takes = [credential.shown, server.takes_authorities()];
+        let missing = |secret| self.world.offers(secret).into_iter().zip(takes).any(|(there, takes)| takes && !there);
+        takes != [false, false] && (!self.view.certified() || missing(&credential.secret))
     }
 
     fn automatic(&self, way: &Way) -> (Tls, Vec<ObjectRef>) {
@@ -115,14 +125,19 @@ impl<'a> Decider<'a> {
 pub fn impossible(view: &View, rules: &[Stored<DestinationRule>]) -> Option<Problem> {
     let mesh = |policy: &TrafficPolicy| policy.all_tls().any(|tls| matches!(tls, ClientTls::Mesh { .. }));
     let asks =
-        |rule: &&Stored<DestinationRule>| mesh(&rule.policy) || rule.subsets.iter().any(|subset| mesh(&subset.policy));
+        |rule: &Stored<DestinationRule>| mesh(&rule.policy) || rule.subsets.iter().any(|subset| mesh(&subset.policy));
+    let what = |rule: &Stored<DestinationRule>| match rule.credentials().next() {
+        _ if asks(rule) => Some("have no certificate: as ISTIO_MUTUAL asks for one,"),
+        Some(_) => Some("are given no Secret: as credentialName names one,"),
+        None => None,
+    };
+    let found = |rule| what(rule).map(|what| (rule.key().clone(), what));
+    let (object, what) = rules.iter().filter(|_| !view.certified()).find_map(found)?;
     Some(Problem {
-        object: rules.iter().filter(|_| !view.certified()).find(asks)?.key().clone(),
+        object,
         field: "spec.trafficPolicy.tls".to_owned(),
         severity: Severity::Warning,
-        text: "there are proxies that have not proven who they are and so have no certificate: as ISTIO_MUTUAL asks for one, \
-               their requests get 503"
-            .to_owned(),
+        text: format!("there are proxies that have not proven who they are and so {what} their requests get 503"),
         cause: Cause::Conflict,
     })
 }

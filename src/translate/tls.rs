@@ -6,7 +6,7 @@
 
 mod client;
 
-pub use client::{by_endpoint, mutual, server_by_file, workload};
+pub use client::{by_endpoint, mutual, to_server, to_server_refs, workload};
 
 use super::proto::{ads, bool_value};
 use crate::model::mesh::TrustDomains;
@@ -56,21 +56,29 @@ pub fn server(speaks: &[&str], trust: &TrustDomains) -> TransportSocket {
 
 /// What both ends of a connection in the mesh have: a certificate, ALPN, and the names that the other end may have.
 fn identified(alpn: &[&str], names: impl Iterator<Item = tls::SubjectAltNameMatcher>) -> tls::CommonTlsContext {
-    let secret = |name: &str| tls::SdsSecretConfig { name: name.to_owned(), sds_config: Some(ads(Duration::ZERO)) };
-    let names =
-        tls::CertificateValidationContext { match_typed_subject_alt_names: names.collect(), ..Default::default() };
-    let validation = CombinedCertificateValidationContext {
-        default_validation_context: Some(names),
-        validation_context_sds_secret_config: Some(secret(AUTHORITIES)),
-        ..Default::default()
-    };
     tls::CommonTlsContext {
         alpn_protocols: alpn.iter().map(|token| (*token).to_owned()).collect(),
         tls_params: Some(versions()),
         tls_certificate_sds_secret_configs: vec![secret(CERTIFICATE)],
-        validation_context_type: Some(ValidationContextType::CombinedValidationContext(validation)),
+        validation_context_type: Some(validation(names, AUTHORITIES)),
         ..Default::default()
     }
+}
+
+/// A secret that comes over the aggregated stream. Envoy waits for it.
+fn secret(name: &str) -> tls::SdsSecretConfig {
+    tls::SdsSecretConfig { name: name.to_owned(), sds_config: Some(ads(Duration::ZERO)) }
+}
+
+/// Authorities that are a secret, and names one of which they have to vouch for; none is any.
+fn validation(names: impl Iterator<Item = tls::SubjectAltNameMatcher>, authorities: &str) -> ValidationContextType {
+    let names =
+        tls::CertificateValidationContext { match_typed_subject_alt_names: names.collect(), ..Default::default() };
+    ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+        default_validation_context: Some(names),
+        validation_context_sds_secret_config: Some(secret(authorities)),
+        ..Default::default()
+    })
 }
 
 /// TLS 1.2 and 1.3.

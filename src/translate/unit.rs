@@ -10,6 +10,7 @@ use crate::model::object::Stored;
 use crate::model::problem::Problem;
 use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::route::VirtualService;
+use crate::model::secret::{Grant, Secret};
 use crate::model::service::{Protocol, Service};
 use crate::snapshot::resource::{Fragment, Resource};
 use std::collections::BTreeSet;
@@ -38,6 +39,8 @@ pub enum Unit {
     Clusters(ServiceKey),
     /// The endpoints of those clusters.
     Endpoints(ServiceKey),
+    /// What a workload may have of the Secrets of its namespace under a name.
+    Secrets(Grant),
 }
 
 /// A route configuration.
@@ -78,7 +81,9 @@ impl Unit {
     pub fn parent(&self) -> Option<Unit> {
         match self {
             Unit::Roots => None,
-            Unit::Inbound | Unit::Fixed | Unit::Port(_) | Unit::Clusters(_) | Unit::Endpoints(_) => Some(Unit::Roots),
+            Unit::Inbound | Unit::Fixed | Unit::Port(_) | Unit::Clusters(_) | Unit::Endpoints(_) | Unit::Secrets(_) => {
+                Some(Unit::Roots)
+            }
             Unit::RouteTable(table) => Some(Unit::Port(table.port)),
             Unit::VirtualHost(host) => Some(Unit::RouteTable(host.table.clone())),
             Unit::CatchAll(table) => Some(Unit::RouteTable(table.clone())),
@@ -151,6 +156,10 @@ pub enum Inputs {
     InboundListener(InboundListenerInputs),
     /// The listener that takes every captured incoming connection.
     VirtualInbound(VirtualInboundInputs),
+    /// A certificate and its key, under a name.
+    Pair(Arc<str>, Stored<Secret>),
+    /// Authorities, under a name.
+    Authorities(Arc<str>, Stored<Secret>),
 }
 
 /// What a build made.
@@ -198,7 +207,7 @@ pub enum Tls {
     Mesh(Peer),
     /// With TLS to a server that others vouch for.
     Server(ServerTls),
-    /// Not at all: it should be mutual TLS, and there is no certificate.
+    /// Not at all: a certificate or authorities are to be had for it, and there are none.
     Impossible,
 }
 

@@ -21,7 +21,11 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = namespace, env = "CHANCERY_WATCH_NAMESPACES",
         conflicts_with = "config")]
     watch_namespaces: Vec<String>,
-    /// ConfigMap in that namespace which holds the settings of the mesh (Istio's MeshConfig) under the key `mesh`
+    /// Read the Secrets of these namespaces, for rules there that name one, given with commas between them; none by default
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = namespace, env = "CHANCERY_SECRET_NAMESPACES",
+        conflicts_with = "config")]
+    secret_namespaces: Vec<String>,
+    /// ConfigMap in chancery's namespace which holds the settings of the mesh (Istio's MeshConfig) under the key `mesh`
     #[arg(long, value_name = "NAME", default_value = "chancery", env = "CHANCERY_MESH_CONFIG_MAP")]
     mesh_config_map: String,
     /// How long a watch of the API server lasts before it is opened again, in seconds; a silent one is noticed 5 s later
@@ -44,8 +48,17 @@ impl ClusterArgs {
 
 impl From<ClusterArgs> for Options {
     fn from(args: ClusterArgs) -> Self {
-        let ClusterArgs { kubeconfig, context, namespace, watch_namespaces, mesh_config_map, watch_seconds } = args;
-        Self { kubeconfig, context, namespace, kinds: within(&watch_namespaces), mesh_config_map, watch_seconds }
+        let ClusterArgs {
+            kubeconfig,
+            context,
+            namespace,
+            watch_namespaces,
+            secret_namespaces,
+            mesh_config_map,
+            watch_seconds,
+        } = args;
+        let kinds = within(&watch_namespaces, &secret_namespaces);
+        Self { kubeconfig, context, namespace, kinds, mesh_config_map, watch_seconds }
     }
 }
 

@@ -98,7 +98,7 @@ struct Loader {
 
 impl Loader {
     fn document(&mut self, document: Document) {
-        let Document { value, marks } = document;
+        let Document { mut value, marks } = document;
         let items = value.get("items").and_then(Value::as_array);
         match items.filter(|_| value.get("kind").and_then(Value::as_str) == Some("List")) {
             Some(items) => {
@@ -108,6 +108,9 @@ impl Loader {
                 }
             }
             None => self.object(&value, marks),
+        }
+        if ["Secret", "List"].iter().any(|kind| value["kind"] == *kind) {
+            parse::secret::wipe(&mut value);
         }
     }
 

@@ -73,6 +73,11 @@ impl Watched {
         }
     }
 
+    /// Whether its objects are Secrets.
+    pub fn is_secret(&self) -> bool {
+        self.used == Use::Read(ObjectKind::Secret)
+    }
+
     /// Whether its objects mean anything to proxies.
     pub fn is_in_effect(&self) -> bool {
         !matches!(self.used, Use::Listed | Use::ListedSecurity)
@@ -192,18 +197,22 @@ pub static KINDS: &[Watched] = &[
     listed(GATEWAY, &["v1", "v1beta1"], "ReferenceGrant", "referencegrants"),
 ];
 
+/// Secrets, which are watched in namespaces that somebody named, and nowhere else. Those of types that are of no use are left out.
+pub static SECRETS: Watched =
+    Watched { fields: NO_USE, ..core(ObjectKind::Secret, "Secret", "secrets", Need::Optional) };
+const NO_USE: &str = "type!=kubernetes.io/service-account-token,type!=helm.sh/release.v1,type!=kubernetes.io/dockerconfigjson,\
+                      type!=bootstrap.kubernetes.io/token";
+
 /// The table for some namespaces only; for all if none is named. Each kind is watched in each of them by itself, so that rights
 /// to these are enough; Namespaces, Nodes and GatewayClasses, which are in none, may be out of reach then. Its lines are kept for as long as
-/// the process lives, so this is for its start.
-pub fn within(namespaces: &[String]) -> Vec<&'static Watched> {
+/// the process lives, so this is for its start. `secrets`: the namespaces whose Secrets are watched.
+pub fn within(namespaces: &[String], secrets: &[String]) -> Vec<&'static Watched> {
+    let secrets: BTreeSet<&String> = secrets.iter().collect();
+    let secrets = secrets.into_iter().map(|name| one(&SECRETS, name.clone().leak()));
     if namespaces.is_empty() {
-        return KINDS.iter().collect();
+        return KINDS.iter().chain(secrets).collect();
     }
     let names: BTreeSet<&'static str> = namespaces.iter().map(|name| &*name.clone().leak()).collect();
-    let one = |kind: &'static Watched, name| -> &'static Watched {
-        let need = if kind.used == Use::Read(ObjectKind::Namespace) { Need::Optional } else { kind.need };
-        Box::leak(Box::new(Watched { need, within: Some(name), ..*kind }))
-    };
     let each = |kind: &'static Watched| -> Vec<&'static Watched> {
         match kind.used {
             // The settings are in our own namespace, wherever that is.
@@ -213,7 +222,13 @@ pub fn within(namespaces: &[String]) -> Vec<&'static Watched> {
             _ => names.iter().map(|name| one(kind, name)).collect(),
         }
     };
-    KINDS.iter().flat_map(each).collect()
+    KINDS.iter().flat_map(each).chain(secrets).collect()
+}
+
+/// A line of the table for one namespace.
+fn one(kind: &'static Watched, name: &'static str) -> &'static Watched {
+    let need = if kind.used == Use::Read(ObjectKind::Namespace) { Need::Optional } else { kind.need };
+    Box::leak(Box::new(Watched { need, within: Some(name), ..*kind }))
 }
 
 #[cfg(test)]
@@ -225,7 +240,8 @@ mod tests {
         let names: BTreeSet<String> = KINDS.iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), KINDS.len());
         for kind in ObjectKind::ALL.into_iter().filter(|kind| *kind != ObjectKind::MeshConfig) {
-            let read: Vec<_> = KINDS.iter().filter(|watched| watched.used == Use::Read(kind)).collect();
+            let read: Vec<_> =
+                KINDS.iter().chain([&SECRETS]).filter(|watched| watched.used == Use::Read(kind)).collect();
             assert_eq!(read.len(), 1, "{kind}");
             assert_eq!(read[0].kind, kind.as_str());
         }
@@ -233,8 +249,8 @@ mod tests {
 
     #[test]
     fn some_namespaces_are_watched_one_by_one() {
-        assert_eq!(within(&[]).len(), KINDS.len());
-        let table = within(&["b".to_owned(), "a".to_owned(), "b".to_owned()]);
+        assert_eq!(within(&[], &[]).len(), KINDS.len());
+        let table = within(&["b".to_owned(), "a".to_owned(), "b".to_owned()], &[]);
         let places =
             |plural| table.iter().filter(|kind| kind.plural == plural).map(|kind| kind.place()).collect::<Vec<_>>();
         assert_eq!(places("services"), ["services in a", "services in b"]);
@@ -249,6 +265,18 @@ mod tests {
         assert!(namespaces.covers("", "a") && !namespaces.covers("", "b"));
         assert!(first("nodes").covers("", "any") && KINDS[0].covers("", "any"));
         assert_eq!((services.need, namespaces.need), (Need::Required, Need::Optional));
+    }
+
+    #[test]
+    fn secrets_are_watched_where_somebody_said_so() {
+        let places = |namespaces: &[&str], secrets: &[&str]| -> Vec<String> {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            let table = within(&owned(namespaces), &owned(secrets));
+            table.iter().filter(|kind| kind.plural == "secrets").map(|kind| kind.place()).collect()
+        };
+        assert!(places(&[], &[]).is_empty() && places(&["a"], &[]).is_empty(), "nowhere by default");
+        assert_eq!(places(&[], &["b", "a", "b"]), ["secrets in a", "secrets in b"]);
+        assert_eq!(places(&["a"], &["b"]), ["secrets in b"]);
     }
 
     #[test]

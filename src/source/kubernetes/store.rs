@@ -3,7 +3,7 @@
 //! Reached by news in order; what leaves are differences. An object that can't be understood keeps the version read before.
 
 use super::inventory::{Entry, Inventory, Which};
-use super::kinds::{KINDS, Use, Watched};
+use super::kinds::{KINDS, SECRETS, Use, Watched};
 use super::news::{Id, Item};
 use crate::model::mesh::Mesh;
 use crate::model::name::{Name, Namespace};
@@ -174,7 +174,7 @@ impl Store {
             Turn::One(namespace, _) => [namespace.as_str().into()].into(),
             Turn::All => self.kinds.values().flat_map(BTreeMap::keys).map(|id| id.namespace.clone()).collect(),
         };
-        for kind in KINDS.iter().filter(|kind| kind.used != Use::Settings) {
+        for kind in KINDS.iter().chain([&SECRETS]).filter(|kind| kind.used != Use::Settings) {
             for namespace in &namespaces {
                 let includes = self.discovery.includes(namespace);
                 let Some(all) = self.kinds.get(&index(kind)) else { break };
@@ -340,7 +340,7 @@ mod tests {
     /// A list of one namespace says nothing of another.
     #[test]
     fn a_list_replaces_what_is_where_it_was_made() {
-        let kinds = within(&["a".to_owned(), "b".to_owned()]);
+        let kinds = within(&["a".to_owned(), "b".to_owned()], &[]);
         let splits: Vec<_> = kinds.into_iter().filter(|kind| kind.plural == "trafficsplits").collect();
         let [a, b] = splits[..] else { panic!("one for each namespace") };
         let item = |namespace: &str, name: &str| {

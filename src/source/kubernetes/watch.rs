@@ -201,12 +201,15 @@ impl Watch {
     fn item(&self, raw: Raw, version: &'static str) -> Item {
         let (id, uid) = (id(&raw), raw.uid().into());
         let entry = self.kind.has_events().then(|| self.entry(&raw, version).into());
-        let value = raw.of_kind(&self.kind.api_version(version), self.kind.kind);
+        let mut value = raw.of_kind(&self.kind.api_version(version), self.kind.kind);
         let parsed = match self.kind.used {
             Use::Read(_) => Some(parse::stored_object(&value)),
             Use::Settings => Some(settings::parse(&value)),
             Use::Listed | Use::ListedSecurity => None,
         };
+        if self.kind.is_secret() {
+            parse::secret::wipe(&mut value);
+        }
         Item { id, uid, parsed, entry }
     }
 

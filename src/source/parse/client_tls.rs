@@ -1,8 +1,12 @@
 //! `tls` of a traffic policy. What it says ends up as names and paths in Envoy's configuration.
 
 use super::notes::Notes;
+use super::syntax;
 use super::syntax::quoted;
-use crate::model::destination::{ClientTls, ServerCheck, ServerTls};
+use crate::model::destination::{ClientTls, Credential, ServerCheck, ServerTls};
+use crate::model::name::{Name, Namespace};
+use crate::model::provenance::{ObjectKey, ObjectKind};
+use crate::model::secret::AUTHORITIES;
 use crate::source::yaml::marks;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -15,15 +19,25 @@ pub struct ClientTlsSpec {
     client_certificate: String,
     private_key: String,
     ca_certificates: String,
+    credential_name: String,
     subject_alt_names: Vec<String>,
     sni: String,
     insecure_skip_verify: bool,
     ca_crl: String,
 }
 
+/// Which Secrets a rule may name.
+#[derive(Clone, Copy)]
+pub struct Secrets<'a> {
+    /// Those of its own namespace.
+    pub namespace: &'a Namespace,
+    /// Whether its workloads may have any: only those that it says it is for (Istio's rule).
+    pub usable: bool,
+}
+
 impl ClientTlsSpec {
     /// Validates it; it stands at `path`.
-    pub fn parse(self, path: &str, notes: &mut Notes) -> Option<ClientTls> {
+    pub fn parse(self, path: &str, secrets: Secrets, notes: &mut Notes) -> Option<ClientTls> {
         let mut at = At { path, notes };
         let sni = at.text("sni", &self.sni, server_name);
         let names = at.names(&self.subject_alt_names);
@@ -36,25 +50,56 @@ impl ClientTlsSpec {
                 Some(ClientTls::Mesh { sni, names })
             }
             "SIMPLE" | "MUTUAL" => {
-                let certificate = self.certificate(&mut at);
+                let credential = self.credential(secrets, &mut at);
+                let certificate = if credential.is_some() { None } else { self.certificate(&mut at) };
                 let check = self.check(names, &mut at);
-                Some(ClientTls::Server(ServerTls { certificate, sni, check }))
+                Some(ClientTls::Server(ServerTls { certificate, credential, sni, check }))
             }
             // Istio's default. Another word was noted by the walk along the field table.
             _ => Some(ClientTls::Disable),
         }
     }
 
-    fn without_files(&self, at: &mut At) {
+    /// The names of the fields that name files, as far as they do.
+    fn files(&self) -> impl Iterator<Item = &'static str> {
         let files = [
             ("clientCertificate", &self.client_certificate),
             ("privateKey", &self.private_key),
             ("caCertificates", &self.ca_certificates),
             ("caCrl", &self.ca_crl),
         ];
-        for (name, _) in files.into_iter().filter(|(_, text)| !text.is_empty()) {
+        files.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, _)| name)
+    }
+
+    fn without_files(&self, at: &mut At) {
+        let credential = (!self.credential_name.is_empty()).then_some("credentialName");
+        for name in self.files().chain(credential) {
             at.warning(name, "has no effect with ISTIO_MUTUAL, which is with the certificates of the mesh");
         }
+    }
+
+    /// The Secret that stands for all files.
+    fn credential(&self, secrets: Secrets, at: &mut At) -> Option<Credential> {
+        let name = &*self.credential_name;
+        if name.is_empty() {
+            return None;
+        }
+        for file in self.files() {
+            at.error(file, "names a file, and credentialName a Secret in place of all files".to_owned());
+        }
+        if let Err(text) = secret_name(name) {
+            at.error("credentialName", text);
+            return None;
+        }
+        if !secrets.usable {
+            let text = "has no effect at sidecars, which use files, as long as spec.workloadSelector does not say which of \
+                        them may have the Secret";
+            at.warning("credentialName", text);
+            return None;
+        }
+        let (namespace, name) = (secrets.namespace.clone(), Name::from(name));
+        let secret = ObjectKey { kind: ObjectKind::Secret, namespace, name };
+        Some(Credential { secret, shown: self.mode == "MUTUAL" })
     }
 
     /// The files of the client's certificate and key: both with MUTUAL, none with SIMPLE.
@@ -121,6 +166,16 @@ impl At<'_> {
         names.sort();
         names.dedup();
         names
+    }
+}
+
+/// The name of a Secret. What Istio takes besides, such as names of other namespaces, has a prefix with a colon or a slash.
+fn secret_name(name: &str) -> Result<(), String> {
+    syntax::subdomain(name)
+        .map_err(|text| format!("{text}; it has to be the name of a Secret of the rule's namespace"))?;
+    match name.strip_suffix(AUTHORITIES) {
+        Some(of) => Err(format!("{} is where the authorities of {} are looked for", quoted(name), quoted(of))),
+        None => Ok(()),
     }
 }
 

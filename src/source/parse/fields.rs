@@ -9,6 +9,7 @@ mod endpoint_slice;
 mod mesh;
 mod peer_authentication;
 mod places;
+mod secret;
 mod service;
 mod sidecar;
 mod traffic_policy;
@@ -101,6 +102,7 @@ pub fn fields(kind: ObjectKind) -> &'static [Field] {
     match kind {
         ObjectKind::Namespace => places::NAMESPACE,
         ObjectKind::Node => places::NODE,
+        ObjectKind::Secret => secret::FIELDS,
         ObjectKind::Pod => places::POD,
         ObjectKind::Service => service::FIELDS,
         ObjectKind::EndpointSlice => endpoint_slice::FIELDS,

@@ -20,7 +20,9 @@ const SECURITY: &str = "security.istio.io";
 /// The API group and versions under which a kind is read; none for what no manifest declares.
 fn api(kind: ObjectKind) -> Option<(&'static str, &'static [&'static str])> {
     match kind {
-        ObjectKind::Namespace | ObjectKind::Service | ObjectKind::Pod | ObjectKind::Node => Some(("", &["v1"])),
+        ObjectKind::Namespace | ObjectKind::Service | ObjectKind::Pod | ObjectKind::Node | ObjectKind::Secret => {
+            Some(("", &["v1"]))
+        }
         ObjectKind::EndpointSlice => Some(("discovery.k8s.io", &["v1"])),
         ObjectKind::DestinationRule | ObjectKind::VirtualService | ObjectKind::Sidecar => {
             Some(("networking.istio.io", &["v1", "v1beta1", "v1alpha3"]))

@@ -1,6 +1,6 @@
 //! Traffic policies: load balancer, limits, outlier detection, TLS, and the same for single ports. Bounds are Istio's, or Envoy's where Istio has none.
 
-use super::client_tls::ClientTlsSpec;
+use super::client_tls::{ClientTlsSpec, Secrets};
 use super::load_balancer::LoadBalancerSpec;
 use super::notes::Notes;
 use super::syntax;
@@ -92,20 +92,20 @@ struct OutlierDetectionSpec {
 
 impl TrafficPolicySpec {
     /// Validates the policy, which stands at `path`.
-    pub fn parse(self, path: &str, notes: &mut Notes) -> TrafficPolicy {
+    pub fn parse(self, path: &str, secrets: Secrets, notes: &mut Notes) -> TrafficPolicy {
         TrafficPolicy {
             load_balancer: self.load_balancer.and_then(|spec| spec.parse(&format!("{path}.loadBalancer"), notes)),
             connection_pool: self.connection_pool.map(|spec| spec.parse(&format!("{path}.connectionPool"), notes)),
             outlier_detection: self
                 .outlier_detection
                 .map(|spec| spec.parse(&format!("{path}.outlierDetection"), notes)),
-            tls: self.tls.and_then(|spec| spec.parse(&format!("{path}.tls"), notes)),
-            ports: ports(self.port_level_settings, &format!("{path}.portLevelSettings"), notes),
+            tls: self.tls.and_then(|spec| spec.parse(&format!("{path}.tls"), secrets, notes)),
+            ports: ports(self.port_level_settings, &format!("{path}.portLevelSettings"), secrets, notes),
         }
     }
 }
 
-fn ports(written: Vec<PortSpec>, path: &str, notes: &mut Notes) -> BTreeMap<u16, TrafficPolicy> {
+fn ports(written: Vec<PortSpec>, path: &str, secrets: Secrets, notes: &mut Notes) -> BTreeMap<u16, TrafficPolicy> {
     let mut ports = BTreeMap::new();
     for (at, spec) in written.into_iter().enumerate() {
         let path = marks::index(path, at);
@@ -115,7 +115,7 @@ fn ports(written: Vec<PortSpec>, path: &str, notes: &mut Notes) -> BTreeMap<u16,
         let PortSpec { load_balancer, connection_pool, outlier_detection, tls, .. } = spec;
         let general =
             TrafficPolicySpec { load_balancer, connection_pool, outlier_detection, tls, ..Default::default() };
-        let policy = general.parse(&path, notes);
+        let policy = general.parse(&path, secrets, notes);
         if let Some(port) = port
             && ports.insert(port, policy).is_some()
         {

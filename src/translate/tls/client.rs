@@ -1,9 +1,11 @@
 //! The client's end: to workloads of the mesh, and to servers whose certificates have other authorities.
 
-use super::{identified, named, socket, uri, versions};
+use super::{identified, named, secret, socket, uri, versions};
 use crate::model::destination::{ServerCheck, ServerTls};
 use crate::model::service::Protocol;
-use crate::snapshot::resource::any;
+use crate::snapshot::kind::Kind as Type;
+use crate::snapshot::resource::{Ref, any};
+use crate::translate::names;
 use crate::translate::unit::Peer;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::TransportSocketMatch;
 use envoy_types::pb::envoy::config::core::v3::{DataSource, TransportSocket, data_source, transport_socket};
@@ -61,8 +63,8 @@ pub fn workload(peer: &Peer, protocol: Protocol) -> TransportSocket {
     }))
 }
 
-/// TLS to a server, with files of the proxy.
-pub fn server_by_file(server: &ServerTls, protocol: Protocol) -> TransportSocket {
+/// TLS to a server, with files of the proxy or with a Secret.
+pub fn to_server(server: &ServerTls, protocol: Protocol) -> TransportSocket {
     let certificate = server.certificate.as_ref().map(|(chain, key)| tls::TlsCertificate {
         certificate_chain: Some(file(chain)),
         private_key: Some(file(key)),
@@ -71,12 +73,30 @@ pub fn server_by_file(server: &ServerTls, protocol: Protocol) -> TransportSocket
     let context = tls::CommonTlsContext {
         tls_params: Some(versions()),
         tls_certificates: certificate.into_iter().collect(),
+        tls_certificate_sds_secret_configs: shown(server).map(|name| secret(&name)).into_iter().collect(),
         alpn_protocols: if protocol == Protocol::Http2 { vec!["h2".to_owned()] } else { Vec::new() },
-        validation_context_type: validation(&server.check),
+        validation_context_type: validation(server),
         ..Default::default()
     };
     let sni = server.sni.as_deref().unwrap_or_default().to_owned();
     socket(any(&tls::UpstreamTlsContext { sni, common_tls_context: Some(context), ..Default::default() }))
+}
+
+/// The secrets that TLS to a server takes.
+pub fn to_server_refs(server: &ServerTls) -> Vec<Ref> {
+    let names = shown(server).into_iter().chain(trusted(server));
+    names.map(|name| Ref { kind: Type::Secret, name: name.into() }).collect()
+}
+
+/// The secret with the certificate that is shown.
+fn shown(server: &ServerTls) -> Option<String> {
+    server.credential.as_ref().filter(|credential| credential.shown).map(|credential| names::pair(&credential.secret))
+}
+
+/// The secret with the authorities by which the server is checked.
+fn trusted(server: &ServerTls) -> Option<String> {
+    let credential = server.credential.as_ref().filter(|_| server.takes_authorities());
+    credential.map(|credential| names::authorities(&credential.secret))
 }
 
 fn file(path: &str) -> DataSource {
@@ -84,8 +104,11 @@ fn file(path: &str) -> DataSource {
 }
 
 /// How the server's certificate is checked; not at all where the rule says so.
-fn validation(check: &ServerCheck) -> Option<ValidationContextType> {
-    let ServerCheck::Checked { authorities, revoked, names } = check else { return None };
+fn validation(server: &ServerTls) -> Option<ValidationContextType> {
+    let ServerCheck::Checked { authorities, revoked, names } = &server.check else { return None };
+    if let Some(secret) = trusted(server) {
+        return Some(super::validation(names.iter().map(|name| certified(name)), &secret));
+    }
     Some(ValidationContextType::ValidationContext(tls::CertificateValidationContext {
         trusted_ca: Some(file(authorities.as_deref().unwrap_or(SYSTEM))),
         crl: revoked.as_deref().map(file),

@@ -18,7 +18,11 @@ pub const FIELDS: &[Field] = &[
         TEXTS,
         "the namespaces whose proxies it acts for: names, . for its own, * for all, ~ for none",
     ),
-    Field::refused("workloadSelector", Object(SELECTOR), "it would act for workloads that were not meant"),
+    Field::done(
+        "workloadSelector",
+        Object(SELECTOR),
+        "the workloads of its namespace it acts for, before rules that name none; none is every workload it is exported to",
+    ),
 ];
 
 const SUBSET: &[Field] = &[

@@ -192,7 +192,12 @@ const CLIENT_TLS: &[Field] = &[
     Field::done("clientCertificate", Text, "the proxy's file of the certificate it shows, with MUTUAL"),
     Field::done("privateKey", Text, "the proxy's file of its key, with MUTUAL"),
     Field::done("caCertificates", Text, "the proxy's file of the authorities trusted; those of its system if none"),
-    Field::refused("credentialName", Text, "connections would be made with other certificates, or without TLS"),
+    Field::done(
+        "credentialName",
+        Text,
+        "the Secret of the rule's namespace that stands for all files, with SIMPLE and MUTUAL, in a rule with a \
+         workloadSelector; authorities are taken from the one of this name followed by -cacert, if there is one",
+    ),
     Field::done(
         "subjectAltNames",
         TEXTS,
