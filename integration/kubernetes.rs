@@ -48,6 +48,8 @@ mod replays;
 mod replicas;
 #[path = "kubernetes/reviews.rs"]
 mod reviews;
+#[path = "kubernetes/secrets.rs"]
+mod secrets;
 #[path = "kubernetes/serving.rs"]
 mod serving;
 #[path = "kubernetes/shared.rs"]

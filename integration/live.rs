@@ -3,12 +3,16 @@
 
 #[path = "live/ages.rs"]
 mod ages;
+#[path = "mutual/authority.rs"]
+mod authority;
 #[path = "live/dashboards.rs"]
 mod dashboards;
 #[path = "live/endpoints.rs"]
 mod endpoints;
 #[path = "live/families.rs"]
 mod families;
+#[path = "live/far.rs"]
+mod far;
 #[path = "live/faults.rs"]
 mod faults;
 #[path = "live/flips.rs"]
@@ -56,6 +60,8 @@ mod rolling;
 mod roots;
 #[path = "live/routing.rs"]
 mod routing;
+#[path = "live/secrets.rs"]
+mod secrets;
 mod trace;
 #[path = "live/tutorial.rs"]
 mod tutorial;
@@ -113,6 +119,7 @@ releases!(
         rejections::a_bad_cluster_holds_back_no_other,
         rejections::one_bad_endpoint_holds_back_no_other,
         waiting::a_secret_follows_its_cluster,
+        waiting::without_its_secret_nothing_is_sent,
         waiting::a_cluster_that_never_warms_holds_nothing_back,
         waiting::a_listener_moves_without_a_gap,
         restarts::a_crash_and_restart_are_not_noticed,
@@ -127,6 +134,7 @@ releases!(
         identity::a_token_on_disk_is_read_by_the_next_stream,
         identity::certificates_are_renewed_under_load,
         roots::a_root_takes_over_under_load,
+        secrets::a_secret_is_connected_with_and_changes_under_load,
         hashing::hashing_by_header_sticks_on_a_ring,
         hashing::ring_hashing_follows_endpoints;
     newest:

@@ -1,10 +1,13 @@
 //! Who proves who it is, without an agent: a plain Envoy with a token on its disk.
 
+use crate::authority::Certificate;
+use crate::far::Far;
 use crate::harness::client::Client;
 use crate::harness::envoy::Setup;
 use crate::harness::scene::{RECONNECT, SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
+use crate::secrets::{becomes, manifests, secret};
 use std::fs;
 use std::path::Path;
 
@@ -48,10 +51,13 @@ fn put(file: &Path, text: &str) -> Outcome<()> {
 }
 
 /// Whatever is asked and however much is logged, no key is shown: not the authority's, nor that of who issues tokens, nor a
-/// workload's, nor a token. The control: what stands beside them is found.
+/// workload's, nor that of a Secret, nor a token. The control: what stands beside them is found.
 pub async fn no_key_is_shown(setup: Setup) -> Outcome<()> {
     on(Scene::secured().await?, async |scene| {
         authenticated(scene, setup, "1h").await?;
+        let far = Far::start().await?;
+        let Certificate { chain, key } = far.client("first")?;
+        scene.folder.replace("far.yaml", &(manifests(&far) + "---\n" + &secret(&far, &chain, &key)))?;
         scene.chancery.flags = ["--log-level", "trace"].map(str::to_owned).to_vec();
         scene.chancery.kill()?;
         scene.chancery.restart().await?;
@@ -69,9 +75,11 @@ pub async fn no_key_is_shown(setup: Setup) -> Outcome<()> {
             let text = fs::read_to_string(folder.join(name))?;
             secrets.extend(text.lines().filter(|line| line.len() > 40).map(str::to_owned));
         }
+        secrets.extend(key.lines().filter(|line| line.len() > 40).map(str::to_owned));
+        becomes(scene, "the Secret is used", 200, "first").await?;
         let token = fs::read_to_string(scene.files.path().join("client.first-light.token"))?;
         secrets.push(token.trim().rsplit('.').next().unwrap_or_default().to_owned());
-        if secrets.len() < 5 || secrets.iter().any(|secret| secret.len() < 10) {
+        if secrets.len() < 6 || secrets.iter().any(|secret| secret.len() < 10) {
             return Err(Failure::new("the control: these are no keys"));
         }
         if let Some(secret) = secrets.iter().find(|secret| shown.contains(*secret)) {

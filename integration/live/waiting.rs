@@ -2,17 +2,23 @@
 //! stream that left an Envoy warming, a listener that moves.
 
 use crate::handmade::{Handmade, SOON};
+use crate::harness::client::Client;
 use crate::harness::envoy::Setup;
 use crate::harness::{Failure, Outcome, deadline};
-use crate::resources::{cluster, endpoints, listener, secret, trusting};
+use crate::resources::{SECRET, cluster, endpoints, http, listener, routes, secret, trusting};
 use chancery::snapshot::kind::Kind;
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 /// How long a control watches that nothing happens.
 const WATCHED: Duration = Duration::from_secs(2);
+/// How long routes may wait for a cluster that is not accepted, and a little more.
+const OVERDUE: Duration = Duration::from_secs(20);
 /// How long a proxy may ask for endpoints and not for clusters, and a little more.
 const STRANDED: Duration = Duration::from_secs(35);
 /// Nobody listens there, and nobody has to.
@@ -40,6 +46,86 @@ pub async fn a_secret_follows_its_cluster(setup: Setup) -> Outcome<()> {
     let still = async || hand.warming().await == Some(1) && hand.timeout("a").await.as_deref() == Some("3s");
     deadline::throughout("without its secret the cluster stays warming", WATCHED, still).await?;
     hand.judge()
+}
+
+/// Nothing is ever sent for want of a secret, least of all in plain text. A cluster whose secret is missing is not in service.
+/// One that doesn't wait for it any longer is, and fails each connection without a byte. One whose secret is gone here keeps the one
+/// it has. The control: with the secret there are handshakes.
+pub async fn without_its_secret_nothing_is_sent(setup: Setup) -> Outcome<()> {
+    let upstream = Overheard::start().await?;
+    let mut hand = Handmade::start(setup, Vec::new()).await?;
+    let address = hand.subnet.free(20)?;
+    let ends = |wait| vec![trusting("a", 1, wait), endpoints("a", upstream.address)];
+    hand.post([ends(0), vec![http("l", address, "r"), routes("r", "a")]].concat(), &[]);
+    let status = async || Some(Client::default().get(address, "/", &[("host", "a")]).await.ok()?.status.as_u16());
+    let fails = async || (status().await? == 503).then_some(());
+    deadline::until("the listener answers", OVERDUE, fails).await?;
+    let missing = async || hand.timeout("a").await.is_none() && status().await == Some(503);
+    deadline::throughout("without its secret the cluster is not in service", WATCHED, missing).await?;
+
+    hand.post(vec![trusting("a", 2, 1)], &[]);
+    hand.in_service("a", "2s", SOON).await?;
+    deadline::throughout("what timed out is in service, and fails", WATCHED, async || status().await == Some(503))
+        .await?;
+    if !upstream.heard().is_empty() {
+        return Err(hand.failure(&format!("without a secret this was sent: {:?}", upstream.heard())));
+    }
+
+    hand.post(vec![secret()], &[]);
+    let shakes = async || {
+        status().await;
+        (upstream.heard() == [HANDSHAKE]).then_some(())
+    };
+    deadline::until("the control: with its secret there are handshakes", SOON, shakes).await?;
+    hand.relay.withhold(Kind::Secret);
+    let before = hand.relay.swallowed();
+    hand.post(Vec::new(), &[(Kind::Secret, SECRET)]);
+    upstream.forget();
+    deadline::until("with the secret it had there are handshakes", SOON, shakes).await?;
+    let same = async || hand.relay.swallowed() == before && hand.timeout("a").await.as_deref() == Some("2s");
+    deadline::throughout("nothing is said of a secret that is gone", WATCHED, same).await?;
+    hand.judge()
+}
+
+/// The first byte of a handshake.
+const HANDSHAKE: u8 = 22;
+
+/// Somebody who never answers, and notes with what connections begin.
+struct Overheard {
+    address: SocketAddr,
+    heard: Arc<Mutex<BTreeSet<u8>>>,
+    listening: JoinHandle<()>,
+}
+
+impl Drop for Overheard {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Overheard {
+    async fn start() -> Outcome<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (address, heard) = (listener.local_addr()?, Arc::<Mutex<BTreeSet<u8>>>::default());
+        let notes = heard.clone();
+        let listening = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let first = tokio::time::timeout(WATCHED, stream.read_u8()).await;
+                if let Ok(Ok(first)) = first {
+                    notes.lock().expect("nobody panics").insert(first);
+                }
+            }
+        });
+        Ok(Self { address, heard, listening })
+    }
+
+    fn heard(&self) -> Vec<u8> {
+        self.heard.lock().expect("nobody panics").iter().copied().collect()
+    }
+
+    fn forget(&self) {
+        self.heard.lock().expect("nobody panics").clear();
+    }
 }
 
 /// A cluster waits for a secret that does not exist. Envoy acknowledges no clusters meanwhile; what changes arrives all the
