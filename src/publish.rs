@@ -31,7 +31,7 @@ use dependents::Dependents;
 use half::{Half, Step};
 use losses::Loss;
 use memo::Memo;
-use over::{Beneath, common_of};
+use over::{Beneath, Concern, common_of};
 use places::Places;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -261,11 +261,12 @@ impl Common {
         let units = work.remove(subject);
         let moves = units.is_some();
         let shift = units.map(|units| self.half.update(units, &mut tools.step(subject, outcome))).unwrap_or_default();
+        let concern = Concern::of(&shift, &self.half);
         for follower in &self.followers {
             let units = work.remove(follower);
             let (Some(half), Some((_, namespace))) = (halves.get_mut(follower), common_of(follower)) else { continue };
             if moves || units.is_some() {
-                let beneath = Beneath { common: &self.half, shift: &shift, namespace: &namespace };
+                let beneath = Beneath { common: &self.half, shift: &shift, concern: &concern, namespace: &namespace };
                 half.follow(&units.unwrap_or_default(), beneath, &mut tools.step(follower, outcome));
                 if half.take_post() {
                     outcome.posts.push((follower.clone(), half.out()));

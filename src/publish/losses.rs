@@ -22,10 +22,7 @@ pub struct Loss {
 /// Adds what is to be said of a layer that is posted after another.
 pub(super) fn note(losses: &mut Vec<Loss>, before: &Layer, after: &Layer) {
     for kind in Kind::ALL {
-        let gone = after.gone_since(before, kind);
-        if gone <= FEW {
-            continue;
-        }
+        let Some(gone) = after.gone_since(before, kind, FEW) else { continue };
         let of = before.len(kind);
         if gone * 2 <= of {
             continue;

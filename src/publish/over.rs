@@ -13,7 +13,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::Fragment;
 use crate::translate::assemble;
 use crate::translate::unit::{Built, Table, Unit};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a half follows.
@@ -23,8 +23,39 @@ pub struct Beneath<'a> {
     pub common: &'a Half,
     /// What changed there.
     pub shift: &'a Shift,
+    /// Whom that concerns.
+    pub concern: &'a Concern,
     /// The namespace that makes the difference.
     pub namespace: &'a Namespace,
+}
+
+/// For whom the units that changed beneath are or may be something else: asked once for all who follow.
+#[derive(Default)]
+pub struct Concern {
+    /// Those that aren't there any more, for everyone who has them himself.
+    all: BTreeSet<Unit>,
+    /// Those that compare themselves with a namespace.
+    some: BTreeMap<Namespace, BTreeSet<Unit>>,
+}
+
+impl Concern {
+    /// Of a change of the common half.
+    pub fn of(shift: &Shift, common: &Half) -> Self {
+        let mut concern = Self::default();
+        for unit in &shift.units {
+            if !common.nodes.contains_key(unit) {
+                concern.all.insert(unit.clone());
+            }
+            for namespace in common.asked.reads(unit) {
+                concern.some.entry(namespace).or_default().insert(unit.clone());
+            }
+        }
+        concern
+    }
+
+    fn with(&self, namespace: &Namespace) -> impl Iterator<Item = &Unit> {
+        self.all.iter().chain(self.some.get(namespace).into_iter().flatten())
+    }
 }
 
 impl Beneath<'_> {
@@ -41,8 +72,10 @@ impl Half {
     /// Selects `units` again as far as they are its own, follows what changed beneath, and posts the layer if either
     /// differs.
     pub fn follow(&mut self, units: &BTreeSet<Unit>, beneath: Beneath, step: &mut Step) {
-        let Beneath { shift, namespace, .. } = beneath;
-        let mut queue: BTreeSet<Unit> = units | &shift.units;
+        let Beneath { shift, concern, namespace, .. } = beneath;
+        let mut queue: BTreeSet<Unit> = units.iter().chain(concern.with(namespace)).cloned().collect();
+        let has = |unit: &&Unit| self.nodes.contains_key(*unit) || self.hides.contains_key(*unit);
+        queue.extend(shift.units.iter().filter(has).cloned());
         queue.extend(shift.asked.get(namespace).into_iter().flatten().cloned());
         if self.is_new() {
             queue.extend(beneath.specials().cloned());

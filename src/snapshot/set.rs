@@ -55,6 +55,9 @@ impl Layer {
         if let Some(news) = self.news.as_ref().filter(|news| std::ptr::eq(news.before.as_ptr(), old)) {
             return Cow::Borrowed(&news.names[kind as usize]);
         }
+        if let Some(names) = self.changed_beneath(old, kind) {
+            return names;
+        }
         let mut names = BTreeSet::new();
         self.touched_since(old, kind, &|old, new| old.version() != new.version(), &mut names);
         let version = |layer: &Layer, name: &str| layer.get(kind, name).map(|resource| resource.version());
@@ -62,9 +65,30 @@ impl Layer {
         Cow::Owned(names)
     }
 
-    /// How many resources of a kind there were in `old` that are gone. Costs O(changes log n).
-    pub fn gone_since(&self, old: &Layer, kind: Kind) -> usize {
-        self.changed_since(old, kind).iter().filter(|name| !self.has(kind, name)).count()
+    /// The same, where nothing differs but the common layer, and nothing of what differs there is hidden: what was found
+    /// when that was posted.
+    fn changed_beneath(&self, old: &Layer, kind: Kind) -> Option<Names<'_>> {
+        let (own, hidden) = (self.own(kind), self.hidden(kind));
+        let (before, after) = (old.common.as_ref()?, self.common.as_ref()?);
+        if !own.ptr_eq(old.own(kind)) || !hidden.ptr_eq(old.hidden(kind)) {
+            return None;
+        }
+        if Arc::ptr_eq(before, after) {
+            return Some(Cow::default());
+        }
+        let names = &after.news_since(before)?[kind as usize];
+        let is_shown = |name: &Arc<str>| !own.contains_key(name) && !hidden.contains(name);
+        names.iter().all(is_shown).then_some(Cow::Borrowed(names))
+    }
+
+    /// How many resources of a kind there were in `old` that are gone, if they are more than `few`. Costs O(changes log n), or
+    /// nothing where there are few.
+    pub fn gone_since(&self, old: &Layer, kind: Kind, few: usize) -> Option<usize> {
+        let changed = self.changed_since(old, kind);
+        if changed.len() <= few {
+            return None;
+        }
+        Some(changed.iter().filter(|name| !self.has(kind, name)).count()).filter(|gone| *gone > few)
     }
 
     /// The names of a kind under which there is another resource than in `old`, be it one of the same version that other
