@@ -30,6 +30,7 @@ pub mod response;
 pub mod server;
 pub mod session;
 pub mod shelf;
+mod socket;
 pub mod sotw;
 pub mod stream;
 pub mod subscription;

@@ -13,6 +13,7 @@ use super::porch::{Place, Porch};
 use super::rarely::Rarely;
 use super::refusal::Refusal;
 use super::request::Wire;
+use super::socket::Socket;
 use super::stream::{Ends, Guest, Stream, XdsContext};
 use super::trust::{Answer, Distrusted, Presented, Security, Token};
 use http::uri::PathAndQuery;
@@ -82,11 +83,8 @@ pub(super) type Arrival = (TcpStream, Option<Place>);
 /// Serves one connection until it ends.
 pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsContext>, shutdown: CancellationToken) {
     let _open = context.metrics.xds.connection_opened();
-    // Small writes are whole messages: waiting for more to come would only be late.
-    if socket.set_nodelay(true).is_err() {
-        return;
-    }
     let peer = socket.peer_addr().ok();
+    let Ok(socket) = Socket::new(socket) else { return };
     let service = |certificate| AdsService {
         peer,
         door: door.clone(),
@@ -119,11 +117,11 @@ pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsCo
 
 /// Speaks TLS with who has connected.
 async fn greet(
-    socket: TcpStream,
+    socket: Socket,
     Guarded { security, porch, .. }: &Guarded,
     context: &XdsContext,
     shutdown: &CancellationToken,
-) -> Result<TlsStream<TcpStream>, String> {
+) -> Result<TlsStream<Socket>, String> {
     let _begun = context.metrics.xds.handshake_begun();
     let tls = security.tls.borrow().clone().ok_or("the server has no certificate yet")?;
     tokio::select! {
@@ -232,7 +230,7 @@ impl AdsService {
 
     /// Signs a key for who calls.
     async fn sign(&self, request: Request<hyper::body::Incoming>) -> Response<ResponseBody> {
-        let Door::Guarded(security) = &self.door else {
+        let Door::Guarded(guarded) = &self.door else {
             return Status::new(Code::Unimplemented, "certificates are signed at the secure address only").into_http();
         };
         let guest = match self.welcome(request.headers()).await {
@@ -240,7 +238,7 @@ impl AdsService {
             Err(refusal) => return self.turn_away(&refusal),
         };
         let (sender, body) = ResponseBody::channel();
-        let (context, signer) = (self.context.clone(), security.signer.clone());
+        let (context, signer) = (self.context.clone(), guarded.security.signer.clone());
         tokio::spawn(certificate::answer(context, guest, signer, request.into_body(), sender));
         answering(body)
     }
@@ -266,7 +264,8 @@ impl AdsService {
         let token = token.map(|value| Token(value.strip_prefix(BEARER).unwrap_or_default().to_owned()));
         let presented = Presented { certificate: self.certificate.as_ref(), token: token.as_ref() };
         let proven = security.verifier.verify(presented).await.map_err(|distrusted| {
-            from.iter().for_each(|from| mistrust.note(*from, Instant::now()));
+            // An address is not to blame for an API server that doesn't answer.
+            from.iter().filter(|_| distrusted.judged).for_each(|from| mistrust.note(*from, Instant::now()));
             self.distrust(distrusted)
         })?;
         let (credential, keyring) = (Credential::Workload(proven.identity), Some(security.keyring.clone()));

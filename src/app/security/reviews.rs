@@ -74,7 +74,7 @@ impl Reviewer {
 
     /// Asks; the error is that there is no answer.
     async fn ask(&self, token: &str, audience: &str, until: u64) -> Result<Result<Proof, Distrust>, String> {
-        let spec = TokenReviewSpec { audiences: Some(vec![audience.to_owned()]), token: Some(token.to_owned()) };
+        let spec = TokenReviewSpec { audiences: Some(vec![audience.to_owned()]), token: token.to_owned() };
         let review = TokenReview { metadata: ObjectMeta::default(), spec, status: None };
         let reviewed = self.api.create(&PostParams::default(), &review).await.map_err(|error| reason(&error))?;
         let status = reviewed.status.ok_or("the API server's answer says nothing")?;
