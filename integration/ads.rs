@@ -18,6 +18,8 @@ mod hostile;
 mod raw;
 #[path = "ads/secrets.rs"]
 mod secrets;
+#[path = "ads/secure.rs"]
+mod secure;
 #[path = "ads/shared.rs"]
 mod shared;
 #[path = "ads/stage.rs"]

@@ -141,8 +141,9 @@ impl Engine {
             work.entry(computation.subject.clone()).or_default().insert(computation.unit.clone());
         }
         let news = self.places.news();
-        news.gone.iter().for_each(|subject| self.forget(subject, &mut outcome));
+        // What those who go have in common with those who come is kept.
         news.come.into_iter().for_each(|subject| self.welcome(subject, &mut work));
+        news.gone.iter().for_each(|subject| self.forget(subject, &mut outcome));
         outcome.forgotten = news.gone;
         self.recompute(work, &mut outcome);
         outcome

@@ -1,7 +1,7 @@
 //! `CreateCertificate`, as an Istio agent calls it: a key of one's own is signed for who one is, and what is signed opens the
 //! door.
 
-use crate::secrets::{DAY, Secure, asking, cart, cart_pod, names_in};
+use crate::secure::{DAY, Secure, asking, cart, cart_pod, names_in};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until};
 use bytes::Bytes;
 use chancery::ca::peer;

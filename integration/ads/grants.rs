@@ -1,6 +1,6 @@
 //! A World in which every namespace has Secrets of the same names, for some of its workloads: what each proxy may have of them.
 
-use crate::secrets::Secure;
+use crate::secure::Secure;
 use crate::stage::until;
 use chancery::model::destination::{ClientTls, Credential, DestinationRule, ServerCheck, ServerTls, TrafficPolicy};
 use chancery::model::identity::Identity;

@@ -4,7 +4,7 @@
 use crate::raw::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PREFACE, RESET, Raw,
 };
-use crate::secrets::{DAY, Secure, asking, cart};
+use crate::secure::{DAY, Secure, asking, cart};
 use crate::stage::{Delta, NODE_ID, PATIENCE, Stage, until, value};
 use chancery::snapshot::kind::Kind;
 use chancery::xds::limits::Options;
@@ -166,7 +166,13 @@ async fn an_address_that_is_never_believed_is_not_listened_to_for_a_while() {
         assert!(told < 2000, "it is told again and again what is wrong");
     }
     assert!(told > 64, "only {told} were told what is wrong");
-    assert_eq!(begin(hostile, &token).await, Err(Code::ResourceExhausted), "whatever it shows");
+    let mut tries = 0;
+    // One call may just have become due again.
+    while begin(hostile.clone(), &token).await != Err(Code::ResourceExhausted) {
+        tries += 1;
+        assert!(tries < 100, "it is looked at whenever it shows something good");
+        while begin(hostile.clone(), "nonsense").await != Err(Code::ResourceExhausted) {}
+    }
     let elsewhere = secure.channel(None).await.expect("a connection");
     assert_eq!(begin(elsewhere, &token).await, Ok(()), "the control: somebody at another address is looked at");
 }

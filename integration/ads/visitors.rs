@@ -1,6 +1,6 @@
 //! Who may see what at the admin port: every page of its own table, by everybody.
 
-use crate::secrets::{DAY, Secure, asking, cart};
+use crate::secure::{DAY, Secure, asking, cart};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until};
 use chancery::admin::guard::{Guard, Operators, Shows};
 use chancery::admin::{AdminContext, PAGES, serve};

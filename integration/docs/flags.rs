@@ -48,8 +48,9 @@ pub fn offered(help: &str) -> Flags {
     let options = help.split("Options:\n").nth(1).unwrap_or_default();
     let mut entries: Vec<String> = Vec::new();
     for line in options.lines() {
-        // A long description stands in lines of its own, further in.
-        if line.trim_start().starts_with('-') {
+        // A long description stands in lines of its own, further in, and so do the values that are possible.
+        let text = line.trim_start();
+        if text.starts_with('-') && !text.starts_with("- ") {
             entries.push(line.trim().to_owned());
         } else if let Some(entry) = entries.last_mut() {
             entry.push_str("  ");

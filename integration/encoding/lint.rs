@@ -65,8 +65,8 @@ fn a_proxys_own_secrets_are_elsewhere() {
         let listener = Listener { address: Some(address("10.0.0.1")), ..Default::default() };
         found([Resource::new(Kind::Listener, "a", &listener, refs, Provenance::default())])
     };
-    assert_eq!((naming("default"), naming("ROOTCA")), (vec![], vec![]));
-    assert_eq!(naming("kubernetes://far"), ["lds a: names sds kubernetes://far, which is not there"]);
+    assert_eq!((naming("default"), naming("ROOTCA"), naming("kubernetes://far")), (vec![], vec![], vec![]));
+    assert_eq!(naming("far"), ["lds a: names sds far, which is not there"]);
 }
 
 #[test]

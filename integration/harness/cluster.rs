@@ -53,6 +53,12 @@ pub struct Options {
     pub flags: Vec<&'static str>,
 }
 
+/// What makes an API server serve ClusterTrustBundles.
+pub const TRUST_BUNDLES: [&str; 2] = [
+    "--feature-gates=ClusterTrustBundle=true",
+    "--runtime-config=certificates.k8s.io/v1beta1/clustertrustbundles=true",
+];
+
 impl Default for Options {
     /// Istio's kinds, nobody but the admin, and no controllers: what starts soon, and is enough for most tests.
     fn default() -> Self {

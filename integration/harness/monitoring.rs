@@ -183,7 +183,7 @@ pub async fn mistakes_are_seen(prometheus: &Prometheus, like: &str) -> Outcome<(
     let right = format!("sum by (type) ({like}{{namespace=~\".*\"}})");
     for (text, named, expected) in [
         (right.replace(like, "chancery_nothing"), "type", "no metric is called"),
-        (right.replace("namespace", "outcome"), "type", "has no label"),
+        (right.replace("namespace", "colour"), "type", "has no label"),
         (right.replace("sum by", "sum of"), "type", "parse error"),
         (right.clone(), "kind", "is answered"),
         (right.replace("=~", "!~"), "type", "is answered"),

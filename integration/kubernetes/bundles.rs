@@ -1,16 +1,10 @@
 //! What is trusted, as a ClusterTrustBundle of a real API server.
 
-use crate::harness::cluster::{ADMIN, Cluster, Options};
+use crate::harness::cluster::{ADMIN, Cluster, Options, TRUST_BUNDLES};
 use crate::harness::{Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage};
 use chancery::ca::material::Material;
-
-/// That the kind is served, which it isn't by default.
-const SERVED: [&str; 2] = [
-    "--feature-gates=ClusterTrustBundle=true",
-    "--runtime-config=certificates.k8s.io/v1beta1/clustertrustbundles=true",
-];
 
 async fn leading(stage: &mut Stage) -> Outcome<()> {
     stage.secure();
@@ -27,7 +21,7 @@ async fn told(cluster: &Cluster, what: &[&str]) -> Option<usize> {
 
 #[tokio::test]
 async fn roots_are_told_in_a_bundle_as_they_are_now() -> Outcome<()> {
-    let options = Options { flags: SERVED.into(), ..Options::default() };
+    let options = Options { flags: TRUST_BUNDLES.into(), ..Options::default() };
     let (cluster, _held) = shared::own(options).await?;
     let mut stage = Stage::set(&cluster, ADMIN, "bundles").await?;
     leading(&mut stage).await?;

@@ -143,7 +143,7 @@ const CASES: &[Case] = &[
     (
         &["secretNamespaces[0]=default", "secretNamespaces[1]=shop"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/8", "\"--secret-namespaces=default,shop\"")),
+        Some(("/spec/template/spec/containers/0/args/10", "\"--secret-namespaces=default,shop\"")),
     ),
     (
         &["xds.maxConnectionAge=5m"],
@@ -153,9 +153,9 @@ const CASES: &[Case] = &[
     (
         &["xds.trustBundle=roots"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/8", "\"--trust-bundle=roots\"")),
+        Some(("/spec/template/spec/containers/0/args/10", "\"--trust-bundle=roots\"")),
     ),
-    (&["xds.tokenReview=true"], "Deployment", Some(("/spec/template/spec/containers/0/args/8", "\"--token-review\""))),
+    (&["xds.tokenReview=true"], "Deployment", Some(("/spec/template/spec/containers/0/args/10", "\"--token-review\""))),
     (
         &["listenAddress=[::]"],
         "Deployment",
@@ -262,7 +262,7 @@ const CASES: &[Case] = &[
     (
         &["authority.secret=cacerts"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/8", "\"--ca-secret=cacerts\"")),
+        Some(("/spec/template/spec/containers/0/args/10", "\"--ca-secret=cacerts\"")),
     ),
     (&["podDisruptionBudget.enabled=false"], "PodDisruptionBudget", None),
     (&["podDisruptionBudget.maxUnavailable=50%"], "PodDisruptionBudget", Some(("/spec/maxUnavailable", "\"50%\""))),

@@ -4,7 +4,7 @@
 use crate::harness::addresses::Subnet;
 use crate::harness::api::Kind;
 use crate::harness::chancery::Chancery;
-use crate::harness::cluster::{ADMIN, Cluster, Definitions, Options};
+use crate::harness::cluster::{ADMIN, Cluster, Definitions, Options, TRUST_BUNDLES};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::rendered::{NAMESPACE, Objects, helm, kustomize, list, objects, one};
 use crate::{container, shared};
@@ -280,7 +280,7 @@ async fn late_rights_are_needed_too() -> Outcome<()> {
 /// What a flag of its own needs is there with that flag only.
 #[tokio::test]
 async fn what_a_value_asks_for_is_allowed_with_it_only() -> Outcome<()> {
-    let (cluster, _held) = shared::own(Options::default()).await?;
+    let (cluster, _held) = shared::own(Options { flags: TRUST_BUNDLES.into(), ..Options::default() }).await?;
     let account = format!("--as=system:serviceaccount:{NAMESPACE}:chancery");
     let may = async |right: &[&str]| -> Outcome<String> {
         let asked = [&["auth", "can-i"][..], right, &[account.as_str()]].concat();

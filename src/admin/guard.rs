@@ -72,15 +72,15 @@ impl Viewer {
 
 impl Guard {
     /// Who asks, as far as that page goes.
-    fn admit(&self, shows: Shows, token: Option<&Token>) -> Result<Viewer, Refused> {
+    async fn admit(&self, shows: Shows, token: Option<&Token>) -> Result<Viewer, Refused> {
         let Guard::Asking { verifier, operators } = self else { return Ok(Viewer::Operator) };
         let (token, verifier) = match (token, verifier) {
             (None, _) => return Err(Refused::unknown("no_credential", ASKED.to_owned())),
             (Some(_), None) => return Err(Refused::unknown("no_verifier", NOBODY.to_owned())),
             (Some(token), Some(verifier)) => (token, verifier),
         };
-        let proven = verifier.verify(Presented { certificate: None, token: Some(token) });
-        let proven = proven.map_err(|Distrusted { text, reason }| Refused::unknown(reason, text))?;
+        let proven = verifier.verify(Presented { certificate: None, token: Some(token) }).await;
+        let proven = proven.map_err(|Distrusted { text, reason, .. }| Refused::unknown(reason, text))?;
         let Identity { namespace, service_account, .. } = proven.identity;
         match (operators.contains(&(namespace.clone(), service_account.clone())), shows) {
             (true, _) => Ok(Viewer::Operator),
@@ -127,7 +127,7 @@ pub async fn ask(
 ) -> Response {
     let token = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let token = token.map(|value| Token(value.strip_prefix(BEARER).unwrap_or_default().to_owned()));
-    match context.guard.admit(shows, token.as_ref()) {
+    match context.guard.admit(shows, token.as_ref()).await {
         Ok(viewer) => {
             request.extensions_mut().insert(viewer);
             next.run(request).await

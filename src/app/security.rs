@@ -135,7 +135,7 @@ impl Office {
             lasts: options.lasts,
             metrics: metrics.clone(),
         };
-        let reviewer = |client: &Client| Believed::There(Reviewer::new(client.clone(), metrics.clone()));
+        let reviewer = |client: &Client| Believed::There(Box::new(Reviewer::new(client.clone(), metrics.clone())));
         let reviewer = asked.as_ref().filter(|_| options.reviewed).map(|(home, _)| reviewer(&home.client));
         let keyring = Arc::new(Keyring::new(authorities.clone(), states.clone(), options.lasts, metrics));
         tasks.spawn(followed.run(token));

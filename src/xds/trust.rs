@@ -69,6 +69,8 @@ pub struct Distrusted {
     pub text: String,
     /// The word, of a closed set.
     pub reason: &'static str,
+    /// Whether that is a verdict; where it isn't, nobody could be asked, and what was presented may be good.
+    pub judged: bool,
 }
 
 /// What may have to be waited for.

@@ -17,7 +17,7 @@ pub enum Believed {
     /// We do, by the keys of who issues them.
     Here(Known),
     /// The API server does.
-    There(Reviewer),
+    There(Box<Reviewer>),
 }
 
 impl Believed {
@@ -51,7 +51,10 @@ impl ByTokenOrCertificate {
         match (presented.token, presented.certificate) {
             (Some(token), _) => match self.tokens.verify(&token.0, &self.audience).await {
                 Ok(proof) => Ok(Proven { identity: proof.identity, means: Means::Token, lasts: left(proof.until) }),
-                Err(distrust) => Err(Distrusted { text: distrust.to_string(), reason: distrust.reason() }),
+                Err(distrust) => {
+                    let judged = !matches!(distrust, Distrust::Unreviewed(_));
+                    Err(Distrusted { text: distrust.to_string(), reason: distrust.reason(), judged })
+                }
             },
             (None, Some(certificate)) => {
                 let proven = peer::read(certificate).and_then(|peer| {
@@ -59,11 +62,11 @@ impl ByTokenOrCertificate {
                     Some(Proven { identity, means: Means::Certificate, lasts: left(peer.until) })
                 });
                 let text = "the client's certificate is not that of a workload of this trust domain";
-                proven.ok_or_else(|| Distrusted { text: text.to_owned(), reason: "certificate" })
+                proven.ok_or_else(|| Distrusted { text: text.to_owned(), reason: "certificate", judged: true })
             }
             (None, None) => {
                 let text = "there is neither a token in the header authorization nor a client certificate".to_owned();
-                Err(Distrusted { text, reason: "no_credential" })
+                Err(Distrusted { text, reason: "no_credential", judged: true })
             }
         }
     }
