@@ -87,9 +87,13 @@ impl Data<'_> {
         let all = all.ok().filter(|all| all.iter().all(|der| X509Certificate::from_der(der).is_ok()));
         let first = all.and_then(|all| all.into_iter().next());
         let text = std::str::from_utf8(&bytes).ok().map(str::to_owned);
-        let found = text.zip(first);
+        let mut found = text.zip(first);
         if found.is_none() {
             self.notes.error(self.field(name), "is not a certificate in PEM");
+        }
+        // It is told to everybody who may have the Secret, and shown: a key that stands beside a certificate would be, too.
+        if found.take_if(|(text, _)| text.contains("PRIVATE KEY-----")).is_some() {
+            self.notes.error(self.field(name), "has a private key in it, which belongs in a field of its own");
         }
         found
     }
