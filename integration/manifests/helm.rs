@@ -141,9 +141,9 @@ const CASES: &[Case] = &[
     ),
     (&["watchNamespaces[0]=default"], "ClusterRole", None),
     (
-        &["secretNamespaces[0]=default", "secretNamespaces[1]=shop"],
+        &["secretNamespaces[0]=default", "secretNamespaces[1]=kube-system"],
         "Deployment",
-        Some(("/spec/template/spec/containers/0/args/10", "\"--secret-namespaces=default,shop\"")),
+        Some(("/spec/template/spec/containers/0/args/10", "\"--secret-namespaces=default,kube-system\"")),
     ),
     (
         &["xds.maxConnectionAge=5m"],
