@@ -145,14 +145,20 @@ async fn certificates_are_renewed_at_half_their_life() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn another_authority_takes_over_and_a_broken_one_does_not() {
-    let secure = Secure::new(DAY).await;
+/// A client that has been given its secrets and acknowledged them.
+async fn served(secure: &Secure) -> (Delta, DeltaDiscoveryResponse) {
     let token = secure.token(&cart(), DAY);
     let mut client = secure.asks(&token, &["default", "ROOTCA"], BTreeMap::new()).await;
     secure.place(&cart()).await;
     let first = client.next().await.expect("secrets");
     client.ack(&first).await;
+    (client, first)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_authority_takes_over_and_a_broken_one_does_not() {
+    let secure = Secure::new(DAY).await;
+    let (mut client, _) = served(&secure).await;
     let file = |name| secure.folder.path().join(name);
     let broken = || secure.stage.metrics().contains("\nchancery_ca_broken 1\n");
     let key = secure.read(names::KEY);
@@ -190,11 +196,7 @@ async fn another_authority_takes_over_and_a_broken_one_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_trust_domain_signs_anew_at_once() {
     let secure = Secure::new(DAY).await;
-    let token = secure.token(&cart(), DAY);
-    let mut client = secure.asks(&token, &["default", "ROOTCA"], BTreeMap::new()).await;
-    secure.place(&cart()).await;
-    let first = client.next().await.expect("secrets");
-    client.ack(&first).await;
+    let (mut client, first) = served(&secure).await;
     let uri = |response: &DeltaDiscoveryResponse| {
         let certificate = CertificateDer::from_pem_slice(pair_in(response).0.as_bytes()).expect("a certificate");
         chancery::ca::peer::read(&certificate).expect("one URI").uri

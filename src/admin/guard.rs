@@ -16,8 +16,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How a question carries a token.
-const BEARER: &str = "Bearer ";
 /// What somebody who shows nothing is told.
 const ASKED: &str = "this asks who you are: show the token of a service account, as \"authorization: Bearer TOKEN\"";
 /// What somebody is told who shows something that nobody here can look at.
@@ -125,8 +123,7 @@ pub async fn ask(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let token = request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-    let token = token.map(|value| Token(value.strip_prefix(BEARER).unwrap_or_default().to_owned()));
+    let token = Token::carried(request.headers());
     match context.guard.admit(shows, token.as_ref()).await {
         Ok(viewer) => {
             request.extensions_mut().insert(viewer);

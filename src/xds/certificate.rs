@@ -5,10 +5,10 @@
 //! [`trust`](super::trust).
 
 use super::channel::Outgoing;
-use super::frames::Frames;
+use super::frames::{Frames, PREFIX};
 use super::identity::Credential;
 use super::refusal::Refusal;
-use super::stream::{Guest, XdsContext};
+use super::stream::{FAREWELL, Guest, XdsContext};
 use super::trust::{Signer, Wish};
 use crate::model::identity::Identity;
 use crate::snapshot::wire;
@@ -28,10 +28,6 @@ pub const CREATE: &str = "/istio.v1.auth.IstioCertificateService/CreateCertifica
 const MAX_MESSAGE: usize = 64 * 1024;
 /// How long it may take to arrive.
 const ARRIVES: Duration = Duration::from_secs(10);
-/// How long the answer may take to be handed to the connection.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// The gRPC message prefix: the compression flag and the length.
-const PREFIX: usize = 5;
 /// Metadata of a request: whom an agent of a node wants to be taken for (Istio's key).
 const IMPERSONATED: &str = "ImpersonatedIdentity";
 

@@ -2,7 +2,7 @@
 //!
 //! Between two requests nothing is kept of the first: a stream that is idle has no buffer.
 
-use super::frames::Frames;
+use super::frames::{Frames, PREFIX};
 use super::refrain::Refrain;
 use super::refusal::{Large, Refusal};
 use super::request::{Request, Wire};
@@ -20,8 +20,6 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-/// The gRPC message prefix: the compression flag and the length.
-const PREFIX: usize = 5;
 /// How large a request is at most for which room is made before it has arrived.
 const LIKELY: usize = 512 * 1024;
 /// How much of a request that is too large is read to find out who sent it.

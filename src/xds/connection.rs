@@ -49,9 +49,6 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// How long the streams of a connection that is too old may take to end.
 const FAREWELL: Duration = Duration::from_secs(15);
 
-/// How a call carries a token.
-const BEARER: &str = "Bearer ";
-
 /// Who is let in.
 #[derive(Clone, Debug)]
 pub(super) enum Door {
@@ -260,8 +257,7 @@ impl AdsService {
         if from.is_some_and(|from| mistrust.is_deserved(from, Instant::now())) {
             return Err(Refusal::Throttled);
         }
-        let token = headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-        let token = token.map(|value| Token(value.strip_prefix(BEARER).unwrap_or_default().to_owned()));
+        let token = Token::carried(headers);
         let presented = Presented { certificate: self.certificate.as_ref(), token: token.as_ref() };
         let proven = security.verifier.verify(presented).await.map_err(|distrusted| {
             // An address is not to blame for an API server that doesn't answer.

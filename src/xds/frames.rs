@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::vec;
 
 /// The gRPC message prefix: the compression flag and the length.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
 /// The bytes of one framed gRPC message.
 #[derive(Clone, Debug)]
@@ -42,8 +42,7 @@ impl Frames {
         let message = own + roll.iter().chain(&parts).map(Bytes::len).sum::<usize>();
         let is_small = roll.is_empty() && message < WHOLE;
         let mut first = Vec::with_capacity(PREFIX + if is_small { message } else { own });
-        first.put_u8(0);
-        first.put_u32(u32::try_from(message).expect("a snapshot is far below 4 GiB"));
+        put_prefix(&mut first, message);
         put_head(&mut first, response, fields);
         debug_assert_eq!(first.len(), PREFIX + own, "as long as reckoned");
         if is_small {
@@ -58,8 +57,7 @@ impl Frames {
     /// Frames a message that is small, and sent to nobody else.
     pub fn of_message(message: &[u8]) -> Self {
         let mut whole = Vec::with_capacity(PREFIX + message.len());
-        whole.put_u8(0);
-        whole.put_u32(u32::try_from(message.len()).expect("a small message"));
+        put_prefix(&mut whole, message.len());
         whole.extend_from_slice(message);
         let length = whole.len();
         Self { parts: vec![whole.into()].into_iter().peekable(), length, joined: Vec::new() }
@@ -103,6 +101,12 @@ fn joined(response: &Response, parts: &[Bytes]) -> Vec<Joined> {
     let all = response.resources.iter().zip(parts);
     let large = all.filter(|(resource, part)| part.len() >= WHOLE && resource.fragments().is_some());
     large.map(|(_, part)| Joined::Resource(part.clone())).collect()
+}
+
+/// The prefix of a message of so many bytes, which is not compressed.
+fn put_prefix(out: &mut Vec<u8>, message: usize) {
+    out.put_u8(0);
+    out.put_u32(u32::try_from(message).expect("a message is far below 4 GiB"));
 }
 
 /// The fields that are the stream's own.

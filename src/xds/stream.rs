@@ -39,7 +39,7 @@ use tonic::Status;
 use tracing::{Span, debug, info, info_span, warn};
 
 /// How long the end of a stream may take to be handed to the connection.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How long a stream may be open before it says who asks.
 const FIRST_REQUEST: Duration = Duration::from_secs(30);

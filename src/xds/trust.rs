@@ -6,6 +6,7 @@ use super::refusal::Refusal;
 use crate::model::identity::Identity;
 use crate::snapshot::private::Private;
 use crate::snapshot::resource::Version;
+use http::{HeaderMap, header};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use std::fmt;
@@ -23,8 +24,19 @@ pub struct Presented<'a> {
     pub token: Option<&'a Token>,
 }
 
+/// How a call carries a token.
+const BEARER: &str = "Bearer ";
+
 /// A token, as presented. It shows nothing of itself.
 pub struct Token(pub String);
+
+impl Token {
+    /// The token that a call carries in its header `authorization`; an empty one, where that says something else.
+    pub fn carried(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default();
+        Some(Self(value.strip_prefix(BEARER).unwrap_or_default().to_owned()))
+    }
+}
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
