@@ -1,7 +1,8 @@
 //! The requests to the API server: in which version a kind is served, pages of a list, a watch. And how they fail.
 
 use super::kinds::Watched;
-use super::raw::{Page, Raw};
+use super::raw::{self, PageMeta, Raw};
+use crate::source::parse::fields::Field;
 use crate::telemetry::logging::{shown, words};
 use kube::core::params::{ListParams, WatchParams};
 use kube::core::{Request, Status, WatchEvent};
@@ -90,6 +91,28 @@ struct Resource {
     name: String,
 }
 
+/// One page of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// What is said of the list.
+    pub meta: PageMeta,
+    text: String,
+}
+
+impl Page {
+    fn of(text: String) -> Result<Self, Failure> {
+        Ok(Self { meta: raw::meta(&text).map_err(unreadable)?, text })
+    }
+
+    /// Hands over its objects one after the other: [`raw::items`].
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn items(&self, fields: Option<&'static [Field]>, take: impl FnMut(Raw)) -> Result<(), Failure> {
+        raw::items(&self.text, fields, take).map_err(unreadable)
+    }
+}
+
 /// The events of a watch.
 pub type Events = Pin<Box<dyn Stream<Item = Result<WatchEvent<Raw>, Error>> + Send>>;
 
@@ -138,7 +161,7 @@ impl Api {
         self.version
     }
 
-    /// The next page of a list, after what the page before said to go on with.
+    /// The next page of a list as it was sent, after what the page before said to go on with.
     ///
     /// # Errors
     /// Any [`Failure`].
@@ -152,7 +175,7 @@ impl Api {
         };
         let question = question.map_err(|error| Failure::Other(error.to_string()))?;
         // What comes slowly may take its time: the client's own limit is on each read.
-        ask::<Page>(&self.client, question).await
+        Page::of(self.client.request_text(question).await?)
     }
 
     /// The newest state there is.
@@ -164,8 +187,8 @@ impl Api {
         params.field_selector = self.selector();
         let question = self.request().list_metadata(&params);
         let question = question.map_err(|error| Failure::Other(error.to_string()))?;
-        let answer = timeout(PATIENCE, ask::<Page>(&self.client, question)).await;
-        Ok(answer.map_err(|_| Failure::Silent(PATIENCE))??.metadata.resource_version)
+        let answer = timeout(PATIENCE, self.client.request_text(question)).await;
+        Ok(Page::of(answer.map_err(|_| Failure::Silent(PATIENCE))??)?.meta.resource_version)
     }
 
     /// What happens after a state, until the API server ends it after so many seconds.
@@ -199,5 +222,9 @@ impl Api {
 /// The client would write what it can't read to the log.
 async fn ask<T: DeserializeOwned>(client: &Client, question: http::Request<Vec<u8>>) -> Result<T, Failure> {
     let text = client.request_text(question).await?;
-    serde_json::from_str(&text).map_err(|error| Failure::Other(format!("the answer can't be read: {error}")))
+    serde_json::from_str(&text).map_err(unreadable)
+}
+
+fn unreadable(error: serde_json::Error) -> Failure {
+    Failure::Other(format!("the answer can't be read: {error}"))
 }

@@ -1,8 +1,12 @@
-//! Objects as the API server sends them: JSON of which what nobody reads is dropped while it is read.
+//! Objects as the API server sends them, and pages of them: JSON of which what nobody reads is dropped while it is read.
 
+mod keep;
+
+use crate::source::parse::fields::Field;
+use keep::Keep;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use std::fmt;
 
 /// One object, without `metadata.managedFields`.
@@ -57,64 +61,8 @@ impl Raw {
 
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Fields { of: "object" }).map(Raw)
+        Keep::object(None).deserialize(deserializer).map(Raw)
     }
-}
-
-/// Reads an object, or the metadata of one, as JSON.
-#[derive(Clone, Copy)]
-struct Fields {
-    of: &'static str,
-}
-
-impl<'de> Visitor<'de> for Fields {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {} of a Kubernetes object", self.of)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut fields = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            match (self.of, &*key) {
-                ("metadata", "managedFields") => _ = map.next_value::<IgnoredAny>()?,
-                ("object", "metadata") => {
-                    let metadata = map.next_value_seed(Fields { of: "metadata" })?;
-                    fields.insert(key, metadata);
-                }
-                _ => {
-                    let value = map.next_value()?;
-                    fields.insert(key, value);
-                }
-            }
-        }
-        Ok(Value::Object(fields))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Fields {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-/// One page of a list.
-#[derive(Deserialize, Debug)]
-pub struct Page {
-    /// About the list.
-    #[serde(default)]
-    pub metadata: PageMeta,
-    /// The objects of this page.
-    #[serde(default, deserialize_with = "items")]
-    pub items: Vec<Raw>,
-}
-
-/// The API server writes an empty list as null now and then.
-fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Raw>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// What is said of a list.
@@ -125,6 +73,92 @@ pub struct PageMeta {
     pub resource_version: String,
     /// What to ask the next page with; empty after the last.
     pub r#continue: String,
+}
+
+/// What is said of the list that a page is of. The API server writes that first, so the objects are not looked at.
+///
+/// # Errors
+/// If the page can't be read up to there.
+pub fn meta(page: &str) -> Result<PageMeta, serde_json::Error> {
+    let mut found = None;
+    let read = serde_json::Deserializer::from_str(page).deserialize_map(Head { found: &mut found });
+    // A reader that stops early is told that there is more.
+    found.map_or_else(|| read.map(|()| PageMeta::default()), Ok)
+}
+
+/// Hands over the objects of a page one after the other, so that only one of them is there as a tree. Of each only `fields` are
+/// kept besides what says which object it is; all if there are none.
+///
+/// # Errors
+/// If the page can't be read. Objects before that have been handed over.
+pub fn items(page: &str, fields: Option<&'static [Field]>, mut take: impl FnMut(Raw)) -> Result<(), serde_json::Error> {
+    serde_json::Deserializer::from_str(page).deserialize_map(Items { fields, take: &mut take })
+}
+
+struct Head<'f> {
+    found: &'f mut Option<PageMeta>,
+}
+
+impl<'de> Visitor<'de> for Head<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of Kubernetes objects")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "metadata" {
+                *self.found = Some(map.next_value()?);
+                return Ok(());
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+struct Items<'t> {
+    fields: Option<&'static [Field]>,
+    take: &'t mut dyn FnMut(Raw),
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of Kubernetes objects")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match &*key {
+                "items" => map.next_value_seed(&mut self)?,
+                _ => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(value) = seq.next_element_seed(Keep::object(self.fields))? {
+            (self.take)(Raw(value));
+        }
+        Ok(())
+    }
+
+    /// The API server writes an empty list as null now and then.
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Items<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(Items { fields: self.fields, take: &mut *self.take })
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +180,31 @@ mod tests {
     fn what_is_no_object_is_an_error_and_no_panic() {
         for text in ["[]", "1", "null", r#"{"metadata":[]}"#, r#"{"metadata":null}"#] {
             assert!(serde_json::from_str::<Raw>(text).is_err(), "{text}");
+            assert!(names(&format!(r#"{{"items":[{text}]}}"#)).is_err(), "{text}");
         }
-        assert!(serde_json::from_str::<Page>(r#"{"items":null}"#).expect("a page").items.is_empty());
+        for text in ["[]", "1", "null", "", r#"{"items":{"#, r#"{"items":[{}"#] {
+            assert!(names(text).is_err() && meta(text).is_err(), "{text}");
+        }
+    }
+
+    fn names(page: &str) -> Result<Vec<String>, serde_json::Error> {
+        let mut names = Vec::new();
+        items(page, None, |raw| names.push(raw.name().to_owned())).map(|()| names)
+    }
+
+    #[test]
+    fn a_page_says_what_follows_before_its_objects_are_read() {
+        let objects = r#""items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]"#;
+        let about = r#""metadata":{"resourceVersion":"7","continue":"next","remainingItemCount":1}"#;
+        for page in [format!("{{{about},{objects}}}"), format!("{{{objects},{about}}}")] {
+            let meta = meta(&page).expect("a page");
+            assert_eq!((&*meta.resource_version, &*meta.r#continue), ("7", "next"));
+            assert_eq!(names(&page).expect("a page"), ["a", "b"]);
+        }
+        let cut = format!("{{{about},\"items\":[{{\"metadata\":{{\"name\":\"a\"");
+        assert_eq!(meta(&cut).expect("it stands before the end").r#continue, "next");
+        assert!(names(&cut).is_err());
+        assert!(names(r#"{"items":null}"#).expect("a page").is_empty());
+        assert!(meta("{}").expect("a page").r#continue.is_empty());
     }
 }

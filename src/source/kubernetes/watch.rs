@@ -9,12 +9,14 @@ use super::news::{Id, Item, News, State};
 use super::raw::Raw;
 use super::settings;
 use crate::source::parse;
+use crate::source::parse::fields::read_only;
 use crate::telemetry::kubernetes::KubernetesMetrics;
 use kube::Client;
 use kube::core::WatchEvent;
 use std::ops::Range;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt;
 
@@ -133,18 +135,26 @@ impl Watch {
         }
     }
 
-    /// All objects, and the state that they are of.
+    /// All objects, and the state that they are of. While a page is read the API server makes the next.
     async fn list(&self, api: &Api) -> Result<(Vec<Item>, String), Over> {
-        let (mut items, mut after) = (Vec::new(), None::<String>);
+        let (mut items, fields) = (Vec::new(), self.kind.read_as().and_then(read_only));
+        self.tell(News::State(State::Listing(0))).await?;
+        let mut page = api.page(None).await?;
         loop {
-            self.tell(News::State(State::Listing(items.len()))).await?;
-            let page = api.page(after.as_deref()).await?;
-            items.extend(page.items.into_iter().map(|raw| self.item(raw, api.version())));
-            match page.metadata.r#continue {
-                end if end.is_empty() => return Ok((items, page.metadata.resource_version)),
-                next => after = Some(next),
+            let mut ahead = JoinSet::new();
+            if !page.meta.r#continue.is_empty() {
+                let (api, after) = (api.clone(), std::mem::take(&mut page.meta.r#continue));
+                ahead.spawn(async move { api.page(Some(&after)).await });
+                // The question leaves before this thread is busy.
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
+            page.items(fields, |raw| items.push(self.item(raw, api.version())))?;
+            if ahead.is_empty() {
+                return Ok((items, page.meta.resource_version));
+            }
+            self.tell(News::State(State::Listing(items.len()))).await?;
+            let next = ahead.join_next().await.expect("one was asked for");
+            page = next.expect("asking does not panic, and ends early with us only")?;
         }
     }
 

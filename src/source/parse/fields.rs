@@ -114,6 +114,11 @@ pub fn fields(kind: ObjectKind) -> &'static [Field] {
     }
 }
 
+/// The fields of a kind of which nothing but these is read, whatever else its objects hold; none of other kinds.
+pub fn read_only(kind: ObjectKind) -> Option<&'static [Field]> {
+    matches!(kind, ObjectKind::Namespace | ObjectKind::Node | ObjectKind::Pod).then(|| fields(kind))
+}
+
 /// A field with its full path: `spec.http[].route[].weight`; `[]` stands for each element, `{}` for each key.
 #[derive(Clone, Debug)]
 pub struct Row {
