@@ -148,20 +148,29 @@ impl Gate {
         self.stirred |= self.is_busy();
     }
 
-    /// A response was accepted or rejected.
-    pub(super) fn on_answer(&mut self, kind: Kind, nonce: u64, accepted: bool, now: Instant) {
+    /// A response was accepted or rejected. `later`: the next response that carries a name and is not answered yet.
+    pub(super) fn on_answer(
+        &mut self,
+        kind: Kind,
+        nonce: u64,
+        accepted: bool,
+        now: Instant,
+        later: impl Fn(&str) -> Option<u64>,
+    ) {
         let whole = self.wire == Wire::Sotw;
+        // What was rejected is not accepted with what came after it, unless that carries it too.
+        let mark = |(name, first): (&Arc<str>, &mut u64)| *first = later(name).unwrap_or(REJECTED);
         let answered = |first: u64| first == nonce || (whole && first < nonce);
         let fresh = &mut self.fresh[kind as usize];
         let concerned = |first: u64| if accepted { first <= nonce } else { answered(first) };
         let roll = self.fresh_rolls[kind as usize].take_if(|(first, _)| concerned(*first));
         if let Some((_, names)) = roll.filter(|_| !accepted) {
-            fresh.extend(names.iter().map(|name| (name.clone(), REJECTED)));
+            fresh.extend(names.iter().map(|name| (name.clone(), later(name).unwrap_or(REJECTED))));
         }
         match accepted {
             // What was sent before was answered before, and what was rejected of it is marked.
             true => fresh.retain(|_, first| *first > nonce),
-            false => fresh.values_mut().filter(|first| answered(**first)).for_each(|first| *first = REJECTED),
+            false => fresh.iter_mut().filter(|(_, first)| answered(**first)).for_each(mark),
         }
         if accepted {
             self.lingering.on_accepted(kind, nonce, now);

@@ -245,6 +245,11 @@ impl Quarantine {
         self.wards[kind as usize].flights.unanswered()
     }
 
+    /// The next response after that nonce that carries a name and is not answered yet.
+    pub(super) fn carried_after(&self, kind: Kind, nonce: u64, name: &str) -> Option<u64> {
+        self.wards[kind as usize].flights.carried_after(nonce, name)
+    }
+
     /// What the client holds of one of those names.
     pub(super) fn ground(&self, kind: Kind, name: &str) -> Option<&Before> {
         self.wards[kind as usize].flights.ground(name)

@@ -241,13 +241,15 @@ impl Session {
         Some(Received { kind: None, outcome: Outcome::Init, change_to_ack: None })
     }
 
-    /// Tells the gate of an answer. In Delta a late ACK still says that what the response carried was accepted; in SotW the
-    /// nonce of a rejected response comes again with later requests, so only an answer to the newest counts.
+    /// Tells the gate of an answer. In Delta a late one still says that what the response carried was accepted or rejected;
+    /// in SotW the nonce of a rejected response comes again with later requests, so that a late ACK says nothing, and a
+    /// later set is answered for all that is in it.
     fn answered(&mut self, kind: Kind, nonce: &str, outcome: Outcome, accepted: bool, now: Instant) {
-        let late = outcome == Outcome::Stale && self.wire == Wire::Delta && accepted;
-        let counts = matches!(outcome, Outcome::Ack | Outcome::Nack) || late;
+        let is_telling = self.wire == Wire::Delta || !(accepted || kind.is_whole_set());
+        let counts = matches!(outcome, Outcome::Ack | Outcome::Nack) || (outcome == Outcome::Stale && is_telling);
         if let (true, Ok(nonce)) = (counts, nonce.parse()) {
-            self.gate.on_answer(kind, nonce, accepted, now);
+            let later = |name: &str| self.quarantine.carried_after(kind, nonce, name);
+            self.gate.on_answer(kind, nonce, accepted, now, later);
         }
     }
 

@@ -253,6 +253,12 @@ impl Flights {
         (!whole).then(|| names().cloned().collect())
     }
 
+    /// The next response after that nonce that carries a name and is not answered yet.
+    pub(super) fn carried_after(&self, nonce: u64, name: &str) -> Option<u64> {
+        let mut later = self.unanswered.iter().filter(|flight| flight.nonce > nonce && !flight.dropped.contains(name));
+        later.find(|flight| flight.carried(name).is_some()).map(|flight| flight.nonce)
+    }
+
     /// Whether something is said of a name that is not answered yet.
     pub(super) fn touch(&self, name: &str) -> bool {
         self.unanswered.iter().any(|flight| flight.leaves(name).is_some())
