@@ -178,6 +178,13 @@ impl Gate {
         self.stirred |= self.is_busy();
     }
 
+    /// The client has rejected this form of a resource, and was `told` that before, if anything: where the gate keeps the
+    /// form, it is not told again.
+    pub(super) fn on_refused(&mut self, refused: &Resource, told: Option<&Arc<Resource>>) {
+        self.pins.on_refused(refused);
+        self.lingering.on_refused(refused, told);
+    }
+
     /// A response was rejected, and the client holds all of it but these.
     pub(super) fn on_accepted_but(&mut self, kind: Kind, nonce: u64, culprits: &BTreeSet<Arc<str>>) {
         let fresh = &mut self.fresh[kind as usize];

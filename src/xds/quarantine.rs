@@ -103,6 +103,21 @@ pub(super) struct Returned {
     /// Whether it goes again, for nobody says that it was at fault: the client may hold either form. Else it holds what it
     /// held before.
     pub(super) again: bool,
+    /// Whether what it held before goes again.
+    pub(super) owed: bool,
+}
+
+impl Returned {
+    /// Whether the client holds it all the same.
+    pub(super) fn is_applied(&self) -> bool {
+        matches!(&self.before, Before::Form(form) if form.version() == self.sent.version())
+    }
+
+    /// It does not go again; what the client accepted before goes, if it is not known which of the two it holds.
+    pub(super) fn give_up(&mut self) {
+        let unsure = std::mem::take(&mut self.again);
+        self.owed |= unsure && matches!(self.before, Before::Form(_));
+    }
 }
 
 /// Names that were barred and are no more, of which the client may hold either form.
@@ -423,7 +438,7 @@ impl Ward {
         }
         self.rejected.insert(sent.name().clone(), sent.version());
         let again = matches!(fate, Fate::Applied | Fate::Perhaps) && !self.held.contains_key(sent.name());
-        Some(Returned { sent: sent.clone(), before, again })
+        Some(Returned { sent: sent.clone(), before, again, owed: false })
     }
 
     /// The set goes on as it is: leaving out what was rejected could take away what works.

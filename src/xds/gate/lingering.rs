@@ -97,6 +97,19 @@ impl Lingering {
         }
     }
 
+    /// The client has rejected a form that stays: what it was told before stays in its place.
+    pub(super) fn on_refused(&mut self, refused: &Resource, told: Option<&Arc<Resource>>) {
+        let name = refused.name();
+        let is_kept = |form: &Arc<Resource>| form.version() == refused.version();
+        if refused.kind() != Kind::Cluster || !self.clusters.get(name).is_some_and(is_kept) {
+            return;
+        }
+        match told {
+            Some(told) => _ = self.clusters.insert(name.clone(), told.clone()),
+            None => _ = self.clusters.remove(name),
+        }
+    }
+
     /// The client has accepted a response: what it no longer names is used for a while at most.
     pub(super) fn on_accepted(&mut self, kind: Kind, nonce: u64, now: Instant) {
         for shadow in self.shadows.values_mut() {
@@ -128,11 +141,7 @@ fn linger(kind: Kind, options: Options) -> std::time::Duration {
 
 /// The endpoints and secrets of a cluster stay with it.
 fn keep_children(view: &mut View, old: &View, cluster: &Resource) {
-    for child in cluster.refs() {
-        if let (None, Some(form)) = (view.get(child.kind, &child.name), old.get(child.kind, &child.name)) {
-            view.keep(child.kind, &child.name, Some(form.clone()));
-        }
-    }
+    cluster.refs().for_each(|child| view.keep_named(old, child));
 }
 
 /// The clusters that units in transition name: those that keep their last form, and those told and to be replaced.

@@ -55,6 +55,8 @@ struct Pin {
     since: Instant,
     /// Whether its time is over: it goes as it is.
     overdue: bool,
+    /// Whether the client has rejected the target: the newest form takes its place.
+    refused: bool,
 }
 
 /// Why something is not sent yet.
@@ -121,6 +123,16 @@ impl Pins {
         .collect()
     }
 
+    /// The client has rejected this form of a resource: what waited and went in it waits for its newest form.
+    pub(super) fn on_refused(&mut self, refused: &Resource) {
+        let pins = self.waiting.get_mut(&(refused.kind(), refused.name().clone()));
+        for (part, pin) in pins.into_iter().flatten() {
+            let fragment = || Some(refused.fragments()?.get(part)?.version());
+            let sent = if part.is_empty() { Some(refused.version()) } else { fragment() };
+            pin.refused |= sent == Some(pin.target.version());
+        }
+    }
+
     /// Keeps in `view` the last form of every unit that has to wait.
     pub(super) fn hold(&mut self, view: &mut View, old: &View, tracks: &[Track], ready: &Ready<'_>, now: Instant) {
         let look = Look { old, ready, now };
@@ -184,8 +196,9 @@ impl Pins {
         if is_told(&newest) || is_ready(&newest) {
             return (Some(newest), None);
         }
-        let fresh = || Pin { target: newest.clone(), since: look.now, overdue: false };
+        let fresh = || Pin { target: newest.clone(), since: look.now, overdue: false, refused: false };
         let pin = pin.filter(|pin| !is_told(&pin.target)).unwrap_or_else(fresh);
+        let pin = if pin.refused { Pin { target: newest.clone(), refused: false, ..pin } } else { pin };
         if pin.overdue || pin.since + self.options.hold <= look.now {
             self.overdue += u64::from(!pin.overdue);
             return (Some(newest), Some(Pin { overdue: true, ..pin }));
@@ -243,8 +256,6 @@ fn may_clash(form: &Fragments, newest: &Fragments) -> bool {
 fn keep_routes(view: &mut View, old: &View) {
     let forms: Vec<_> = view.stays(Kind::Listener).into_iter().cloned().collect();
     for to in forms.iter().flat_map(|form| form.refs()).filter(|to| to.kind == Kind::Route) {
-        if let (None, Some(form)) = (view.get(to.kind, &to.name), old.get(to.kind, &to.name)) {
-            view.keep(to.kind, &to.name, Some(form.clone()));
-        }
+        view.keep_named(old, to);
     }
 }

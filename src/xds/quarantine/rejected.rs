@@ -77,6 +77,11 @@ impl Rejected<'_> {
         matches!(self.ground.get(&**sent.name()), Some(Before::Form(form)) if form.version() == sent.version())
     }
 
+    /// Whether it carried anything that the client had not accepted before.
+    pub(super) fn brings_news(&self) -> bool {
+        self.flight.changed.iter().any(|sent| !self.holds(sent))
+    }
+
     /// Whether a unit is what would be sent again.
     pub(super) fn is_current(&self, unit: &Unit) -> bool {
         unit.is_in(self.source.get(self.nack.kind, &unit.name))
@@ -103,12 +108,15 @@ impl Rejected<'_> {
         }
         // Who is refused apart has a name, if only that of something that was sent before.
         if accusation.names.is_empty() && !accusation.apart {
-            // Clusters and listeners that it holds were asked for again, and are in the next set whatever it says.
+            // Clusters and listeners that it holds were asked for again, and are in the next set whatever it says. Of others
+            // what it accepted before is sent again with its owner, and is hardly what is at fault among things that are new.
             let is_whole = self.nack.kind.is_whole_set();
-            let new = self.flight.changed.iter().filter(|sent| !(is_whole && self.holds(sent)));
+            let any_held = is_whole || self.brings_news();
+            let new = self.flight.changed.iter().filter(|sent| !(any_held && self.holds(sent)));
             suspects = new.flat_map(|sent| self.units_of(sent)).collect();
         }
-        if suspects.len() == 1 && self.is_current(&suspects[0]) {
+        // Who is alone is at fault, if only in a form that is not what would be sent next.
+        if suspects.len() == 1 {
             found.append(&mut suspects);
         }
         Accused { suspects, found, named: !accusation.names.is_empty(), apart: accusation.apart }

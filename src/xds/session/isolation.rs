@@ -5,7 +5,7 @@ use super::view::View;
 use super::{Outcome, Session};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::set::Snapshot;
-use crate::xds::quarantine::Nack;
+use crate::xds::quarantine::{Nack, Returned};
 use crate::xds::request::{Request, Wire};
 use std::time::Instant;
 
@@ -31,11 +31,29 @@ impl Session {
     fn reject(&mut self, kind: Kind, nonce: u64, message: &str, now: Instant) {
         let track = &mut self.tracks[kind as usize];
         let came = self.wire == Wire::Sotw && track.came;
-        let consequence = self.quarantine.on_nack(&Nack { kind, nonce, message, came }, &self.view, now);
+        let mut consequence = self.quarantine.on_nack(&Nack { kind, nonce, message, came }, &self.view, now);
+        let kept = consequence.returned.iter_mut().filter(|returned| {
+            self.view.is_kept_as(kind, returned.sent.name(), returned.sent.version()) && !returned.is_applied()
+        });
+        kept.for_each(Returned::give_up);
         track.take_back(&consequence.returned, &self.view);
         consequence.unsaid.iter().for_each(|name| track.renew(name, &self.view));
+        let refused = consequence.returned.iter().filter(|returned| !returned.again);
+        refused.for_each(|returned| self.let_go(kind, returned));
         if let Some(culprits) = consequence.apart {
             self.gate.on_accepted_but(kind, nonce, &culprits);
+        }
+    }
+
+    /// What the gate keeps in a form that was rejected it keeps in that form no more: it is not what will be told next, so
+    /// that nothing else would bar it, and it would be sent again for ever.
+    fn let_go(&mut self, kind: Kind, returned: &Returned) {
+        let refused = &returned.sent;
+        let told = self.tracks[kind as usize].last_told(refused.name(), &self.view).cloned();
+        let told = told.filter(|told| told.version() != refused.version());
+        self.gate.on_refused(refused, told.as_ref());
+        if self.view.is_kept_as(kind, refused.name(), refused.version()) {
+            self.view.keep(kind, refused.name(), told);
         }
     }
 

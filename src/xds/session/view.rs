@@ -5,7 +5,7 @@
 
 use crate::snapshot::kind::Kind;
 use crate::snapshot::names::NameSet;
-use crate::snapshot::resource::{Resource, Version};
+use crate::snapshot::resource::{Ref, Resource, Version};
 use crate::snapshot::roll::Roll;
 use crate::snapshot::set::{Layer, Names, Snapshot};
 use crate::xds::quarantine::barrier::{Barrier, Barriers};
@@ -86,6 +86,21 @@ impl View {
     /// Says something else of a name than the snapshot does; none: there is no such resource.
     pub(in crate::xds) fn keep(&mut self, kind: Kind, name: &Arc<str>, form: Option<Arc<Resource>>) {
         self.kept[kind as usize].insert(name.clone(), form);
+    }
+
+    /// Whether a name is kept, in the form of that version.
+    pub(in crate::xds) fn is_kept_as(&self, kind: Kind, name: &str, version: Version) -> bool {
+        let form = self.kept[kind as usize].get(name).and_then(Option::as_ref);
+        form.is_some_and(|form| form.version() == version)
+    }
+
+    /// What stays with something that is kept, in the form it had in `old`: only what is gone by itself, for what is barred
+    /// is not to come back.
+    pub(in crate::xds) fn keep_named(&mut self, old: &View, to: &Ref) {
+        let gone = self.get(to.kind, &to.name).is_none() && self.source(to.kind).get(to.kind, &to.name).is_none();
+        if let (true, Some(form)) = (gone, old.get(to.kind, &to.name)) {
+            self.keep(to.kind, &to.name, Some(form.clone()));
+        }
     }
 
     /// The names of a kind that something else is said of than the newest snapshot does, or may be.
