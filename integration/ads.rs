@@ -14,6 +14,8 @@ mod flow;
 mod grants;
 #[path = "ads/hostile.rs"]
 mod hostile;
+#[path = "ads/idle.rs"]
+mod idle;
 #[path = "ads/raw.rs"]
 mod raw;
 #[path = "ads/secrets.rs"]

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tonic::Code;
 
 /// The method that is served.
-const METHOD: &[u8] = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+pub const METHOD: &[u8] = b"/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 /// How many connections come with nonsense.
 const STRANGERS: u64 = 120;
 /// HTTP/2's codes.

@@ -2,7 +2,8 @@
 //! service, an answer for each call for a certificate, an age.
 //!
 //! hyper carries the connection; requests and responses are raw bodies. Nothing is compressed. When a connection is old
-//! enough the client is told with GOAWAY, and each stream ends as soon as nothing is in flight on it.
+//! enough, or nobody was let in on it in time, the client is told with GOAWAY, and each stream ends as soon as nothing is in
+//! flight on it.
 
 use super::certificate::{self, CREATE};
 use super::channel::{Incoming, ResponseBody};
@@ -26,9 +27,11 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::sleep_until;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +82,7 @@ pub(super) type Arrival = (TcpStream, Option<Place>);
 
 /// Serves one connection until it ends.
 pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsContext>, shutdown: CancellationToken) {
-    let _open = context.metrics.xds.connection_opened();
+    let (_open, accepted) = (context.metrics.xds.connection_opened(), tokio::time::Instant::now());
     let peer = socket.peer_addr().ok();
     let Ok(socket) = Socket::new(socket) else { return };
     let service = |certificate| AdsService {
@@ -87,16 +90,17 @@ pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsCo
         door: door.clone(),
         certificate,
         ends: Ends { shutdown: shutdown.clone(), aged: CancellationToken::new() },
+        admitted: Arc::default(),
         context: context.clone(),
     };
     match &door {
-        Door::Open => serve(socket, service(None), shutdown.clone()).await,
+        Door::Open => serve(socket, service(None), accepted).await,
         Door::Guarded(guarded) => match greet(socket, guarded, &context, &shutdown).await {
             Ok(stream) => {
                 drop(place);
                 let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                 let service = service(certificate.map(|certificate| certificate.clone().into_owned()));
-                serve(stream, service, shutdown.clone()).await;
+                serve(stream, service, accepted).await;
             }
             Err(failure) => {
                 context.metrics.xds.refused("handshake");
@@ -128,28 +132,33 @@ async fn greet(
     }
 }
 
-/// Speaks HTTP/2 until the connection ends.
-async fn serve<S>(socket: S, service: AdsService, shutdown: CancellationToken)
+/// Speaks HTTP/2 until the connection ends, which was accepted then.
+async fn serve<S>(socket: S, service: AdsService, accepted: tokio::time::Instant)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (options, aged) = (service.context.options, service.ends.aged.clone());
-    let age = lifetime(options.max_age);
+    let (options, ends, admitted) = (service.context.options, service.ends.clone(), service.admitted.clone());
+    let context = service.context.clone();
     let connection = http(&options).serve_connection(TokioIo::new(socket), service);
     // A connection lives long and there are thousands: what it needs only once in its life is put elsewhere.
     let mut connection = Box::pin(connection);
     let over = pin!(async {
         tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = sleep(age) => aged.cancel(),
+            () = ends.shutdown.cancelled() => {}
+            () = lifetime(accepted, &options, &admitted) => ends.aged.cancel(),
         }
+        if admitted.load(Ordering::Relaxed) || ends.shutdown.is_cancelled() {
+            return FAREWELL;
+        }
+        context.metrics.xds.refused("idle");
+        options.admitted_within / 2
     });
-    tokio::select! {
+    let farewell = tokio::select! {
         _ = connection.as_mut() => return,
-        () = Rarely::new(over) => {}
-    }
+        farewell = Rarely::new(over) => farewell,
+    };
     connection.as_mut().graceful_shutdown();
-    _ = tokio::time::timeout(FAREWELL, connection).await;
+    _ = tokio::time::timeout(farewell, connection).await;
 }
 
 fn http(options: &Options) -> http2::Builder<TokioExecutor> {
@@ -166,16 +175,23 @@ fn http(options: &Options) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// An age between 90 and 110 % of the given one, so that proxies that came together don't leave together; none for zero.
-fn lifetime(age: Duration) -> Option<Duration> {
-    (!age.is_zero()).then(|| age.mul_f64(0.9 + 0.2 * fastrand::f64()))
-}
-
-async fn sleep(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
+/// Waits until a connection that was accepted then is too old, or until it is time for somebody to be let in on it and
+/// nobody was.
+async fn lifetime(accepted: tokio::time::Instant, options: &Options, admitted: &AtomicBool) {
+    let age = age(options.max_age);
+    sleep_until(accepted + age.map_or(options.admitted_within, |age| age.min(options.admitted_within))).await;
+    if !admitted.load(Ordering::Relaxed) {
+        return;
+    }
+    match age {
+        Some(age) => sleep_until(accepted + age).await,
         None => std::future::pending().await,
     }
+}
+
+/// An age between 90 and 110 % of the given one, so that proxies that came together don't leave together; none for zero.
+fn age(age: Duration) -> Option<Duration> {
+    (!age.is_zero()).then(|| age.mul_f64(0.9 + 0.2 * fastrand::f64()))
 }
 
 /// The service of one connection.
@@ -187,6 +203,8 @@ struct AdsService {
     /// What the client has shown when it connected.
     certificate: Option<CertificateDer<'static>>,
     ends: Ends,
+    /// Whether anybody was let in on the connection.
+    admitted: Arc<AtomicBool>,
 }
 
 impl Service<Request<hyper::body::Incoming>> for AdsService {
@@ -242,7 +260,9 @@ impl AdsService {
 
     /// Who calls, if it may be answered at all. Who has proven nothing is told nothing else.
     async fn welcome(&self, headers: &HeaderMap) -> Result<Guest, Refusal> {
-        self.admit(headers).await.and_then(|guest| self.refusal().map_or(Ok(guest), Err))
+        let guest = self.admit(headers).await?;
+        self.admitted.store(true, Ordering::Relaxed);
+        self.refusal().map_or(Ok(guest), Err)
     }
 
     fn turn_away(&self, refusal: &Refusal) -> Response<ResponseBody> {
