@@ -10,6 +10,8 @@ mod reviews;
 mod rotation;
 #[path = "identity/tokens.rs"]
 mod tokens;
+#[path = "identity/turns.rs"]
+mod turns;
 
 use chancery::model::audience::Interception;
 use chancery::model::identity::{BoundPod, Identity};

@@ -32,7 +32,7 @@ use crate::xds::registry::Registry;
 use crate::xds::server::{self, ServeError};
 use crate::xds::shelf::Shelf;
 use crate::xds::stream::XdsContext;
-use crate::xds::trust::Verifier;
+use crate::xds::trust::Examiner;
 use kube::Client;
 use security::authority::SecurityError;
 use security::{Office, Told};
@@ -87,11 +87,11 @@ pub struct AdminOptions {
 }
 
 impl AdminOptions {
-    /// Who may see what, where that verifier says who somebody is.
-    fn guard(self, verifier: Option<Arc<dyn Verifier>>) -> Guard {
+    /// Who may see what, where it is looked at in that way who somebody is.
+    fn guard(self, examiner: Option<Examiner>) -> Guard {
         match self {
             Self { open: true, .. } => Guard::Open,
-            Self { operators, .. } => Guard::Asking { verifier, operators },
+            Self { operators, .. } => Guard::Asking { examiner, operators },
         }
     }
 }
@@ -288,9 +288,9 @@ impl House {
             options,
         };
         let told = Told { states: state.clone(), leadership: leadership.clone() };
-        let verifier = house.receive(secure, plain, context, told);
+        let examiner = house.receive(secure, plain, context, told);
         let context = AdminContext {
-            guard: visiting.guard(verifier),
+            guard: visiting.guard(examiner),
             readiness,
             metrics,
             registry,
@@ -325,20 +325,20 @@ impl House {
         Ok((standing, Some(asker)))
     }
 
-    /// Serves proxies at every door; who says who they are, if anybody does.
+    /// Serves proxies at every door; who looks at what visitors present, if anybody does.
     fn receive(
         &mut self,
         secure: Option<(TcpListener, Office)>,
         plain: Option<TcpListener>,
         context: XdsContext,
         told: Told,
-    ) -> Option<Arc<dyn Verifier>> {
-        let (context, mut verifier) = (Arc::new(context), None);
+    ) -> Option<Examiner> {
+        let (context, mut visitors) = (Arc::new(context), None);
         if let Some((listener, office)) = secure {
             let mut tasks = JoinSet::new();
             let token = context.readiness.block("the certificate authority");
-            let security = office.start(told, token, &mut tasks);
-            verifier = Some(security.verifier.clone());
+            let (security, examiner) = office.start(told, token, &mut tasks);
+            visitors = Some(examiner);
             self.task("security", async move {
                 tasks.join_next().await;
                 Ok(())
@@ -351,7 +351,7 @@ impl House {
             let serving = server::serve(listener, context, self.shutdown.clone());
             self.server("xDS server in plain text", async { Ok(serving.await?) });
         }
-        verifier
+        visitors
     }
 
     /// What writes status, if anything does.

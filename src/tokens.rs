@@ -71,6 +71,9 @@ pub enum Distrust {
     /// The API server says that it is not good.
     #[error("the API server does not take the token, or what it is bound to is gone")]
     Refused,
+    /// Nobody is asked: too much from where it comes was not believed.
+    #[error("the token is not looked at")]
+    Unwanted,
     /// The API server could not be asked.
     #[error("it is not known whether the token is good: {0}")]
     Unreviewed(String),
@@ -89,8 +92,14 @@ impl Distrust {
             Distrust::Audience(_) => "token_audience",
             Distrust::Issuer(_) => "token_issuer",
             Distrust::Refused => "token_refused",
+            Distrust::Unwanted => "throttled",
             Distrust::Unreviewed(_) => "token_unreviewed",
         }
+    }
+
+    /// Whether that is a verdict; where it isn't, nobody was asked, and the token may be good.
+    pub fn is_verdict(&self) -> bool {
+        !matches!(self, Distrust::Unwanted | Distrust::Unreviewed(_))
     }
 }
 

@@ -17,7 +17,7 @@ pub mod frames;
 pub mod gate;
 pub mod identity;
 pub mod limits;
-mod mistrust;
+pub mod mistrust;
 pub mod pace;
 mod porch;
 pub mod quarantine;

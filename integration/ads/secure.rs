@@ -16,7 +16,7 @@ use chancery::snapshot::board::Posted;
 use chancery::snapshot::kind::Kind;
 use chancery::xds::limits::Options;
 use chancery::xds::server::serve_securely;
-use chancery::xds::trust::Verifier;
+use chancery::xds::trust::Examiner;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
@@ -50,8 +50,8 @@ pub const DAY: Duration = Duration::from_secs(24 * 3600);
 pub struct Secure {
     /// What is behind the door.
     pub stage: Stage,
-    /// Who says who somebody is.
-    pub verifier: Arc<dyn Verifier>,
+    /// Who looks at what visitors of the admin port present.
+    pub visitors: Examiner,
     /// The roots that clients trust: those of the beginning.
     pub trusted: String,
     /// Where the authority is.
@@ -101,8 +101,7 @@ impl Secure {
         world.apply([cart_pod()]);
         let (states, mut tasks) = (watch::Sender::new(Some(State { world, since: None })), JoinSet::new());
         let told = Told { states: states.subscribe(), leadership: watch::channel(Default::default()).1 };
-        let security = office.start(told, context.readiness.block("the authority"), &mut tasks);
-        let verifier = security.verifier.clone();
+        let (security, visitors) = office.start(told, context.readiness.block("the authority"), &mut tasks);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (address, shutdown) = (listener.local_addr().expect("a bound port"), CancellationToken::new());
         let server = tokio::spawn(serve_securely(security, listener, context.clone(), shutdown.clone()));
@@ -110,7 +109,7 @@ impl Secure {
         until("there is an authority", || stage.context.readiness.pending().is_empty()).await;
         let folder = Folder::new(path);
         let trusted = fs::read_to_string(folder.path().join(names::ROOTS)).expect("roots");
-        Ok(Self { stage, verifier, trusted, folder, states, _place: place, _tasks: tasks })
+        Ok(Self { stage, visitors, trusted, folder, states, _place: place, _tasks: tasks })
     }
 
     /// Changes the World that the office sees.

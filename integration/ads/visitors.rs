@@ -12,12 +12,14 @@ use chancery::snapshot::kind::Kind;
 use chancery::source::kubernetes::kinds::KINDS;
 use chancery::source::kubernetes::news::{KindStatus, State};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
+use tonic::Code;
+use tonic::transport::Channel;
 
 /// A secure server, and the admin port beside it.
 struct Port {
@@ -80,7 +82,7 @@ impl Port {
     /// One that asks who somebody is, where the account `ops` of `system` may see everything.
     async fn guarded() -> Self {
         let operators = Operators::from([("system".into(), "ops".into())]);
-        Self::open(|secure| Guard::Asking { verifier: Some(secure.verifier.clone()), operators }).await
+        Self::open(|secure| Guard::Asking { examiner: Some(secure.visitors.clone()), operators }).await
     }
 
     /// The token of an account.
@@ -90,7 +92,14 @@ impl Port {
 
     /// Asks in so many words; the code, and all that is answered.
     async fn ask(&self, line: &str, header: &str) -> (u16, String) {
-        let mut socket = TcpStream::connect(self.address).await.expect("a connection");
+        self.ask_from(Ipv4Addr::LOCALHOST, line, header).await
+    }
+
+    /// The same from another address of this machine.
+    async fn ask_from(&self, from: Ipv4Addr, line: &str, header: &str) -> (u16, String) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(from.into(), 0)).expect("an address of ours");
+        let mut socket = socket.connect(self.address).await.expect("a connection");
         let question = format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{header}\r\n");
         socket.write_all(question.as_bytes()).await.expect("room");
         let mut answer = Vec::new();
@@ -216,10 +225,47 @@ async fn a_token_that_is_not_believed_opens_nothing() {
     assert_eq!(port.get("/api/v1/kinds", Some(&good)).await.0, 200, "the control");
 }
 
+/// Who is not believed again and again is not looked at for a while, at this port as at that for proxies; pages for everybody
+/// are shown all the same, and so is everything to others. The control: before that each was told what is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_never_believed_is_not_listened_to_at_any_port() {
+    let (port, hostile) = (Port::guarded().await, Ipv4Addr::new(127, 0, 0, 7));
+    let page = async |from, path: &str, token: &str| {
+        let header = format!("authorization: Bearer {token}\r\n");
+        port.ask_from(from, &format!("GET {path}"), &header).await.0
+    };
+    let (good, mut told) = (port.token("system", "ops"), 0);
+    while page(hostile, "/api/v1/kinds", "nonsense").await != 429 {
+        told += 1;
+        assert!(told < 2000, "it is told again and again what is wrong");
+    }
+    assert!(told >= 64, "only {told} were told what is wrong");
+    let (proxy, elsewhere) =
+        (port.secure.channel_from(hostile).await, port.secure.channel_from(Ipv4Addr::LOCALHOST).await);
+    let at_the_other = async |channel: &Channel| {
+        let (channel, token) = (channel.clone(), port.secure.token(&cart(), DAY));
+        let begun = Delta::begin(channel, Some(&token), asking(Kind::Cluster, NODE_ID, Vec::new())).await;
+        begun.map(drop).map_err(|status| status.code())
+    };
+    // One more may just have become due again.
+    let mut tries = 0;
+    while (page(hostile, "/api/v1/kinds", &good).await, at_the_other(&proxy).await)
+        != (429, Err(Code::ResourceExhausted))
+    {
+        tries += 1;
+        assert!(tries < 100, "it is looked at whenever it shows something good");
+        while page(hostile, "/api/v1/kinds", "nonsense").await != 429 {}
+    }
+    assert_eq!(page(hostile, "/metrics", "nonsense").await, 200, "that is for everybody");
+    assert!(port.secure.stage.metrics().contains(r#"chancery_admin_refusals_total{reason="throttled"}"#));
+    let shown = (page(Ipv4Addr::LOCALHOST, "/api/v1/kinds", &good).await, at_the_other(&elsewhere).await);
+    assert_eq!(shown, (200, Ok(())), "the control");
+}
+
 /// Where nobody can say who somebody is, nobody is anybody; and whoever opens the port opens it to all.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_verifier_everything_is_shut_and_open_is_open() {
-    let shut = Port::open(|_| Guard::Asking { verifier: None, operators: Operators::new() }).await;
+    let shut = Port::open(|_| Guard::Asking { examiner: None, operators: Operators::new() }).await;
     let open = Port::open(|_| Guard::Open).await;
     for page in &PAGES {
         let expected = if page.shows == Shows::Process { 200 } else { 401 };

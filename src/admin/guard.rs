@@ -1,25 +1,27 @@
 //! Who may see what at the admin port: the one place that decides it, for who asks and the page that is asked for.
 //!
 //! It is decided before a page is begun. A page about objects gets the decision as a [`Viewer`] and shows nothing that this
-//! may not see. The verifier is that of the door for proxies: there is one way to prove who somebody is.
+//! may not see. There is one way to prove who somebody is, that of the door for proxies, and what is not believed here is held
+//! against an address there as well; but nobody waits for a visitor's token there.
 
 use super::AdminContext;
 use crate::model::identity::Identity;
 use crate::model::name::{Name, Namespace};
-use crate::xds::trust::{Distrusted, Presented, Token, Verifier};
+use crate::xds::trust::{Distrusted, Examiner, Presented, Token, Unproven};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// What somebody who shows nothing is told.
 const ASKED: &str = "this asks who you are: show the token of a service account, as \"authorization: Bearer TOKEN\"";
 /// What somebody is told who shows something that nobody here can look at.
 const NOBODY: &str = "nobody can prove anything here, because there is no secure port for proxies";
+/// What somebody is told from whose address too much came that was not believed.
+const THROTTLED: &str = "too much from this address was not believed: nothing from there is looked at for a while";
 
 /// Who may see what a page shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,8 +44,8 @@ pub enum Guard {
     Open,
     /// They are.
     Asking {
-        /// Who says who they are; nobody, where there is no secure port.
-        verifier: Option<Arc<dyn Verifier>>,
+        /// Who looks at what they present; nobody, where there is no secure port.
+        examiner: Option<Examiner>,
         /// Who sees everything.
         operators: Operators,
     },
@@ -69,16 +71,19 @@ impl Viewer {
 }
 
 impl Guard {
-    /// Who asks, as far as that page goes.
-    async fn admit(&self, shows: Shows, token: Option<&Token>) -> Result<Viewer, Refused> {
-        let Guard::Asking { verifier, operators } = self else { return Ok(Viewer::Operator) };
-        let (token, verifier) = match (token, verifier) {
+    /// Who asks, as far as that page goes, and from where.
+    async fn admit(&self, shows: Shows, token: Option<&Token>, from: IpAddr) -> Result<Viewer, Refused> {
+        let Guard::Asking { examiner, operators } = self else { return Ok(Viewer::Operator) };
+        let (token, examiner) = match (token, examiner) {
             (None, _) => return Err(Refused::unknown("no_credential", ASKED.to_owned())),
             (Some(_), None) => return Err(Refused::unknown("no_verifier", NOBODY.to_owned())),
-            (Some(token), Some(verifier)) => (token, verifier),
+            (Some(token), Some(examiner)) => (token, examiner),
         };
-        let proven = verifier.verify(Presented { certificate: None, token: Some(token) }).await;
-        let proven = proven.map_err(|Distrusted { text, reason, .. }| Refused::unknown(reason, text))?;
+        let presented = Presented { token: Some(token), ..Presented::default() };
+        let proven = examiner.examine(presented, Some(from)).await.map_err(|unproven| match unproven {
+            Unproven::Throttled => Refused::throttled(),
+            Unproven::Distrusted(Distrusted { text, reason, .. }) => Refused::unknown(reason, text),
+        })?;
         let Identity { namespace, service_account, .. } = proven.identity;
         match (operators.contains(&(namespace.clone(), service_account.clone())), shows) {
             (true, _) => Ok(Viewer::Operator),
@@ -98,6 +103,10 @@ struct Refused {
 impl Refused {
     fn unknown(reason: &'static str, text: String) -> Self {
         Self { code: StatusCode::UNAUTHORIZED, reason, text }
+    }
+
+    fn throttled() -> Self {
+        Self { code: StatusCode::TOO_MANY_REQUESTS, reason: "throttled", text: THROTTLED.to_owned() }
     }
 
     fn denied(namespace: &Namespace, account: &Name) -> Self {
@@ -124,7 +133,7 @@ pub async fn ask(
     next: Next,
 ) -> Response {
     let token = Token::carried(request.headers());
-    match context.guard.admit(shows, token.as_ref()).await {
+    match context.guard.admit(shows, token.as_ref(), peer.ip()).await {
         Ok(viewer) => {
             request.extensions_mut().insert(viewer);
             next.run(request).await

@@ -20,12 +20,13 @@ use crate::model::world::State;
 use crate::status::account::Leadership;
 use crate::telemetry::readiness::Token;
 use crate::telemetry::security::SecurityMetrics;
-use crate::xds::trust::Security;
+use crate::xds::mistrust::Mistrust;
+use crate::xds::trust::{Examiner, Security};
 use authority::{Followed, SecurityError, Sinks};
 use issuers::{Issuers, Known};
 use keyring::Keyring;
 use kube::Client;
-use reviews::Reviewer;
+use reviews::{FOR_PROXIES, FOR_VISITORS, Reviewer};
 use rustls::ServerConfig;
 use signer::BySigningRequest;
 use std::collections::BTreeSet;
@@ -125,8 +126,9 @@ impl Office {
         Ok(Self { followed, authorities: newest, configs: config, issuers, asked, options, metrics })
     }
 
-    /// Begins to work; what it does goes on for as long as the tasks. The token is given back when there is an authority.
-    pub fn start(self, told: Told, token: Token, tasks: &mut JoinSet<()>) -> Security {
+    /// Begins to work; what it does goes on for as long as the tasks. The token is given back when there is an authority. What
+    /// the door for proxies needs, and who looks at what visitors of the admin port present.
+    pub fn start(self, told: Told, token: Token, tasks: &mut JoinSet<()>) -> (Security, Examiner) {
         let Told { states, leadership } = told;
         let Self { followed, authorities, configs, issuers, asked, options, metrics } = self;
         let signer = BySigningRequest {
@@ -135,7 +137,7 @@ impl Office {
             lasts: options.lasts,
             metrics: metrics.clone(),
         };
-        let reviewer = |client: &Client| Believed::There(Box::new(Reviewer::new(client.clone(), metrics.clone())));
+        let reviewer = |client: &Client| Reviewer::new(client.clone(), metrics.clone(), FOR_PROXIES);
         let reviewer = asked.as_ref().filter(|_| options.reviewed).map(|(home, _)| reviewer(&home.client));
         let keyring = Arc::new(Keyring::new(authorities.clone(), states.clone(), options.lasts, metrics));
         tasks.spawn(followed.run(token));
@@ -148,9 +150,15 @@ impl Office {
                 roots::Sources { authorities, states: states.clone(), within, bundle: options.bundle, leadership };
             tasks.spawn(roots::run(client, sources));
         }
-        let tokens = reviewer.unwrap_or(Believed::Here(issuers));
-        let verifier = Arc::new(ByTokenOrCertificate { tokens, audience: options.audience, states });
-        Security { tls: configs, verifier, keyring, signer: Arc::new(signer) }
+        let tokens = reviewer.map_or(Believed::Here(issuers), |reviewer| Believed::There(Box::new(reviewer)));
+        let (audience, mistrust) = (options.audience, Arc::<Mistrust>::default());
+        let examiner = |tokens| {
+            let verifier = ByTokenOrCertificate { tokens, audience: audience.clone(), states: states.clone() };
+            Examiner { verifier: Arc::new(verifier), mistrust: mistrust.clone() }
+        };
+        let visitors = examiner(tokens.beside(FOR_VISITORS));
+        let security = Security { tls: configs, examiner: examiner(tokens), keyring, signer: Arc::new(signer) };
+        (security, visitors)
     }
 }
 

@@ -9,14 +9,13 @@ use super::certificate::{self, CREATE};
 use super::channel::{Incoming, ResponseBody};
 use super::identity::Credential;
 use super::limits::Options;
-use super::mistrust::Mistrust;
 use super::porch::{Place, Porch};
 use super::rarely::Rarely;
 use super::refusal::Refusal;
 use super::request::Wire;
 use super::socket::Socket;
 use super::stream::{Ends, Guest, Stream, XdsContext};
-use super::trust::{Answer, Distrusted, Presented, Security, Token};
+use super::trust::{Answer, Distrusted, Presented, Security, Token, Unproven};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::server::conn::http2;
@@ -65,7 +64,6 @@ pub(super) enum Door {
 #[derive(Debug)]
 pub(super) struct Guarded {
     security: Security,
-    mistrust: Mistrust,
     /// Where one is until it has shaken hands.
     pub(super) porch: Porch,
 }
@@ -73,7 +71,7 @@ pub(super) struct Guarded {
 impl Guarded {
     /// One with so many places for who has not shaken hands yet.
     pub(super) fn new(security: Security, places: usize) -> Self {
-        Self { security, mistrust: Mistrust::default(), porch: Porch::new(places) }
+        Self { security, porch: Porch::new(places) }
     }
 }
 
@@ -273,16 +271,13 @@ impl AdsService {
     /// Who calls.
     async fn admit(&self, headers: &HeaderMap) -> Result<Guest, Refusal> {
         let Door::Guarded(guarded) = &self.door else { return Ok(Guest::stranger(self.peer)) };
-        let (Guarded { security, mistrust, .. }, from) = (&**guarded, self.peer.map(|peer| peer.ip()));
-        if from.is_some_and(|from| mistrust.is_deserved(from, Instant::now())) {
-            return Err(Refusal::Throttled);
-        }
-        let token = Token::carried(headers);
-        let presented = Presented { certificate: self.certificate.as_ref(), token: token.as_ref() };
-        let proven = security.verifier.verify(presented).await.map_err(|distrusted| {
-            // An address is not to blame for an API server that doesn't answer.
-            from.iter().filter(|_| distrusted.judged).for_each(|from| mistrust.note(*from, Instant::now()));
-            self.distrust(distrusted)
+        let (security, token) = (&guarded.security, Token::carried(headers));
+        let presented =
+            Presented { certificate: self.certificate.as_ref(), token: token.as_ref(), ..Presented::default() };
+        let proven = security.examiner.examine(presented, self.peer.map(|peer| peer.ip())).await;
+        let proven = proven.map_err(|unproven| match unproven {
+            Unproven::Throttled => Refusal::Throttled,
+            Unproven::Distrusted(distrusted) => self.distrust(distrusted),
         })?;
         let (credential, keyring) = (Credential::Workload(proven.identity), Some(security.keyring.clone()));
         // What comes after is to have begun while this is still good.

@@ -1,7 +1,7 @@
 //! Addresses from which much comes that is not believed: for a while nothing that is shown from there is looked at.
 //!
-//! What it costs to look at a credential, and to say what is wrong with it, is so bounded for each address. Nobody else
-//! notices; who shares an address with somebody like that waits with them.
+//! What it costs to look at a credential, and to say what is wrong with it, is so bounded for each address, whatever ports it
+//! comes to. Nobody else notices; who shares an address with somebody like that waits with them.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ const ADDRESSES: usize = 4096;
 
 /// What is held against addresses.
 #[derive(Debug, Default)]
-pub(super) struct Mistrust(Mutex<BTreeMap<IpAddr, Failures>>);
+pub struct Mistrust(Mutex<BTreeMap<IpAddr, Failures>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Failures {
@@ -34,13 +34,13 @@ impl Failures {
 
 impl Mistrust {
     /// Whether nothing from there is looked at now.
-    pub(super) fn is_deserved(&self, from: IpAddr, now: Instant) -> bool {
+    pub fn is_deserved(&self, from: IpAddr, now: Instant) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&from).is_some_and(|failures| failures.left(now) >= USUAL)
     }
 
     /// Something from there was not believed.
-    pub(super) fn note(&self, from: IpAddr, now: Instant) {
+    pub fn note(&self, from: IpAddr, now: Instant) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.contains_key(&from) && known.len() >= ADDRESSES {
             known.retain(|_, failures| failures.left(now) > 0.0);
@@ -49,6 +49,27 @@ impl Mistrust {
             let before = known.get(&from).map_or(0.0, |failures| failures.left(now));
             known.insert(from, Failures { count: before + 1.0, at: now });
         }
+    }
+}
+
+/// An address from which something is presented, and what is held against it.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// What is held against addresses.
+    pub mistrust: &'a Mistrust,
+    /// The address.
+    pub address: IpAddr,
+}
+
+impl Origin<'_> {
+    /// Whether nothing from there is looked at now.
+    pub fn is_mistrusted(self) -> bool {
+        self.mistrust.is_deserved(self.address, Instant::now())
+    }
+
+    /// Something from there was not believed.
+    pub fn note(self) {
+        self.mistrust.note(self.address, Instant::now());
     }
 }
 

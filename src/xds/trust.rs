@@ -2,6 +2,7 @@
 //!
 //! Whoever composes the process implements it: this room knows neither authorities nor who issues tokens.
 
+use super::mistrust::{Mistrust, Origin};
 use super::refusal::Refusal;
 use crate::model::identity::Identity;
 use crate::snapshot::private::Private;
@@ -10,6 +11,7 @@ use http::{HeaderMap, header};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,9 @@ pub struct Presented<'a> {
     pub certificate: Option<&'a CertificateDer<'static>>,
     /// The token of its call.
     pub token: Option<&'a Token>,
+    /// Where it comes from; none where that is not known. Who looks at it may have to wait, and has to see then whether it is
+    /// still to be looked at.
+    pub origin: Option<Origin<'a>>,
 }
 
 /// How a call carries a token.
@@ -97,6 +102,48 @@ pub trait Verifier: Send + Sync + fmt::Debug {
     fn verify<'a>(&'a self, presented: Presented<'a>) -> Answer<'a, Result<Proven, Distrusted>>;
 }
 
+/// Looks at what clients present at one port: who says what it proves, and what is held against addresses at all of them.
+#[derive(Clone, Debug)]
+pub struct Examiner {
+    /// Who says what it proves.
+    pub verifier: Arc<dyn Verifier>,
+    /// What is held against addresses.
+    pub mistrust: Arc<Mistrust>,
+}
+
+/// Why nothing is proven.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unproven {
+    /// Too much from there was not believed: it is not looked at.
+    Throttled,
+    /// It is not believed.
+    Distrusted(Distrusted),
+}
+
+impl Examiner {
+    /// Who a client is that comes from that address, and what is wrong with what it presents is held against that.
+    ///
+    /// # Errors
+    /// Why it is not believed, or not looked at.
+    pub async fn examine(&self, presented: Presented<'_>, from: Option<IpAddr>) -> Result<Proven, Unproven> {
+        let origin = from.map(|address| Origin { mistrust: &self.mistrust, address });
+        let is_mistrusted = || origin.is_some_and(Origin::is_mistrusted);
+        if is_mistrusted() {
+            return Err(Unproven::Throttled);
+        }
+        let verified = self.verifier.verify(Presented { origin, ..presented }).await;
+        verified.map_err(|distrusted| match distrusted.judged {
+            true => {
+                origin.into_iter().for_each(Origin::note);
+                Unproven::Distrusted(distrusted)
+            }
+            // An address is not to blame for an API server that doesn't answer.
+            false if is_mistrusted() => Unproven::Throttled,
+            false => Unproven::Distrusted(distrusted),
+        })
+    }
+}
+
 /// Has the secrets of workloads.
 pub trait Keyring: Send + Sync + fmt::Debug {
     /// The secrets of who has proven to be that. They are renewed for as long as somebody holds them. `held` is the version
@@ -127,8 +174,8 @@ pub trait Signer: Send + Sync + fmt::Debug {
 pub struct Security {
     /// How TLS is spoken; none as long as it can't be. May be another one for the next connection.
     pub tls: watch::Receiver<Option<Arc<ServerConfig>>>,
-    /// Who says who they are.
-    pub verifier: Arc<dyn Verifier>,
+    /// Who looks at what they present.
+    pub examiner: Examiner,
     /// Who has their secrets.
     pub keyring: Arc<dyn Keyring>,
     /// Who signs their keys.

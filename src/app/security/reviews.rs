@@ -1,21 +1,25 @@
 //! Asks the API server whether tokens are good, where they are not verified here: TokenReview.
 //!
-//! Answers are kept for a while, and few are asked for at once, whoever comes. Where there is no answer nobody is let in.
+//! Answers are kept for a while, and few are asked for at once, whoever comes: so many for proxies, and others for visitors of
+//! the admin port, so that neither keeps the other waiting. Where there is no answer nobody is let in.
 
 use super::now;
 use crate::telemetry::logging::shown;
 use crate::telemetry::security::SecurityMetrics;
 use crate::tokens::review::{Answers, Print, Review, claimed, proven};
 use crate::tokens::{Distrust, Proof};
+use crate::xds::mistrust::Origin;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// How many are asked for at once.
-const AT_ONCE: usize = 8;
+/// How many are asked for at once for proxies.
+pub const FOR_PROXIES: usize = 8;
+/// How many are asked for at once for visitors of the admin port.
+pub const FOR_VISITORS: usize = 2;
 /// How long somebody waits for an answer, and for their turn to ask.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Where a review has the name of the Pod that a token is bound to.
@@ -26,15 +30,21 @@ const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 /// Asks, and remembers.
 pub struct Reviewer {
     api: Api<TokenReview>,
-    answers: Mutex<Answers>,
+    answers: Arc<Mutex<Answers>>,
     turns: Semaphore,
     metrics: SecurityMetrics,
 }
 
 impl Reviewer {
-    /// Somebody who has asked nothing yet.
-    pub fn new(client: Client, metrics: SecurityMetrics) -> Self {
-        Self { api: Api::all(client), answers: Mutex::default(), turns: Semaphore::new(AT_ONCE), metrics }
+    /// Somebody who has asked nothing yet, and asks so much at once.
+    pub fn new(client: Client, metrics: SecurityMetrics, at_once: usize) -> Self {
+        Self { api: Api::all(client), answers: Arc::default(), turns: Semaphore::new(at_once), metrics }
+    }
+
+    /// Somebody who remembers the same, and asks so much at once beside this one.
+    pub fn beside(&self, at_once: usize) -> Self {
+        let (api, answers, metrics) = (self.api.clone(), self.answers.clone(), self.metrics.clone());
+        Self { api, answers, turns: Semaphore::new(at_once), metrics }
     }
 
     fn answers(&self) -> MutexGuard<'_, Answers> {
@@ -45,11 +55,12 @@ impl Reviewer {
         self.answers().get(print, now()).cloned()
     }
 
-    /// Whether a token is good, and meant for that audience.
+    /// Whether a token is good, and meant for that audience. Nobody is asked any more about one from an address that has come
+    /// to be mistrusted meanwhile.
     ///
     /// # Errors
     /// Why it is not believed; also where nobody could be asked in time.
-    pub async fn verify(&self, token: &str, audience: &str) -> Result<Proof, Distrust> {
+    pub async fn verify(&self, token: &str, audience: &str, from: Option<Origin<'_>>) -> Result<Proof, Distrust> {
         let until = claimed(token, audience, now())?;
         let print = Print::of(token);
         if let Some(answer) = self.known(&print) {
@@ -60,6 +71,7 @@ impl Reviewer {
             // Somebody may have asked meanwhile.
             match self.known(&print) {
                 Some(answer) => Ok(answer),
+                None if from.is_some_and(Origin::is_mistrusted) => Ok(Err(Distrust::Unwanted)),
                 None => self.ask(token, audience, until).await.inspect(|answer| {
                     self.answers().put(print, answer.clone(), now());
                 }),

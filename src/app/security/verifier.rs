@@ -7,6 +7,7 @@ use crate::ca::peer;
 use crate::model::identity::Identity;
 use crate::model::world::State;
 use crate::tokens::{self, Distrust, Proof, Rules};
+use crate::xds::mistrust::Origin;
 use crate::xds::trust::{Answer, Distrusted, Means, Presented, Proven, Verifier};
 use std::fmt;
 use std::time::Duration;
@@ -21,10 +22,18 @@ pub enum Believed {
 }
 
 impl Believed {
-    async fn verify(&self, token: &str, audience: &str) -> Result<Proof, Distrust> {
+    /// The same for other visitors, whose questions keep nobody waiting who asks this one.
+    pub fn beside(&self, at_once: usize) -> Self {
+        match self {
+            Believed::Here(known) => Believed::Here(known.clone()),
+            Believed::There(reviewer) => Believed::There(Box::new(reviewer.beside(at_once))),
+        }
+    }
+
+    async fn verify(&self, token: &str, audience: &str, from: Option<Origin<'_>>) -> Result<Proof, Distrust> {
         let known = match self {
             Believed::Here(known) => known,
-            Believed::There(reviewer) => return reviewer.verify(token, audience).await,
+            Believed::There(reviewer) => return reviewer.verify(token, audience, from).await,
         };
         let issuers = known.newest.borrow().clone();
         let rules = Rules { issuer: issuers.issuer.clone(), audience: audience.to_owned() };
@@ -49,11 +58,11 @@ pub struct ByTokenOrCertificate {
 impl ByTokenOrCertificate {
     async fn proven(&self, presented: Presented<'_>) -> Result<Proven, Distrusted> {
         match (presented.token, presented.certificate) {
-            (Some(token), _) => match self.tokens.verify(&token.0, &self.audience).await {
+            (Some(token), _) => match self.tokens.verify(&token.0, &self.audience, presented.origin).await {
                 Ok(proof) => Ok(Proven { identity: proof.identity, means: Means::Token, lasts: left(proof.until) }),
                 Err(distrust) => {
-                    let judged = !matches!(distrust, Distrust::Unreviewed(_));
-                    Err(Distrusted { text: distrust.to_string(), reason: distrust.reason(), judged })
+                    let (text, reason, judged) = (distrust.to_string(), distrust.reason(), distrust.is_verdict());
+                    Err(Distrusted { text, reason, judged })
                 }
             },
             (None, Some(certificate)) => {

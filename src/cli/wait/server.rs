@@ -168,7 +168,7 @@ impl Server {
         let unreachable = |source| ServerError::Unreachable { address: address.clone(), source };
         let answer = timeout(PATIENCE, asked).await.map_err(|elapsed| unreachable(elapsed.into()))?;
         let (status, body) = answer.map_err(unreachable)?;
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
             let reason = shown(String::from_utf8_lossy(&body).trim());
             return Err(ServerError::Refused { address: address.clone(), reason });
         }

@@ -1,0 +1,180 @@
+//! Few questions at once are asked of the API server, and none is kept waiting by those of others: proxies and visitors have
+//! turns of their own, and who has come to be mistrusted while it waited has none any more.
+
+use chancery::app::security::reviews::{FOR_PROXIES, FOR_VISITORS, Reviewer};
+use chancery::app::security::verifier::{Believed, ByTokenOrCertificate};
+use chancery::model::identity::{BoundPod, Identity};
+use chancery::telemetry::Metrics;
+use chancery::tokens::Distrust;
+use chancery::tokens::issuer::Issuer;
+use chancery::xds::mistrust::Mistrust;
+use chancery::xds::trust::{Examiner, Presented, Proven, Token, Unproven};
+use http::{Request, Response};
+use http_body_util::Full;
+use kube::Client;
+use kube::client::Body;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Nothing here takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(8);
+const GOOD: &str =
+    r#"{"authenticated":true,"audiences":["chancery"],"user":{"username":"system:serviceaccount:shop:cart"}}"#;
+const BAD: &str = r#"{"authenticated":false}"#;
+
+/// An API server that answers nothing until it is let, and then the same about every token.
+#[derive(Clone)]
+struct Server {
+    asked: Arc<AtomicUsize>,
+    answering: watch::Sender<bool>,
+    status: &'static str,
+}
+
+impl Server {
+    fn new(status: &'static str) -> Self {
+        Self { asked: Arc::default(), answering: watch::Sender::new(false), status }
+    }
+
+    fn reviewer(&self, at_once: usize) -> Reviewer {
+        Reviewer::new(Client::new(self.clone(), "default"), Metrics::new().security, at_once)
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it was asked that often.
+    async fn is_asked(&self, times: usize) {
+        let until = async {
+            while self.asked() < times {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        assert!(timeout(PATIENCE, until).await.is_ok(), "asked {} times, not {times}", self.asked());
+    }
+}
+
+impl tower_service::Service<Request<Body>> for Server {
+    type Response = Response<Full<bytes::Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let (mut answering, status) = (self.answering.subscribe(), self.status);
+        Box::pin(async move {
+            _ = answering.wait_for(|answers| *answers).await;
+            let review = format!(
+                r#"{{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","metadata":{{}},"spec":{{}},"status":{status}}}"#
+            );
+            Ok(Response::builder().status(201).body(Full::from(review)).expect("a response"))
+        })
+    }
+}
+
+/// Tokens of many Pods, each of its own words.
+fn tokens(count: usize) -> Vec<String> {
+    let issuer = Issuer::of_pem(&Issuer::new_key().expect("a key")).expect("an issuer");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_secs();
+    let token = |number| {
+        let pod = BoundPod { name: format!("cart-{number}").as_str().into(), uid: "".into() };
+        let identity = Identity { pod: Some(pod), ..Identity::new("shop".into(), "cart".into()) };
+        issuer.issue(&identity, "chancery", now, Duration::from_secs(3600)).expect("a token")
+    };
+    (0..count).map(token).collect()
+}
+
+/// Each asks, and is not waited for.
+fn crowd(reviewer: &Arc<Reviewer>, tokens: &[String]) {
+    for token in tokens.iter().cloned() {
+        let reviewer = reviewer.clone();
+        tokio::spawn(async move { reviewer.verify(&token, "chancery", None).await });
+    }
+}
+
+#[tokio::test]
+async fn visitors_keep_no_proxy_waiting() {
+    let tokens = tokens(41);
+    let (one, crowding) = tokens.split_first().expect("there are some");
+    let server = Server::new(GOOD);
+    let proxies = server.reviewer(FOR_PROXIES);
+    let visitors = Arc::new(proxies.beside(FOR_VISITORS));
+    crowd(&visitors, crowding);
+    server.is_asked(FOR_VISITORS).await;
+    let proxy = async {
+        server.is_asked(FOR_VISITORS + 1).await;
+        server.answering.send_replace(true);
+    };
+    let (answer, ()) = tokio::join!(proxies.verify(one, "chancery", None), proxy);
+    assert_eq!(answer.map(|proof| proof.identity.service_account), Ok("cart".into()));
+    // What one has asked the other knows.
+    server.is_asked(tokens.len()).await;
+    assert!(visitors.verify(one, "chancery", None).await.is_ok());
+    assert_eq!(server.asked(), tokens.len());
+
+    // The control: who shares turns waits.
+    let server = Server::new(GOOD);
+    let proxies = Arc::new(server.reviewer(FOR_PROXIES));
+    crowd(&proxies, crowding);
+    server.is_asked(FOR_PROXIES).await;
+    let waits = timeout(Duration::from_millis(300), proxies.verify(one, "chancery", None)).await;
+    assert!(waits.is_err() && server.asked() == FOR_PROXIES, "{waits:?}");
+}
+
+/// What becomes of tokens that are not good and all come at once, each from the address that is said; how often the API server
+/// was asked.
+async fn flood(from: impl Fn(usize) -> IpAddr) -> (Vec<Result<Proven, Unproven>>, usize) {
+    let (server, states) = (Server::new(BAD), watch::channel(None).1);
+    let tokens = Believed::There(Box::new(server.reviewer(FOR_PROXIES)));
+    let verifier = ByTokenOrCertificate { tokens, audience: "chancery".to_owned(), states };
+    let examiner = Examiner { verifier: Arc::new(verifier), mistrust: Arc::<Mistrust>::default() };
+    let calls: Vec<_> = self::tokens(300)
+        .into_iter()
+        .enumerate()
+        .map(|(number, token)| {
+            let (examiner, from, token) = (examiner.clone(), from(number), Token(token));
+            tokio::spawn(async move {
+                examiner.examine(Presented { token: Some(&token), ..Presented::default() }, Some(from)).await
+            })
+        })
+        .collect();
+    server.is_asked(FOR_PROXIES).await;
+    server.answering.send_replace(true);
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(timeout(PATIENCE, call).await.expect("in time").expect("no panic"));
+    }
+    (answers, server.asked())
+}
+
+#[tokio::test]
+async fn who_is_mistrusted_when_its_turn_comes_has_none() {
+    let (answers, asked) = flood(|_| Ipv4Addr::LOCALHOST.into()).await;
+    let throttled = answers.iter().filter(|answer| **answer == Err(Unproven::Throttled)).count();
+    assert_eq!(throttled + asked, answers.len());
+    // Some are forgotten meanwhile.
+    assert!((64..150).contains(&asked), "{asked} were asked about");
+    let refused = |answer: &&Result<Proven, Unproven>| matches!(answer, Err(Unproven::Distrusted(why)) if why.judged);
+    assert_eq!(answers.iter().filter(refused).count(), asked);
+    // The control: of as many from as many addresses each is.
+    let (answers, asked) = flood(|number| Ipv4Addr::from_bits(number as u32).into()).await;
+    assert_eq!((asked, answers.iter().filter(refused).count()), (answers.len(), answers.len()));
+}
+
+/// Nobody is said to be bad who was not asked about.
+#[test]
+fn what_is_not_asked_about_is_no_verdict() {
+    assert!(!Distrust::Unwanted.is_verdict() && !Distrust::Unreviewed(String::new()).is_verdict());
+    assert!(Distrust::Refused.is_verdict() && Distrust::Expired.is_verdict());
+}
