@@ -1,7 +1,7 @@
 //! `CreateCertificate`, as an Istio agent calls it: a key of one's own is signed for who one is, and what is signed opens the
 //! door.
 
-use crate::secure::{DAY, Secure, asking, cart, cart_pod, names_in};
+use crate::secure::{DAY, Secure, asking, cart, cart_pod, names_in, pair_in};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until};
 use bytes::Bytes;
 use chancery::ca::peer;
@@ -69,10 +69,15 @@ async fn asked(channel: Channel, token: Option<&str>, request: &CertificateReque
     call(channel, token, Body::new(Full::new(framed(&request.encode_to_vec())))).await
 }
 
-/// When a certificate ends, in seconds from now.
-fn lasts(pem: &str) -> u64 {
+/// When a certificate ends, in seconds since 1970.
+fn ends(pem: &str) -> u64 {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
-    peer::read(&certificate).expect("one URI").until - chancery::app::security::now()
+    peer::read(&certificate).expect("one URI").until
+}
+
+/// The same, in seconds from now.
+fn lasts(pem: &str) -> u64 {
+    ends(pem) - chancery::app::security::now()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,15 +90,47 @@ async fn a_key_is_signed_for_who_calls_and_opens_the_door() {
     let certificate = CertificateDer::from_pem_slice(chain[0].as_bytes()).expect("a certificate");
     assert_eq!(peer::read(&certificate).expect("one URI").uri, "spiffe://cluster.local/ns/shop/sa/cart");
 
-    // By it a stream is opened, and the next certificate is had: so agents renew theirs.
+    // By it a stream is opened.
     let channel = secure.channel(Some(&(chain[0].clone(), key.serialize_pem()))).await.expect("a connection");
     let first = asking(Kind::Secret, NODE_ID, vec!["ROOTCA".into()]);
     let mut stream = Delta::begin(channel.clone(), None, first).await.expect("a stream");
     until("it joins", || secure.stage.board().seated() == 1).await;
     secure.place(&Identity::new("shop".into(), "cart".into())).await;
     assert_eq!(names_in(&stream.next().await.expect("secrets")), ["ROOTCA"]);
-    let again = asked(channel, None, &wanting(&self::key().1)).await.expect("a certificate");
-    assert_eq!((again.len(), &again[1]), (2, &chain[1]));
+}
+
+/// Who has a certificate gets no other one by it that lasts longer, whichever way; who shows a token does, also beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_gets_nobody_another_one() {
+    const HOUR: u64 = 3600;
+    let secure = Secure::new(DAY).await;
+    let ((key, csr), token) = (key(), secure.token(&cart(), DAY));
+    let channel = secure.channel(None).await.expect("a connection");
+    let brief = CertificateRequest { validity_duration: HOUR as i64, ..wanting(&csr) };
+    let chain = asked(channel, Some(&token), &brief).await.expect("a certificate");
+    let shown = (chain[0].clone(), key.serialize_pem());
+    let refused = asked(secure.channel(Some(&shown)).await.expect("a connection"), None, &wanting(&csr)).await;
+    let refused = refused.expect_err("nothing is signed");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    assert!(refused.message().contains("for who shows a token"), "{refused}");
+    let again = asked(secure.channel(Some(&shown)).await.expect("a connection"), Some(&token), &wanting(&csr)).await;
+    let again = again.expect("the control: with a token it is signed");
+    assert!(lasts(&again[0]) > 2 * HOUR, "{}", lasts(&again[0]));
+
+    // What a stream is given that it has opened ends with it.
+    let given = async |shown: Option<&(String, String)>, token: Option<&str>, who: Identity| {
+        let channel = secure.channel(shown).await.expect("a connection");
+        let first = asking(Kind::Secret, NODE_ID, vec!["default".into()]);
+        let mut stream = Delta::begin(channel, token, first).await.expect("a stream");
+        until("it joins", || secure.stage.board().seated() == 1).await;
+        secure.place(&who).await;
+        pair_in(&stream.next().await.expect("a certificate")).0
+    };
+    let by_certificate = given(Some(&shown), None, Identity::new("shop".into(), "cart".into())).await;
+    assert_eq!(ends(&by_certificate), ends(&chain[0]));
+    until("it has left", || secure.stage.board().seated() == 0).await;
+    let by_token = given(None, Some(&token), cart()).await;
+    assert!(ends(&by_token) > ends(&chain[0]) + HOUR, "the control: by a token it is one that lasts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,13 +193,13 @@ async fn what_is_not_signed_is_refused_with_a_reason_and_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_signed_for_a_pod_that_is_not_known() {
     let secure = Secure::impatient(DAY).await;
-    let (key, csr) = key();
+    let csr = key().1;
     let asked_by = async |identity: &Identity| {
         let channel = secure.channel(None).await.expect("a connection");
         asked(channel, Some(&secure.token(identity, DAY)), &wanting(&csr)).await
     };
     let unbound = Identity::new("shop".into(), "cart".into());
-    let signed = asked_by(&cart()).await.expect("the control: a certificate");
+    assert!(asked_by(&cart()).await.is_ok(), "the control: a certificate");
     assert!(asked_by(&unbound).await.is_ok(), "there is a Pod of that service account");
     for other in [Identity::new("shop".into(), "bank".into()), Identity::new("bank".into(), "cart".into())] {
         let status = asked_by(&other).await.expect_err("a refusal");
@@ -174,9 +211,6 @@ async fn nothing_is_signed_for_a_pod_that_is_not_known() {
         let status = asked_by(&identity).await.expect_err("a refusal");
         assert!(status.message().contains("no Pod of service account shop/cart"), "{status}");
     }
-    // A certificate that is left over is not renewed either.
-    let channel = secure.channel(Some(&(signed[0].clone(), key.serialize_pem()))).await.expect("a connection");
-    assert_eq!(asked(channel, None, &wanting(&csr)).await.expect_err("a refusal").code(), Code::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread")]

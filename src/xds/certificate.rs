@@ -9,7 +9,7 @@ use super::frames::{Frames, PREFIX};
 use super::identity::Credential;
 use super::refusal::Refusal;
 use super::stream::{FAREWELL, Guest, XdsContext};
-use super::trust::{Signer, Wish};
+use super::trust::{Means, Signer, Wish};
 use crate::model::identity::Identity;
 use crate::snapshot::wire;
 use bytes::Bytes;
@@ -61,7 +61,7 @@ pub(super) async fn answer<B>(
 {
     let patience = context.options.pod_wait;
     let signed = tokio::select! {
-        signed = sign(&guest.credential, signer.as_ref(), body, patience) => signed,
+        signed = sign(&guest, signer.as_ref(), body, patience) => signed,
         () = outgoing.closed() => return debug!("whoever wanted a certificate is gone"),
     };
     let end = match signed {
@@ -82,18 +82,19 @@ pub(super) async fn answer<B>(
     _ = outgoing.send_timeout(Outgoing::End(end), FAREWELL).await;
 }
 
-async fn sign<B>(
-    credential: &Credential,
-    signer: &dyn Signer,
-    body: B,
-    patience: Duration,
-) -> Result<Vec<String>, Refusal>
+async fn sign<B>(guest: &Guest, signer: &dyn Signer, body: B, patience: Duration) -> Result<Vec<String>, Refusal>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
+    // Who has a certificate could else have one for ever, also where nobody would give it a token any more.
+    if guest.means == Some(Means::Certificate) {
+        return Err(Refusal::Denied(
+            "a key is signed for who shows a token: with a certificate nobody gets another".to_owned(),
+        ));
+    }
     let request = read(body).await?;
-    let identity = caller(credential, &request)?;
+    let identity = caller(&guest.credential, &request)?;
     let lasts = u64::try_from(request.validity_duration).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
     signer.sign(identity, Wish { request: &request.csr, lasts, patience }).await
 }

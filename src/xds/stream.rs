@@ -351,7 +351,7 @@ impl Stream {
         let member = self.member.as_mut().filter(|_| asks);
         let newer = member.and_then(|member| {
             member.hear(request);
-            member.unlock(self.guest.keyring.as_ref());
+            member.unlock(&self.guest);
             member.seat.newer()
         });
         if let Some(snapshot) = newer {
@@ -363,7 +363,7 @@ impl Stream {
     fn on_snapshot(&mut self, mut snapshot: Snapshot) {
         // The first means that the proxy's Pod is known.
         if let Some(member) = &mut self.member
-            && member.unlock(self.guest.keyring.as_ref())
+            && member.unlock(&self.guest)
             && let Some(newer) = member.seat.newer()
         {
             snapshot = Snapshot { since: snapshot.since.or(newer.since), ..newer };

@@ -77,6 +77,9 @@ pub struct Proven {
     pub means: Means,
     /// How much longer the credential is valid.
     pub lasts: Duration,
+    /// When a certificate has to end that is given for it, in seconds since 1970: one that was got with a certificate outlives
+    /// that nowhere, else who has one would have one for ever. None where that is not limited.
+    pub binds: Option<u64>,
 }
 
 /// Why a client is not believed: a sentence for it, which shows nothing of what it presented, and a word for metrics.
@@ -146,9 +149,10 @@ impl Examiner {
 
 /// Has the secrets of workloads.
 pub trait Keyring: Send + Sync + fmt::Debug {
-    /// The secrets of who has proven to be that. They are renewed for as long as somebody holds them. `held` is the version
-    /// of the certificate that the client states to hold: where it is still good it stays the newest.
-    fn hold(&self, identity: &Identity, held: Option<Version>) -> Arc<Private>;
+    /// The secrets of who has proven to be that. They are renewed for as long as somebody holds them, but no certificate
+    /// lasts longer than what they are bound to ([`Proven::binds`]). `held` is the version of the certificate that the client
+    /// states to hold: where it is still good it stays the newest.
+    fn hold(&self, identity: &Identity, binds: Option<u64>, held: Option<Version>) -> Arc<Private>;
 }
 
 /// What a workload asks to have signed.

@@ -1,4 +1,5 @@
-//! The secrets of workloads: signed when they are asked for, renewed at half their life for as long as somebody holds them.
+//! The secrets of workloads: signed when they are asked for, renewed at half their life for as long as somebody holds them,
+//! but not beyond the certificate by which somebody has come.
 //!
 //! A workload that comes back and states the certificate it has keeps it: the one that is made then says the same and is
 //! not sent, unless it is asked for anew.
@@ -40,11 +41,14 @@ pub struct Keyring {
     stirred: Notify,
 }
 
+/// Whose secrets, and when their certificate has to end, in seconds since 1970, if that is limited.
+type Holder = (Identity, Option<u64>);
+
 #[derive(Default)]
 struct Held {
-    by_identity: BTreeMap<Identity, Entry>,
+    by_holder: BTreeMap<Holder, Entry>,
     /// When which is due; what an entry doesn't say as well has been put off.
-    due: BTreeSet<(Instant, Identity)>,
+    due: BTreeSet<(Instant, Holder)>,
 }
 
 /// What somebody holds, or did until lately.
@@ -54,25 +58,25 @@ struct Entry {
 }
 
 impl Held {
-    fn private(&self, identity: &Identity) -> Option<Arc<Private>> {
-        self.by_identity.get(identity)?.private.upgrade()
+    fn private(&self, holder: &Holder) -> Option<Arc<Private>> {
+        self.by_holder.get(holder)?.private.upgrade()
     }
 
-    fn put(&mut self, identity: &Identity, private: &Arc<Private>, due: Instant) {
-        self.by_identity.insert(identity.clone(), Entry { private: Arc::downgrade(private), due });
-        self.due.insert((due, identity.clone()));
+    fn put(&mut self, holder: Holder, private: &Arc<Private>, due: Instant) {
+        self.due.insert((due, holder.clone()));
+        self.by_holder.insert(holder, Entry { private: Arc::downgrade(private), due });
     }
 
     /// Takes the next that is due, and forgets whom nobody holds any more.
-    fn take_due(&mut self, now: Instant) -> Option<(Identity, Arc<Private>)> {
-        while let Some((at, identity)) = self.due.pop_first() {
+    fn take_due(&mut self, now: Instant) -> Option<(Holder, Arc<Private>)> {
+        while let Some((at, holder)) = self.due.pop_first() {
             if at > now {
-                self.due.insert((at, identity));
+                self.due.insert((at, holder));
                 return None;
             }
-            match self.by_identity.get(&identity).filter(|entry| entry.due == at).map(|entry| entry.private.upgrade()) {
-                Some(Some(private)) => return Some((identity, private)),
-                Some(None) => _ = self.by_identity.remove(&identity),
+            match self.by_holder.get(&holder).filter(|entry| entry.due == at).map(|entry| entry.private.upgrade()) {
+                Some(Some(private)) => return Some((holder, private)),
+                Some(None) => _ = self.by_holder.remove(&holder),
                 None => {}
             }
         }
@@ -82,9 +86,9 @@ impl Held {
     /// All are due within that time.
     fn hasten(&mut self, now: Instant, spread: Duration) {
         self.due.clear();
-        for (identity, entry) in &mut self.by_identity {
+        for (holder, entry) in &mut self.by_holder {
             entry.due = now + spread.mul_f64(fastrand::f64());
-            self.due.insert((entry.due, identity.clone()));
+            self.due.insert((entry.due, holder.clone()));
         }
     }
 }
@@ -129,8 +133,8 @@ impl Keyring {
                     }
                 }
             }
-            while let Some((identity, private)) = self.next_due() {
-                self.renew(&identity, &private);
+            while let Some((holder, private)) = self.next_due() {
+                self.renew(holder, &private);
                 // Thousands may be due at once, and streams are to be served between.
                 tokio::task::yield_now().await;
             }
@@ -141,22 +145,22 @@ impl Keyring {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next_due(&self) -> Option<(Identity, Arc<Private>)> {
+    fn next_due(&self) -> Option<(Holder, Arc<Private>)> {
         self.held().take_due(Instant::now())
     }
 
-    fn renew(&self, identity: &Identity, private: &Arc<Private>) {
-        let again = match self.sign(identity, None) {
+    fn renew(&self, holder: Holder, private: &Arc<Private>) {
+        let again = match self.sign(&holder, None) {
             Ok(Signed { layer, renewed }) => {
                 private.replace(layer);
                 renewed
             }
             Err(reason) => {
-                self.failed(identity, &reason);
+                self.failed(&holder.0, &reason);
                 AGAIN
             }
         };
-        self.held().put(identity, private, Instant::now() + again);
+        self.held().put(holder, private, Instant::now() + again);
     }
 
     fn failed(&self, identity: &Identity, reason: &str) {
@@ -165,18 +169,31 @@ impl Keyring {
     }
 
     /// Signs for a workload; a certificate that says what the one of that version says, if that is still good.
-    fn sign(&self, identity: &Identity, held: Option<Version>) -> Result<Signed, String> {
+    fn sign(&self, (identity, binds): &Holder, held: Option<Version>) -> Result<Signed, String> {
         let authority = self.authorities.borrow().clone().ok_or("there is no authority yet")?;
         let domain = trust_domain(&self.states).ok_or("the trust domain is not known yet")?;
         let spiffe = identity.spiffe(&domain);
-        self.signed_by(&authority, &spiffe, held).map_err(|error| error.to_string())
+        let now = now();
+        if binds.is_some_and(|ends| ends <= now) {
+            return Err("the certificate by which it has come is over".to_owned());
+        }
+        // Certificates end at whole seconds: this one lasts no less than it should.
+        let fresh = (now + 1 + self.lasts.as_secs()).min(binds.unwrap_or(u64::MAX));
+        let signed = self.signed_by(&authority, &spiffe, (now, fresh), held).map_err(|error| error.to_string())?;
+        // Another one would end no later.
+        let last = binds.filter(|ends| *ends == fresh).map(|ends| Duration::from_secs(ends - now));
+        Ok(Signed { renewed: last.unwrap_or(signed.renewed), ..signed })
     }
 
-    fn signed_by(&self, authority: &Authority, spiffe: &str, held: Option<Version>) -> Result<Signed, CaError> {
-        let (now, statement) = (now(), Statement { signer: authority.id(), spiffe });
-        let half = self.lasts / 2;
-        // Certificates end at whole seconds: this one lasts no less than it should.
-        let fresh = now + 1 + self.lasts.as_secs();
+    /// Signs what begins now and lasts until that time, at most.
+    fn signed_by(
+        &self,
+        authority: &Authority,
+        spiffe: &str,
+        (now, fresh): (u64, u64),
+        held: Option<Version>,
+    ) -> Result<Signed, CaError> {
+        let (half, statement) = (self.lasts / 2, Statement { signer: authority.id(), spiffe });
         let held = held.and_then(|version| statement.until(version));
         let good = held.filter(|until| (now + half.as_secs()..=fresh).contains(until));
         let issued = authority.issue(spiffe, now, good.unwrap_or(fresh))?;
@@ -193,11 +210,12 @@ impl Keyring {
 }
 
 impl trust::Keyring for Keyring {
-    fn hold(&self, identity: &Identity, held: Option<Version>) -> Arc<Private> {
-        if let Some(private) = self.held().private(identity) {
+    fn hold(&self, identity: &Identity, binds: Option<u64>, held: Option<Version>) -> Arc<Private> {
+        let holder = (identity.clone(), binds);
+        if let Some(private) = self.held().private(&holder) {
             return private;
         }
-        let (layer, again) = match self.sign(identity, held) {
+        let (layer, again) = match self.sign(&holder, held) {
             Ok(Signed { layer, renewed }) => (layer, renewed),
             Err(reason) => {
                 self.failed(identity, &reason);
@@ -207,10 +225,10 @@ impl trust::Keyring for Keyring {
         let private = Arc::new(Private::new(layer));
         let mut guard = self.held();
         // Two streams of one workload may have come at once.
-        if let Some(other) = guard.private(identity) {
+        if let Some(other) = guard.private(&holder) {
             return other;
         }
-        guard.put(identity, &private, Instant::now() + again);
+        guard.put(holder, &private, Instant::now() + again);
         drop(guard);
         self.stirred.notify_one();
         private

@@ -59,7 +59,9 @@ impl ByTokenOrCertificate {
     async fn proven(&self, presented: Presented<'_>) -> Result<Proven, Distrusted> {
         match (presented.token, presented.certificate) {
             (Some(token), _) => match self.tokens.verify(&token.0, &self.audience, presented.origin).await {
-                Ok(proof) => Ok(Proven { identity: proof.identity, means: Means::Token, lasts: left(proof.until) }),
+                Ok(Proof { identity, until }) => {
+                    Ok(Proven { identity, means: Means::Token, lasts: left(until), binds: None })
+                }
                 Err(distrust) => {
                     let (text, reason, judged) = (distrust.to_string(), distrust.reason(), distrust.is_verdict());
                     Err(Distrusted { text, reason, judged })
@@ -68,7 +70,8 @@ impl ByTokenOrCertificate {
             (None, Some(certificate)) => {
                 let proven = peer::read(certificate).and_then(|peer| {
                     let identity = Identity::of_spiffe(&peer.uri, &trust_domain(&self.states)?)?;
-                    Some(Proven { identity, means: Means::Certificate, lasts: left(peer.until) })
+                    let (means, binds) = (Means::Certificate, Some(peer.until));
+                    Some(Proven { identity, means, lasts: left(peer.until), binds })
                 });
                 let text = "the client's certificate is not that of a workload of this trust domain";
                 proven.ok_or_else(|| Distrusted { text: text.to_owned(), reason: "certificate", judged: true })

@@ -27,6 +27,8 @@ pub struct Guest {
     pub means: Option<Means>,
     /// Who has the secrets of who has proven something.
     pub keyring: Option<Arc<dyn Keyring>>,
+    /// When a certificate has to end that it is given, if that is limited.
+    pub binds: Option<u64>,
     /// When it has to come back with a new credential.
     pub leaves: Option<Instant>,
 }
@@ -34,7 +36,7 @@ pub struct Guest {
 impl Guest {
     /// Somebody who has proven nothing.
     pub fn stranger(peer: Option<SocketAddr>) -> Self {
-        Self { peer, credential: Credential::None, means: None, keyring: None, leaves: None }
+        Self { peer, credential: Credential::None, means: None, keyring: None, binds: None, leaves: None }
     }
 }
 
@@ -67,11 +69,11 @@ impl Member {
 
     /// Gives it its secrets if it has asked for them, and is where it belongs: nothing is signed for a Pod that isn't known.
     /// Whether it has them only now.
-    pub(super) fn unlock(&mut self, keyring: Option<&Arc<dyn Keyring>>) -> bool {
-        let (Vault::Asked(held), Some(keyring), Some(identity)) = (&self.vault, keyring, self.identity()) else {
+    pub(super) fn unlock(&mut self, guest: &Guest) -> bool {
+        let (Vault::Asked(held), Some(keyring), Some(identity)) = (&self.vault, &guest.keyring, self.identity()) else {
             return false;
         };
-        let private = keyring.hold(identity, *held);
+        let private = keyring.hold(identity, guest.binds, *held);
         self.seat.confide(private);
         self.vault = Vault::Open;
         true
