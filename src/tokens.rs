@@ -74,8 +74,8 @@ pub enum Distrust {
     /// Nobody is asked: too much from where it comes was not believed.
     #[error("the token is not looked at")]
     Unwanted,
-    /// The API server could not be asked.
-    #[error("it is not known whether the token is good: {0}")]
+    /// The API server could not be asked, or gave no answer. Why is for the log and not told: it may have words of the cluster.
+    #[error("it is not known whether the token is good: the API server gave no answer")]
     Unreviewed(String),
 }
 
@@ -94,6 +94,14 @@ impl Distrust {
             Distrust::Refused => "token_refused",
             Distrust::Unwanted => "throttled",
             Distrust::Unreviewed(_) => "token_unreviewed",
+        }
+    }
+
+    /// What is to be said of it in the log besides, and to nobody else.
+    pub fn aside(&self) -> Option<&str> {
+        match self {
+            Distrust::Unreviewed(reason) => Some(reason),
+            _ => None,
         }
     }
 

@@ -8,7 +8,8 @@ use chancery::telemetry::Metrics;
 use chancery::tokens::Distrust;
 use chancery::tokens::issuer::Issuer;
 use chancery::xds::mistrust::Mistrust;
-use chancery::xds::trust::{Examiner, Presented, Proven, Token, Unproven};
+use chancery::xds::refusal::Refusal;
+use chancery::xds::trust::{Examiner, Presented, Proven, Token, Unproven, Verifier};
 use http::{Request, Response};
 use http_body_util::Full;
 use kube::Client;
@@ -35,11 +36,13 @@ struct Server {
     asked: Arc<AtomicUsize>,
     answering: watch::Sender<bool>,
     status: &'static str,
+    /// In place of that: why there is no answer.
+    refuses: Option<&'static str>,
 }
 
 impl Server {
     fn new(status: &'static str) -> Self {
-        Self { asked: Arc::default(), answering: watch::Sender::new(false), status }
+        Self { asked: Arc::default(), answering: watch::Sender::new(false), status, refuses: None }
     }
 
     fn reviewer(&self, at_once: usize) -> Reviewer {
@@ -72,9 +75,15 @@ impl tower_service::Service<Request<Body>> for Server {
 
     fn call(&mut self, _: Request<Body>) -> Self::Future {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let (mut answering, status) = (self.answering.subscribe(), self.status);
+        let (mut answering, status, refuses) = (self.answering.subscribe(), self.status, self.refuses);
         Box::pin(async move {
             _ = answering.wait_for(|answers| *answers).await;
+            if let Some(words) = refuses {
+                let status = format!(
+                    r#"{{"kind":"Status","status":"Failure","message":"{words}","reason":"InternalError","code":500}}"#
+                );
+                return Ok(Response::builder().status(500).body(Full::from(status)).expect("a response"));
+            }
             let review = format!(
                 r#"{{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","metadata":{{}},"spec":{{}},"status":{status}}}"#
             );
@@ -170,6 +179,24 @@ async fn who_is_mistrusted_when_its_turn_comes_has_none() {
     // The control: of as many from as many addresses each is.
     let (answers, asked) = flood(|number| Ipv4Addr::from_bits(number as u32).into()).await;
     assert_eq!((asked, answers.iter().filter(refused).count()), (answers.len(), answers.len()));
+}
+
+/// What the API server says where it doesn't say whether a token is good is for the log; who shows the token is told that it
+/// is not known, and nothing else.
+#[tokio::test]
+async fn the_words_of_the_api_server_are_not_passed_on() {
+    const WORDS: &str = "etcdserver: leader changed at 10.0.0.9";
+    let server = Server { refuses: Some(WORDS), ..Server::new(GOOD) };
+    server.answering.send_replace(true);
+    let tokens = Believed::There(Box::new(server.reviewer(1)));
+    let verifier = ByTokenOrCertificate { tokens, audience: "chancery".to_owned(), states: watch::channel(None).1 };
+    let token = Token(self::tokens(1).remove(0));
+    let presented = Presented { token: Some(&token), ..Presented::default() };
+    let refused = verifier.verify(presented).await.expect_err("it is not known");
+    assert!(!refused.judged && !refused.text.contains("etcdserver"), "{refused:?}");
+    let told = "not authenticated: it is not known whether the token is good: the API server gave no answer";
+    assert_eq!(Refusal::Distrusted(refused.clone()).to_string(), told);
+    assert!(refused.logged().contains(WORDS), "the control: they are there to be told");
 }
 
 /// Nobody is said to be bad who was not asked about.

@@ -7,7 +7,7 @@
 use super::AdminContext;
 use crate::model::identity::Identity;
 use crate::model::name::{Name, Namespace};
-use crate::xds::trust::{Distrusted, Examiner, Presented, Token, Unproven};
+use crate::xds::trust::{Examiner, Presented, Token, Unproven};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
@@ -82,7 +82,10 @@ impl Guard {
         let presented = Presented { token: Some(token), ..Presented::default() };
         let proven = examiner.examine(presented, Some(from)).await.map_err(|unproven| match unproven {
             Unproven::Throttled => Refused::throttled(),
-            Unproven::Distrusted(Distrusted { text, reason, .. }) => Refused::unknown(reason, text),
+            Unproven::Distrusted(distrusted) => {
+                let logged = Some(distrusted.logged().into_owned());
+                Refused { logged, ..Refused::unknown(distrusted.reason, distrusted.text) }
+            }
         })?;
         let Identity { namespace, service_account, .. } = proven.identity;
         match (operators.contains(&(namespace.clone(), service_account.clone())), shows) {
@@ -98,20 +101,23 @@ struct Refused {
     code: StatusCode,
     reason: &'static str,
     text: String,
+    /// What the log says in place of the text.
+    logged: Option<String>,
 }
 
 impl Refused {
     fn unknown(reason: &'static str, text: String) -> Self {
-        Self { code: StatusCode::UNAUTHORIZED, reason, text }
+        Self { code: StatusCode::UNAUTHORIZED, reason, text, logged: None }
     }
 
     fn throttled() -> Self {
-        Self { code: StatusCode::TOO_MANY_REQUESTS, reason: "throttled", text: THROTTLED.to_owned() }
+        let text = THROTTLED.to_owned();
+        Self { code: StatusCode::TOO_MANY_REQUESTS, reason: "throttled", text, logged: None }
     }
 
     fn denied(namespace: &Namespace, account: &Name) -> Self {
         let text = format!("this is for operators; --operators does not name {namespace}/{account}");
-        Self { code: StatusCode::FORBIDDEN, reason: "denied", text }
+        Self { code: StatusCode::FORBIDDEN, reason: "denied", text, logged: None }
     }
 }
 
@@ -140,8 +146,9 @@ pub async fn ask(
         }
         Err(refused) => {
             context.metrics.security.visitor_refused(refused.reason);
-            if let Some(others) = context.registry.complaints().hear(&refused.text, Instant::now()) {
-                tracing::warn!(%peer, reason = refused.reason, others, "refused a visitor: {}", refused.text);
+            let said = refused.logged.as_ref().unwrap_or(&refused.text);
+            if let Some(others) = context.registry.complaints().hear(said, Instant::now()) {
+                tracing::warn!(%peer, reason = refused.reason, others, "refused a visitor: {said}");
             }
             refused.into_response()
         }

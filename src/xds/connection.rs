@@ -288,9 +288,10 @@ impl AdsService {
 
     /// Says who was not believed, and why; where others come with the same, only how many.
     fn distrust(&self, distrusted: Distrusted) -> Refusal {
-        if let Some(others) = self.context.registry.complaints().hear(&distrusted.text, Instant::now()) {
+        let said = distrusted.logged();
+        if let Some(others) = self.context.registry.complaints().hear(&said, Instant::now()) {
             let (peer, reason) = (self.peer.map(tracing::field::display), distrusted.reason);
-            tracing::warn!(peer, reason, others, "refused a proxy: {}", distrusted.text);
+            tracing::warn!(peer, reason, others, "refused a proxy: {said}");
         }
         Refusal::Distrusted(distrusted)
     }

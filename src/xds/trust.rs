@@ -10,6 +10,7 @@ use crate::snapshot::resource::Version;
 use http::{HeaderMap, header};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -89,8 +90,20 @@ pub struct Distrusted {
     pub text: String,
     /// The word, of a closed set.
     pub reason: &'static str,
+    /// What the log says of it besides, and nobody is told.
+    pub aside: Option<String>,
     /// Whether that is a verdict; where it isn't, nobody could be asked, and what was presented may be good.
     pub judged: bool,
+}
+
+impl Distrusted {
+    /// The sentence for the log.
+    pub fn logged(&self) -> Cow<'_, str> {
+        match &self.aside {
+            Some(aside) => Cow::Owned(format!("{}: {aside}", self.text)),
+            None => Cow::Borrowed(&self.text),
+        }
+    }
 }
 
 /// What may have to be waited for.

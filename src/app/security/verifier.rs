@@ -63,8 +63,8 @@ impl ByTokenOrCertificate {
                     Ok(Proven { identity, means: Means::Token, lasts: left(until), binds: None })
                 }
                 Err(distrust) => {
-                    let (text, reason, judged) = (distrust.to_string(), distrust.reason(), distrust.is_verdict());
-                    Err(Distrusted { text, reason, judged })
+                    let (text, aside) = (distrust.to_string(), distrust.aside().map(str::to_owned));
+                    Err(Distrusted { text, reason: distrust.reason(), aside, judged: distrust.is_verdict() })
                 }
             },
             (None, Some(certificate)) => {
@@ -74,11 +74,11 @@ impl ByTokenOrCertificate {
                     Some(Proven { identity, means, lasts: left(peer.until), binds })
                 });
                 let text = "the client's certificate is not that of a workload of this trust domain";
-                proven.ok_or_else(|| Distrusted { text: text.to_owned(), reason: "certificate", judged: true })
+                proven.ok_or_else(|| disbelieved(text, "certificate"))
             }
             (None, None) => {
-                let text = "there is neither a token in the header authorization nor a client certificate".to_owned();
-                Err(Distrusted { text, reason: "no_credential", judged: true })
+                let text = "there is neither a token in the header authorization nor a client certificate";
+                Err(disbelieved(text, "no_credential"))
             }
         }
     }
@@ -88,6 +88,10 @@ impl Verifier for ByTokenOrCertificate {
     fn verify<'a>(&'a self, presented: Presented<'a>) -> Answer<'a, Result<Proven, Distrusted>> {
         Box::pin(self.proven(presented))
     }
+}
+
+fn disbelieved(text: &str, reason: &'static str) -> Distrusted {
+    Distrusted { text: text.to_owned(), reason, aside: None, judged: true }
 }
 
 fn left(until: u64) -> Duration {
