@@ -5,9 +5,12 @@ use crate::secure::{DAY, Secure, asking, cart, cart_pod, names_in, pair_in};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until};
 use bytes::Bytes;
 use chancery::ca::peer;
+use chancery::ca::request::RequestError;
 use chancery::model::identity::Identity;
 use chancery::snapshot::kind::Kind;
 use chancery::xds::certificate::{CREATE, CertificateRequest};
+use chancery::xds::refusal::Refusal;
+use chancery::xds::trust::Distrusted;
 use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -226,6 +229,53 @@ async fn a_pod_that_comes_late_is_waited_for() {
     assert!(early.is_err(), "it waits");
     secure.change(cart_pod());
     assert_eq!(waiting.await.expect("a certificate").len(), 2);
+}
+
+/// The page says with which code each is refused, and how it is counted.
+#[test]
+fn codes_and_reasons_are_those_of_the_page() {
+    let names = [
+        (Code::Unauthenticated, "UNAUTHENTICATED"),
+        (Code::ResourceExhausted, "RESOURCE_EXHAUSTED"),
+        (Code::PermissionDenied, "PERMISSION_DENIED"),
+        (Code::InvalidArgument, "INVALID_ARGUMENT"),
+        (Code::Internal, "INTERNAL"),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+        (Code::Unavailable, "UNAVAILABLE"),
+    ];
+    let requests = [
+        RequestError::TooLong,
+        RequestError::Malformed,
+        RequestError::UnknownKey,
+        RequestError::Size(1),
+        RequestError::UnknownSignature,
+        RequestError::Signature,
+    ];
+    let unsigned = requests.map(|error| Refusal::Unsigned { text: String::new(), reason: error.reason() });
+    let distrusted = ["certificate", "no_credential"]
+        .map(|reason| Refusal::Distrusted(Distrusted { text: String::new(), reason, aside: None, judged: true }));
+    let others = [
+        Refusal::Throttled,
+        Refusal::Denied(String::new()),
+        Refusal::Garbage(String::new()),
+        Refusal::Silent(Duration::ZERO),
+        Refusal::Unknown(String::new()),
+        Refusal::Unable(String::new()),
+        Refusal::NotReady(String::new()),
+        Refusal::Short,
+        Refusal::ShuttingDown,
+    ];
+    let is_said = |page: &str, refusal: &Refusal| {
+        let (_, name) = names.iter().find(|(code, _)| *code == refusal.code()).expect("a code of the table");
+        let rows = page.lines().filter(|row| row.starts_with(&format!("| `{name}` |")));
+        rows.into_iter().any(|row| row.contains(&format!("`{}`", refusal.reason())))
+    };
+    let page = include_str!("../../docs/reference/identity.md");
+    for refusal in unsigned.iter().chain(&distrusted).chain(&others) {
+        assert!(is_said(page, refusal), "{:?} with {:?}", refusal.reason(), refusal.code());
+        let without = page.replace(&format!("`{}`", refusal.reason()), "");
+        assert!(!is_said(&without, refusal), "the control: {:?}", refusal.reason());
+    }
 }
 
 /// The numbers of the fields in `proto/certificate.proto` are those that are read.
