@@ -29,6 +29,9 @@ fn nobody_is_asked_about_a_token_that_says_itself_that_it_is_not_good() {
     assert_eq!(claimed(&token("chancery", NOW), "chancery", NOW), Ok(NOW + 3600), "the control");
     assert_eq!(claimed(&token("other", NOW), "chancery", NOW), Err(Distrust::Audience("chancery".into())));
     assert_eq!(claimed(&token("chancery", NOW - 7200), "chancery", NOW), Err(Distrust::Expired));
+    // Its very end is the end: no answer about it would be kept.
+    assert_eq!(claimed(&token("chancery", NOW - 3600), "chancery", NOW), Err(Distrust::Expired));
+    assert_eq!(claimed(&token("chancery", NOW - 3599), "chancery", NOW), Ok(NOW + 1), "the control");
     assert_eq!(claimed(&token("chancery", NOW + 7200), "chancery", NOW), Err(Distrust::Early));
     assert_eq!(claimed("nonsense", "chancery", NOW), Err(Distrust::Malformed));
     assert_eq!(claimed(&"x".repeat(100_000), "chancery", NOW), Err(Distrust::TooLong));
