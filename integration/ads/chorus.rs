@@ -1,26 +1,46 @@
 //! What many say is passed on once, however many they are and whatever they say.
 
-use chancery::xds::chorus::{Chorus, DIFFERENT, QUIET};
+use chancery::xds::chorus::{Chorus, DIFFERENT, Others, PEERS, QUIET};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
+
+/// An address.
+fn at(number: usize) -> Option<IpAddr> {
+    Some(Ipv4Addr::from_bits(number as u32).into())
+}
+
+/// That it was said so often besides, from so many addresses.
+fn others(times: u64, peers: usize) -> Option<Others> {
+    Some(Others { times, peers })
+}
 
 #[test]
 fn the_same_is_passed_on_once_and_then_counted() {
     let (chorus, start) = (Chorus::default(), Instant::now());
     let second = Duration::from_secs(1);
-    assert_eq!(chorus.hear("a", start), Some(0));
-    for _ in 0..500 {
-        assert_eq!(chorus.hear("a", start + second), None);
+    assert_eq!(chorus.hear("a", at(0), start), others(0, 0));
+    for number in 0..500 {
+        assert_eq!(chorus.hear("a", at(number % 3), start + second), None);
     }
-    assert_eq!(chorus.hear("b", start + second), Some(0), "the control: something else is passed on");
-    assert_eq!(chorus.hear("a", start + QUIET), Some(500));
-    assert_eq!(chorus.hear("a", start + QUIET + second), None);
-    assert_eq!(chorus.hear("a", start + QUIET * 3), Some(1));
+    assert_eq!(chorus.hear("b", at(0), start + second), others(0, 0), "the control: something else is passed on");
+    assert_eq!(chorus.hear("a", at(0), start + QUIET), others(500, 3));
+    assert_eq!(chorus.hear("a", at(7), start + QUIET + second), None);
+    assert_eq!(chorus.hear("a", at(0), start + QUIET * 3), others(1, 1));
+    assert_eq!(chorus.hear("a", None, start + QUIET * 3), None);
+    assert_eq!(chorus.hear("a", None, start + QUIET * 4), others(1, 0), "it is not known from where");
+}
+
+#[test]
+fn those_who_all_say_the_same_are_bounded() {
+    let (chorus, start) = (Chorus::default(), Instant::now());
+    (0..1000).for_each(|number| _ = chorus.hear("a", at(number), start));
+    assert_eq!(chorus.hear("a", at(0), start + QUIET), others(999, PEERS));
 }
 
 #[test]
 fn those_who_all_say_something_else_are_bounded() {
     let (chorus, start) = (Chorus::default(), Instant::now());
-    let passed_on = |now| (0..1000).filter(|number| chorus.hear(&format!("{number}"), now).is_some()).count();
+    let passed_on = |now| (0..1000).filter(|number| chorus.hear(&format!("{number}"), at(0), now).is_some()).count();
     assert_eq!(passed_on(start), DIFFERENT);
     assert_eq!(passed_on(start + QUIET / 2), 0);
     assert_eq!(passed_on(start + QUIET), DIFFERENT, "and there is room again");

@@ -147,8 +147,9 @@ pub async fn ask(
         Err(refused) => {
             context.metrics.security.visitor_refused(refused.reason);
             let said = refused.logged.as_ref().unwrap_or(&refused.text);
-            if let Some(others) = context.registry.complaints().hear(said, Instant::now()) {
-                tracing::warn!(%peer, reason = refused.reason, others, "refused a visitor: {said}");
+            let others = context.registry.complaints().hear(said, Some(peer.ip()), Instant::now());
+            if let Some((times, peers)) = others.map(|others| (others.times, others.peers)) {
+                tracing::warn!(%peer, reason = refused.reason, others = times, peers, "refused a visitor: {said}");
             }
             refused.into_response()
         }

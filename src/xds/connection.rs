@@ -7,6 +7,7 @@
 
 use super::certificate::{self, CREATE};
 use super::channel::{Incoming, ResponseBody};
+use super::chorus::Others;
 use super::identity::Credential;
 use super::limits::Options;
 use super::porch::{Place, Porch};
@@ -102,12 +103,12 @@ pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsCo
             }
             Err(failure) => {
                 context.metrics.xds.refused("handshake");
-                if let Some(others) = context.registry.complaints().hear(&failure, Instant::now()) {
-                    tracing::info!(
-                        peer = peer.map(tracing::field::display),
-                        others,
-                        "a TLS handshake failed: {failure}"
-                    );
+                let from = peer.map(|peer| peer.ip());
+                if let Some(Others { times, peers }) =
+                    context.registry.complaints().hear(&failure, from, Instant::now())
+                {
+                    let peer = peer.map(tracing::field::display);
+                    tracing::info!(peer, others = times, peers, "a TLS handshake failed: {failure}");
                 }
             }
         },
@@ -289,9 +290,10 @@ impl AdsService {
     /// Says who was not believed, and why; where others come with the same, only how many.
     fn distrust(&self, distrusted: Distrusted) -> Refusal {
         let said = distrusted.logged();
-        if let Some(others) = self.context.registry.complaints().hear(&said, Instant::now()) {
+        let (from, complaints) = (self.peer.map(|peer| peer.ip()), self.context.registry.complaints());
+        if let Some(Others { times, peers }) = complaints.hear(&said, from, Instant::now()) {
             let (peer, reason) = (self.peer.map(tracing::field::display), distrusted.reason);
-            tracing::warn!(peer, reason, others, "refused a proxy: {said}");
+            tracing::warn!(peer, reason, others = times, peers, "refused a proxy: {said}");
         }
         Refusal::Distrusted(distrusted)
     }

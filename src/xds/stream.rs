@@ -9,6 +9,7 @@ pub use member::Guest;
 
 use super::admission::{Admission, Turn};
 use super::channel::{Heard, Incoming, Outgoing};
+use super::chorus::Others;
 use super::frames::Frames;
 use super::identity;
 use super::limits::Options;
@@ -337,8 +338,11 @@ impl Stream {
     fn complain(&self, kind: Kind, now: std::time::Instant) {
         let session = self.session.lock();
         let message = session.rejection(kind).map_or("", |rejection| rejection.message.as_str());
-        match self.context.registry.complaints().hear(&format!("{kind} {message}"), now) {
-            Some(others) => warn!(parent: &self.span, %kind, message, others, "the client rejected a response"),
+        let from = self.guest.peer.map(|peer| peer.ip());
+        match self.context.registry.complaints().hear(&format!("{kind} {message}"), from, now) {
+            Some(Others { times, peers }) => {
+                warn!(parent: &self.span, %kind, message, others = times, peers, "the client rejected a response");
+            }
             None => debug!(parent: &self.span, %kind, message, "the client rejected a response"),
         }
     }
