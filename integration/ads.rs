@@ -6,6 +6,8 @@ mod broken;
 mod certificates;
 #[path = "ads/chorus.rs"]
 mod chorus;
+#[path = "ads/clocks.rs"]
+mod clocks;
 #[path = "ads/faults.rs"]
 mod faults;
 #[path = "ads/flow.rs"]

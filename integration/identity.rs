@@ -2,6 +2,8 @@
 
 #[path = "identity/authority.rs"]
 mod authority;
+#[path = "identity/clocks.rs"]
+mod clocks;
 #[path = "identity/requests.rs"]
 mod requests;
 #[path = "identity/reviews.rs"]

@@ -2,7 +2,8 @@
 //!
 //! [`authority`] signs; [`material`] is what it is made of, in the layout of files and keys that Istio's `cacerts` has;
 //! [`folder`] keeps that on disk, and [`rotation`] leads from one root to the next. [`request`] is what somebody wants signed,
-//! [`tls`] how a server speaks with its help, and [`peer`] what a client's certificate says. Keys are
+//! [`tls`] how a server speaks with its help, [`peer`] what a client's certificate says, and [`term`] for how long it all counts.
+//! Keys are
 //! [`Sensitive`](crate::model::sensitive::Sensitive): never shown.
 
 pub mod authority;
@@ -11,4 +12,5 @@ pub mod material;
 pub mod peer;
 pub mod request;
 pub mod rotation;
+pub mod term;
 pub mod tls;

@@ -1,9 +1,8 @@
 //! An authority that goes bad, in each way there is, and one whose time is over: what is in use stays, loudly, and a good one
 //! takes over without a restart.
 
-use crate::secure::{DAY, Secure, asking, cart, pair_in};
+use crate::secure::{DAY, Secure, asking, cart, now, pair_in};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until, until_within, value};
-use chancery::app::security::now;
 use chancery::ca::authority::Authority;
 use chancery::ca::material::{Material, names};
 use chancery::model::sensitive::Sensitive;

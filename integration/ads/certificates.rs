@@ -1,7 +1,7 @@
 //! `CreateCertificate`, as an Istio agent calls it: a key of one's own is signed for who one is, and what is signed opens the
 //! door.
 
-use crate::secure::{DAY, Secure, asking, cart, cart_pod, names_in, pair_in};
+use crate::secure::{DAY, Secure, asking, cart, cart_pod, names_in, now, pair_in};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until};
 use bytes::Bytes;
 use chancery::ca::peer;
@@ -80,7 +80,7 @@ fn ends(pem: &str) -> u64 {
 
 /// The same, in seconds from now.
 fn lasts(pem: &str) -> u64 {
-    ends(pem) - chancery::app::security::now()
+    ends(pem) - now()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,7 @@
 //! The secure door: who has a token or a certificate is let in and gets its own secrets, nobody gets anything else.
 
-use crate::secure::{DAY, Secure, asking, cart, inline, mesh, names_in, pair_in, request, secret_in, version_of};
+use crate::secure::{DAY, Secure, asking, cart, inline, mesh, names_in, now, pair_in, request, secret_in, version_of};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until};
-use chancery::app::security::now;
 use chancery::ca::folder::Folder;
 use chancery::ca::material::{Material, names};
 use chancery::model::identity::Identity;

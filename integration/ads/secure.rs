@@ -2,9 +2,10 @@
 
 use crate::stage::{Delta, NODE_ID, Stage, context, facts, node, until};
 use chancery::app::security::authority::SecurityError;
-use chancery::app::security::{Office, Options as Security, Told, issuers, now};
+use chancery::app::security::{Office, Options as Security, Told, issuers};
 use chancery::ca::folder::Folder;
 use chancery::ca::material::{Material, names};
+use chancery::clock::Clock;
 use chancery::model::audience::{Audience, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::identity::{BoundPod, Identity};
 use chancery::model::mesh::Mesh;
@@ -56,6 +57,8 @@ pub struct Secure {
     pub trusted: String,
     /// Where the authority is.
     pub folder: Folder,
+    /// What says what time it is.
+    pub clock: Clock,
     /// The World that the office sees, with the Pod of [`cart`] in it.
     pub states: watch::Sender<Option<State>>,
     _place: TempDir,
@@ -67,6 +70,14 @@ impl Secure {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("identity");
         Self::at(place, &path, lasts, Options::default()).await.expect("an authority")
+    }
+
+    /// The same by another clock than the system's.
+    pub async fn by(clock: Clock, lasts: Duration) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("identity");
+        let built = Self::build((place, &path), lasts, Options::default(), clock).await;
+        built.expect("an authority")
     }
 
     /// The same, where a Pod that is not known is not waited for.
@@ -86,6 +97,15 @@ impl Secure {
     }
 
     pub async fn at(place: TempDir, path: &Path, lasts: Duration, options: Options) -> Result<Self, SecurityError> {
+        Self::build((place, path), lasts, options, Clock::system()).await
+    }
+
+    async fn build(
+        (place, path): (TempDir, &Path),
+        lasts: Duration,
+        options: Options,
+        clock: Clock,
+    ) -> Result<Self, SecurityError> {
         let context = context(options);
         let security = Security {
             folder: Some(path.to_owned()),
@@ -95,6 +115,7 @@ impl Secure {
             reviewed: false,
             bundle: None,
             lasts,
+            clock: clock.clone(),
         };
         let office = Office::open(security, None, context.metrics.security.clone()).await?;
         let mut world = World::default();
@@ -109,7 +130,7 @@ impl Secure {
         until("there is an authority", || stage.context.readiness.pending().is_empty()).await;
         let folder = Folder::new(path);
         let trusted = fs::read_to_string(folder.path().join(names::ROOTS)).expect("roots");
-        Ok(Self { stage, visitors, trusted, folder, states, _place: place, _tasks: tasks })
+        Ok(Self { stage, visitors, trusted, folder, clock, states, _place: place, _tasks: tasks })
     }
 
     /// Changes the World that the office sees.
@@ -119,13 +140,13 @@ impl Secure {
 
     pub fn token(&self, identity: &Identity, lasts: Duration) -> String {
         let issuer = issuers::issuer(&self.folder).expect("an issuer");
-        issuer.issue(identity, "chancery", now(), lasts).expect("a token")
+        issuer.issue(identity, "chancery", self.clock.now(), lasts).expect("a token")
     }
 
     /// The token of somebody that was issued so long ago.
     pub fn token_of_then(&self, identity: &Identity, ago: Duration, lasts: Duration) -> String {
         let issuer = issuers::issuer(&self.folder).expect("an issuer");
-        issuer.issue(identity, "chancery", now() - ago.as_secs(), lasts).expect("a token")
+        issuer.issue(identity, "chancery", self.clock.now() - ago.as_secs(), lasts).expect("a token")
     }
 
     /// What a file of the authority says.
@@ -163,7 +184,8 @@ impl Secure {
         CertificateDer::pem_slice_iter(self.trusted.as_bytes())
             .for_each(|root| roots.add(root.expect("a certificate")).expect("a root"));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = ClientConfig::builder_with_details(provider, Arc::new(self.clock.clone()));
+        let builder = builder.with_safe_default_protocol_versions();
         let builder = builder.expect("TLS").with_root_certificates(roots);
         let mut config = match shown {
             None => builder.with_no_client_auth(),
@@ -230,6 +252,11 @@ impl tower_service::Service<Uri> for Connector {
             Ok(TokioIo::new(tls.connect(ServerName::try_from("chancery").expect("a name"), socket).await?))
         })
     }
+}
+
+/// Seconds since 1970, by the system's clock.
+pub fn now() -> u64 {
+    Clock::system().now()
 }
 
 pub fn cart() -> Identity {

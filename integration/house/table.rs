@@ -115,6 +115,7 @@ pub const ROOMS: &[Room] = &[
         never: &["kube", "k8s_openapi", "tonic"],
     },
     Room { name: "telemetry", may: &[], never: &["kube", "k8s_openapi", "envoy_types"] },
+    Room { name: "clock", may: &[], never: &["kube", "k8s_openapi", "envoy_types", "tonic", "tracing"] },
     Room { name: "alarm", may: &[], never: &["kube", "k8s_openapi", "envoy_types", "tonic", "tracing"] },
     Room { name: "app", may: &["*"], never: &["envoy_types"] },
     Room { name: "cli", may: &["*"], never: &[] },

@@ -72,6 +72,7 @@ fn answers_count_for_a_while() {
     );
     assert_eq!((counts(&answers, 3, BAD - 1), counts(&answers, 3, BAD)), (Some(Err(Distrust::Refused)), None));
     assert_eq!(counts(&answers, 4, 0), None);
+    assert_eq!(answers.get(&print(1), NOW - 1), None, "nor one that is given later, if the clock was set back");
     // What counts no more is forgotten when the next comes.
     answers.put(print(4), good(NOW + 3600), NOW + GOOD);
     assert_eq!(answers.len(), 1);

@@ -3,6 +3,7 @@
 
 use chancery::app::security::reviews::{FOR_PROXIES, FOR_VISITORS, Reviewer};
 use chancery::app::security::verifier::{Believed, ByTokenOrCertificate};
+use chancery::clock::Clock;
 use chancery::model::identity::{BoundPod, Identity};
 use chancery::telemetry::Metrics;
 use chancery::tokens::Distrust;
@@ -20,7 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -46,7 +47,7 @@ impl Server {
     }
 
     fn reviewer(&self, at_once: usize) -> Reviewer {
-        Reviewer::new(Client::new(self.clone(), "default"), Metrics::new().security, at_once)
+        Reviewer::new(Client::new(self.clone(), "default"), Metrics::new().security, Clock::system(), at_once)
     }
 
     fn asked(&self) -> usize {
@@ -95,7 +96,7 @@ impl tower_service::Service<Request<Body>> for Server {
 /// Tokens of many Pods, each of its own words.
 fn tokens(count: usize) -> Vec<String> {
     let issuer = Issuer::of_pem(&Issuer::new_key().expect("a key")).expect("an issuer");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_secs();
+    let now = Clock::system().now();
     let token = |number| {
         let pod = BoundPod { name: format!("cart-{number}").as_str().into(), uid: "".into() };
         let identity = Identity { pod: Some(pod), ..Identity::new("shop".into(), "cart".into()) };
@@ -146,7 +147,7 @@ async fn visitors_keep_no_proxy_waiting() {
 async fn flood(from: impl Fn(usize) -> IpAddr) -> (Vec<Result<Proven, Unproven>>, usize) {
     let (server, states) = (Server::new(BAD), watch::channel(None).1);
     let tokens = Believed::There(Box::new(server.reviewer(FOR_PROXIES)));
-    let verifier = ByTokenOrCertificate { tokens, audience: "chancery".to_owned(), states };
+    let verifier = ByTokenOrCertificate { tokens, audience: "chancery".to_owned(), states, clock: Clock::system() };
     let examiner = Examiner { verifier: Arc::new(verifier), mistrust: Arc::<Mistrust>::default() };
     let calls: Vec<_> = self::tokens(300)
         .into_iter()
@@ -189,7 +190,8 @@ async fn the_words_of_the_api_server_are_not_passed_on() {
     let server = Server { refuses: Some(WORDS), ..Server::new(GOOD) };
     server.answering.send_replace(true);
     let tokens = Believed::There(Box::new(server.reviewer(1)));
-    let verifier = ByTokenOrCertificate { tokens, audience: "chancery".to_owned(), states: watch::channel(None).1 };
+    let (audience, states, clock) = ("chancery".to_owned(), watch::channel(None).1, Clock::system());
+    let verifier = ByTokenOrCertificate { tokens, audience, states, clock };
     let token = Token(self::tokens(1).remove(0));
     let presented = Presented { token: Some(&token), ..Presented::default() };
     let refused = verifier.verify(presented).await.expect_err("it is not known");

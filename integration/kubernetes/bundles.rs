@@ -41,7 +41,7 @@ async fn roots_are_told_in_a_bundle_as_they_are_now() -> Outcome<()> {
         "go-template={{index .data \"root-cert.pem\" | base64decode}}",
     ];
     let root = cluster.kubectl(&secret).await?;
-    let other = Material::self_signed(chancery::app::security::now())?.roots;
+    let other = Material::self_signed(chancery::clock::Clock::system().now())?.roots;
     let roots = format!("# ours\n{root}\n# of a friend\n{other}{root}\n");
     let patch = serde_json::json!({"stringData": {"root-cert.pem": roots}}).to_string();
     cluster.kubectl(&["patch", "secret", "chancery-ca", "-n", "bundles", "-p", &patch]).await?;

@@ -15,6 +15,7 @@ pub mod verifier;
 
 use crate::ca::authority::Authority;
 use crate::ca::folder::Folder;
+use crate::clock::Clock;
 use crate::model::tracked::Tracked;
 use crate::model::world::State;
 use crate::status::account::Leadership;
@@ -32,7 +33,7 @@ use signer::BySigningRequest;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -55,6 +56,8 @@ pub struct Options {
     pub bundle: Option<String>,
     /// How long the certificate of a workload lasts.
     pub lasts: Duration,
+    /// What says what time it is.
+    pub clock: Clock,
 }
 
 /// The newest authority; none until it has been read.
@@ -111,7 +114,7 @@ impl Office {
         let (authorities, configs) = (watch::Sender::new(None), watch::Sender::new(None));
         let (newest, config) = (authorities.subscribe(), configs.subscribe());
         let sinks = Sinks { authorities, configs, metrics: metrics.clone() };
-        let mut followed = Followed::new(store, options.names.clone(), sinks)?;
+        let mut followed = Followed::new(store, options.names.clone(), options.clock.clone(), sinks)?;
         let (issuers, asked) = match (&folder, cluster) {
             (Some(folder), None) => (issuers::of_folder(folder)?, None),
             (_, Some(home)) => {
@@ -135,11 +138,15 @@ impl Office {
             authorities: authorities.clone(),
             states: states.clone(),
             lasts: options.lasts,
+            clock: options.clock.clone(),
             metrics: metrics.clone(),
         };
-        let reviewer = |client: &Client| Reviewer::new(client.clone(), metrics.clone(), FOR_PROXIES);
+        let clock = &options.clock;
+        let reviewer = |client: &Client| Reviewer::new(client.clone(), metrics.clone(), clock.clone(), FOR_PROXIES);
         let reviewer = asked.as_ref().filter(|_| options.reviewed).map(|(home, _)| reviewer(&home.client));
-        let keyring = Arc::new(Keyring::new(authorities.clone(), states.clone(), options.lasts, metrics));
+        let sources =
+            keyring::Sources { authorities: authorities.clone(), states: states.clone(), clock: clock.clone() };
+        let keyring = Arc::new(Keyring::new(sources, options.lasts, metrics.clone()));
         tasks.spawn(followed.run(token));
         tasks.spawn(keyring.clone().run());
         if let Some((Home { client, within, .. }, sink)) = asked {
@@ -153,18 +160,14 @@ impl Office {
         let tokens = reviewer.map_or(Believed::Here(issuers), |reviewer| Believed::There(Box::new(reviewer)));
         let (audience, mistrust) = (options.audience, Arc::<Mistrust>::default());
         let examiner = |tokens| {
-            let verifier = ByTokenOrCertificate { tokens, audience: audience.clone(), states: states.clone() };
+            let (audience, states, clock) = (audience.clone(), states.clone(), options.clock.clone());
+            let verifier = ByTokenOrCertificate { tokens, audience, states, clock };
             Examiner { verifier: Arc::new(verifier), mistrust: mistrust.clone() }
         };
         let visitors = examiner(tokens.beside(FOR_VISITORS));
         let security = Security { tls: configs, examiner: examiner(tokens), keyring, signer: Arc::new(signer) };
         (security, visitors)
     }
-}
-
-/// Seconds since 1970.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The mesh's trust domain, as far as it is known.

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::time::ASN1Time;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// An authority that can sign.
@@ -21,6 +22,7 @@ pub struct Authority {
     /// What is sent after a certificate, so that who knows only the root finds the way.
     chain: String,
     roots: String,
+    from: u64,
     until: u64,
 }
 
@@ -64,7 +66,8 @@ impl Authority {
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(wrong(names::KEY, "it is the key of another certificate"));
         }
-        let until = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+        let seconds = |time: ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+        let (from, until) = (seconds(parsed.validity().not_before), seconds(parsed.validity().not_after));
         if until <= now {
             return Err(CaError::expired());
         }
@@ -73,7 +76,7 @@ impl Authority {
             Issuer::from_ca_cert_der(&der, key).map_err(|error| wrong(names::CERTIFICATE, &error.to_string()))?;
         let roots = certificates(&material.roots, names::ROOTS)?;
         let chain = if roots.contains(&der) { String::new() } else { chain(material) };
-        let authority = Self { issuer, id, chain, roots: material.roots.clone(), until };
+        let authority = Self { issuer, id, chain, roots: material.roots.clone(), from, until };
         authority.check(now)?;
         Ok(authority)
     }
@@ -97,6 +100,11 @@ impl Authority {
             }
         }
         once.concat()
+    }
+
+    /// When its certificate begins, in seconds since 1970.
+    pub fn from(&self) -> u64 {
+        self.from
     }
 
     /// When its certificate ends, in seconds since 1970. Nothing it signs lasts longer.
@@ -157,6 +165,10 @@ impl Authority {
         now: u64,
         until: u64,
     ) -> Result<rcgen::Certificate, CaError> {
+        // Whatever somebody thinks the time is: nothing is signed that is over when it begins.
+        if self.until <= now {
+            return Err(CaError::expired());
+        }
         params.distinguished_name = DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;

@@ -58,6 +58,11 @@ impl CaError {
     pub fn expired() -> Self {
         CaError::Part { part: names::CERTIFICATE, reason: "it has expired".to_owned() }
     }
+
+    /// The time of the certificate that signs has not come.
+    pub fn early() -> Self {
+        CaError::Part { part: names::CERTIFICATE, reason: "it is not valid yet".to_owned() }
+    }
 }
 
 impl Material {

@@ -5,26 +5,28 @@ use super::material::{CaError, names};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ProducesTickets, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
 use std::sync::Arc;
 
 /// HTTP/2, which is all that gRPC speaks.
 const ALPN: &[u8] = b"h2";
 
-/// What lasts longer than a certificate: the keys of resumed sessions.
+/// What lasts longer than a certificate: the keys of resumed sessions, and who says what time it is.
 #[derive(Clone)]
 pub struct Tls {
     provider: Arc<CryptoProvider>,
+    clock: Arc<dyn TimeProvider>,
     tickets: Arc<dyn ProducesTickets>,
 }
 
 impl Tls {
-    /// New keys.
+    /// New keys. Certificates of clients are good or not by that clock.
     ///
     /// # Errors
     /// If the system gives no randomness.
-    pub fn new() -> Result<Self, rustls::Error> {
+    pub fn new(clock: Arc<dyn TimeProvider>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Ok(Self { provider, tickets: rustls::crypto::ring::Ticketer::new()? })
+        Ok(Self { provider, clock, tickets: rustls::crypto::ring::Ticketer::new()? })
     }
 
     /// Accepts who trusts the authority. A client's certificate is verified if it has one.
@@ -36,7 +38,8 @@ impl Tls {
         let roots = Arc::new(authority.root_store());
         let clients = WebPkiClientVerifier::builder_with_provider(roots, self.provider.clone());
         let clients = clients.allow_unauthenticated().build().map_err(|error| unusable(&error))?;
-        let builder = ServerConfig::builder_with_provider(self.provider.clone()).with_safe_default_protocol_versions();
+        let builder = ServerConfig::builder_with_details(self.provider.clone(), self.clock.clone());
+        let builder = builder.with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| unusable(&error))?.with_client_cert_verifier(clients);
         let mut config = builder.with_single_cert(served.chain, served.key).map_err(|error| unusable(&error))?;
         (config.alpn_protocols, config.ticketer) = (vec![ALPN.to_vec()], self.tickets.clone());

@@ -2,10 +2,10 @@
 
 use super::Done;
 use super::serve::limits::positive;
-use crate::app::security::now;
 use crate::app::security::store::Store;
 use crate::ca::folder::Folder;
 use crate::ca::rotation::{Change, Rotation, SINCE, Step};
+use crate::clock::Clock;
 use crate::source::kubernetes::client_of;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -73,7 +73,7 @@ impl RotateArgs {
         let mut text = String::new();
         let step = |parts| {
             let rotation = Rotation::new(parts).map_err(|error| format!("{}: {error}", self.place()))?;
-            self.step(&rotation, now(), &mut text)
+            self.step(&rotation, Clock::system().now(), &mut text)
         };
         self.store().await?.change(step).await?;
         Ok(Done::ok(text))

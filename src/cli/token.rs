@@ -2,8 +2,9 @@
 
 use super::Done;
 use super::serve::limits::positive;
-use crate::app::security::{issuers, now};
+use crate::app::security::issuers;
 use crate::ca::folder::Folder;
+use crate::clock::Clock;
 use crate::model::identity::{BoundPod, Identity};
 use clap::Args;
 use std::error::Error;
@@ -39,7 +40,7 @@ impl TokenArgs {
         let Self { identity, pod: (pod, namespace), service_account, audience, lasts } = self;
         let bound = BoundPod { name: pod.into(), uid: "".into() };
         let who = Identity { pod: Some(bound), ..Identity::new(namespace.into(), service_account.into()) };
-        let token = issuers::issuer(&Folder::new(identity))?.issue(&who, &audience, now(), lasts)?;
+        let token = issuers::issuer(&Folder::new(identity))?.issue(&who, &audience, Clock::system().now(), lasts)?;
         Ok(Done::ok(token + "\n"))
     }
 }

@@ -75,18 +75,26 @@ impl Print {
 /// An answer about a token.
 pub type Answer = Result<Proof, Distrust>;
 
+/// An answer, when it was given, and until when it counts.
+struct Kept {
+    at: u64,
+    until: u64,
+    answer: Answer,
+}
+
 /// Answers that still count.
 #[derive(Default)]
 pub struct Answers {
-    by_token: BTreeMap<Print, (u64, Answer)>,
+    by_token: BTreeMap<Print, Kept>,
     /// When which is forgotten.
     ends: BTreeSet<(u64, Print)>,
 }
 
 impl Answers {
-    /// The answer about a token, if there is one that counts at that time.
+    /// The answer about a token, if there is one that counts at that time. None does that was given later: who sets the clock
+    /// back makes none last.
     pub fn get(&self, token: &Print, now: u64) -> Option<&Answer> {
-        self.by_token.get(token).filter(|(until, _)| *until > now).map(|(_, answer)| answer)
+        self.by_token.get(token).filter(|kept| (kept.at..kept.until).contains(&now)).map(|kept| &kept.answer)
     }
 
     /// Keeps an answer that was given at that time.
@@ -95,8 +103,8 @@ impl Answers {
             Ok(proof) => proof.until.min(now + GOOD),
             Err(_) => now + BAD,
         };
-        if let Some((before, _)) = self.by_token.insert(token, (until, answer)) {
-            self.ends.remove(&(before, token));
+        if let Some(before) = self.by_token.insert(token, Kept { at: now, until, answer }) {
+            self.ends.remove(&(before.until, token));
         }
         self.ends.insert((until, token));
         // Those that are bad end first: who makes up many tokens forgets no good one.

@@ -1,12 +1,13 @@
 //! Follows the authority: read again and again, so that a new one takes over without a restart, and one that is broken
 //! does not: the last good one stays, loudly.
 
-use super::now;
 use super::store::{Store, StoreError};
 use crate::ca::authority::Authority;
 use crate::ca::folder::{FolderError, ISSUER_KEY};
 use crate::ca::material::{CaError, Material};
+use crate::ca::term::{Term, is_early};
 use crate::ca::tls::Tls;
+use crate::clock::Clock;
 use crate::telemetry::logging::chain;
 use crate::telemetry::readiness::Token;
 use crate::telemetry::security::SecurityMetrics;
@@ -61,11 +62,12 @@ pub struct Followed {
     store: Store,
     names: Vec<String>,
     tls: Tls,
+    clock: Clock,
     sinks: Sinks,
     /// The material that is in use, as a hash.
     in_use: u64,
-    /// When the server's certificate is to be renewed, in seconds since 1970.
-    renew_at: u64,
+    /// For how long the server's certificate counts; none while there is none.
+    served: Option<Term>,
     /// Why nothing can be read, or what was read last can't be used.
     trouble: Option<String>,
 }
@@ -75,8 +77,9 @@ impl Followed {
     ///
     /// # Errors
     /// If the system gives no randomness.
-    pub fn new(store: Store, names: Vec<String>, sinks: Sinks) -> Result<Self, SecurityError> {
-        Ok(Self { store, names, tls: Tls::new()?, sinks, in_use: 0, renew_at: 0, trouble: None })
+    pub fn new(store: Store, names: Vec<String>, clock: Clock, sinks: Sinks) -> Result<Self, SecurityError> {
+        let tls = Tls::new(Arc::new(clock.clone()))?;
+        Ok(Self { store, names, tls, clock, sinks, in_use: 0, served: None, trouble: None })
     }
 
     /// Reads it for the first time; makes one if there is none.
@@ -84,7 +87,7 @@ impl Followed {
     /// # Errors
     /// If there is none that can sign.
     pub async fn open(&mut self) -> Result<(), SecurityError> {
-        let material = self.store.read_or_make().await?;
+        let material = self.store.read_or_make(self.clock.now()).await?;
         self.take_over(&material, fingerprint(&material))
     }
 
@@ -135,7 +138,7 @@ impl Followed {
 
     /// The authority of that material, whose hash is given, signs from now on.
     fn take_over(&mut self, material: &Material, hash: u64) -> Result<(), SecurityError> {
-        let authority = Arc::new(Authority::new(material, now())?);
+        let authority = Arc::new(Authority::new(material, self.clock.now())?);
         self.serve(&authority)?;
         self.in_use = hash;
         self.sinks.metrics.expires("authority", authority.until());
@@ -143,23 +146,28 @@ impl Followed {
         Ok(())
     }
 
-    /// Renews the server's own certificate, if it is time.
+    /// Renews the server's own certificate, if it is time. What can't sign is an error also where nothing is to be renewed.
     fn renew(&mut self) -> Result<(), SecurityError> {
-        let authority = self.sinks.authorities.borrow().clone();
-        match authority.filter(|_| self.renew_at <= now()) {
-            // Nobody would take what it signs.
-            Some(authority) if authority.until() <= now() => Err(CaError::expired().into()),
-            Some(authority) => self.serve(&authority),
-            None => Ok(()),
+        let (authority, now) = (self.sinks.authorities.borrow().clone(), self.clock.now());
+        let Some(authority) = authority else { return Ok(()) };
+        // Nobody would take what it signs.
+        if authority.until() <= now {
+            return Err(CaError::expired().into());
         }
+        if self.served.is_none_or(|served| served.is_due(now)) {
+            self.serve(&authority)?;
+        }
+        // Nor this, but who has another clock may.
+        if is_early(authority.from(), now) { Err(CaError::early().into()) } else { Ok(()) }
     }
 
     fn serve(&mut self, authority: &Authority) -> Result<(), SecurityError> {
-        let now = now();
+        let now = self.clock.now();
         let served = authority.serve(&self.names, now, SERVED)?;
-        self.renew_at = now + served.until.saturating_sub(now) / 2;
-        self.sinks.metrics.expires("server", served.until);
+        let until = served.until;
+        self.sinks.metrics.expires("server", until);
         let config = self.tls.server(served, authority)?;
+        self.served = Some(Term { from: now, renew: now + until.saturating_sub(now) / 2, until });
         self.sinks.configs.send_replace(Some(Arc::new(config)));
         Ok(())
     }

@@ -4,10 +4,14 @@
 //! A workload that comes back and states the certificate it has keeps it: the one that is made then says the same and is
 //! not sent, unless it is asked for anew.
 
-use super::{Authorities, now, trust_domain};
+mod held;
+
+use super::{Authorities, trust_domain};
 use crate::alarm::Alarm;
 use crate::ca::authority::Authority;
 use crate::ca::material::CaError;
+use crate::ca::term::Term;
+use crate::clock::{Clock, Watch};
 use crate::model::identity::Identity;
 use crate::model::world::State;
 use crate::snapshot::private::Private;
@@ -15,10 +19,11 @@ use crate::snapshot::resource::Version;
 use crate::snapshot::set::Layer;
 use crate::telemetry::security::SecurityMetrics;
 use crate::translate::secret::{self, Statement};
+use crate::xds::chorus::{Chorus, Others};
 use crate::xds::trust;
-use std::collections::{BTreeMap, BTreeSet};
+use held::{Held, Holder};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -30,94 +35,53 @@ const SOONEST: Duration = Duration::from_millis(500);
 /// Over how long the certificates of all are renewed when another authority takes over, or the trust domain is another.
 const SPREAD: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether the clock was set.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What is to be known to sign.
+pub struct Sources {
+    /// Who signs.
+    pub authorities: Authorities,
+    /// Where the trust domain is found.
+    pub states: watch::Receiver<Option<State>>,
+    /// What says what time it is.
+    pub clock: Clock,
+}
+
 /// The secrets of workloads.
 pub struct Keyring {
-    authorities: Authorities,
-    states: watch::Receiver<Option<State>>,
+    sources: Sources,
     /// How long a certificate lasts.
     lasts: Duration,
     metrics: SecurityMetrics,
     held: Mutex<Held>,
     stirred: Notify,
+    complaints: Chorus,
 }
 
-/// Whose secrets, and when their certificate has to end, in seconds since 1970, if that is limited.
-type Holder = (Identity, Option<u64>);
-
-#[derive(Default)]
-struct Held {
-    by_holder: BTreeMap<Holder, Entry>,
-    /// When which is due; what an entry doesn't say as well has been put off.
-    due: BTreeSet<(Instant, Holder)>,
-}
-
-/// What somebody holds, or did until lately.
-struct Entry {
-    private: Weak<Private>,
-    due: Instant,
-}
-
-impl Held {
-    fn private(&self, holder: &Holder) -> Option<Arc<Private>> {
-        self.by_holder.get(holder)?.private.upgrade()
-    }
-
-    fn put(&mut self, holder: Holder, private: &Arc<Private>, due: Instant) {
-        self.due.insert((due, holder.clone()));
-        self.by_holder.insert(holder, Entry { private: Arc::downgrade(private), due });
-    }
-
-    /// Takes the next that is due, and forgets whom nobody holds any more.
-    fn take_due(&mut self, now: Instant) -> Option<(Holder, Arc<Private>)> {
-        while let Some((at, holder)) = self.due.pop_first() {
-            if at > now {
-                self.due.insert((at, holder));
-                return None;
-            }
-            match self.by_holder.get(&holder).filter(|entry| entry.due == at).map(|entry| entry.private.upgrade()) {
-                Some(Some(private)) => return Some((holder, private)),
-                Some(None) => _ = self.by_holder.remove(&holder),
-                None => {}
-            }
-        }
-        None
-    }
-
-    /// All are due within that time.
-    fn hasten(&mut self, now: Instant, spread: Duration) {
-        self.due.clear();
-        for (holder, entry) in &mut self.by_holder {
-            entry.due = now + spread.mul_f64(fastrand::f64());
-            self.due.insert((entry.due, holder.clone()));
-        }
-    }
-}
-
-/// What is signed for a workload, and when it is to be signed anew.
+/// What is signed for a workload, for how long it counts, and how soon it is to be signed anew.
 struct Signed {
     layer: Layer,
+    term: Term,
     renewed: Duration,
 }
 
 impl Keyring {
     /// A keyring with nothing on it.
-    pub fn new(
-        authorities: Authorities,
-        states: watch::Receiver<Option<State>>,
-        lasts: Duration,
-        metrics: SecurityMetrics,
-    ) -> Self {
-        Self { authorities, states, lasts, metrics, held: Mutex::default(), stirred: Notify::new() }
+    pub fn new(sources: Sources, lasts: Duration, metrics: SecurityMetrics) -> Self {
+        let (held, stirred, complaints) = (Mutex::default(), Notify::new(), Chorus::default());
+        Self { sources, lasts, metrics, held, stirred, complaints }
     }
 
     /// Renews until the process ends.
     pub async fn run(self: Arc<Self>) {
-        let (mut authorities, mut states) = (self.authorities.clone(), self.states.clone());
+        let (mut authorities, mut states) = (self.sources.authorities.clone(), self.sources.states.clone());
         authorities.mark_unchanged();
-        let mut domain = trust_domain(&states);
-        let mut alarm = Alarm::default();
+        let (mut domain, mut clock) = (trust_domain(&states), Watch::new(self.sources.clock.clone()));
+        let (mut alarm, mut look) = (Alarm::default(), tokio::time::interval(LOOK));
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let next = self.held().due.first().map(|(at, _)| *at);
+            let next = self.held().next();
             tokio::select! {
                 () = alarm.at(next) => {}
                 () = self.stirred.notified() => {}
@@ -132,9 +96,14 @@ impl Keyring {
                         self.held().hasten(Instant::now(), SPREAD);
                     }
                 }
+                _ = look.tick() => if clock.was_set() {
+                    let now = self.sources.clock.now();
+                    tracing::warn!(now, "the clock was set: certificates that don't count by it are signed anew");
+                    self.held().reconsider(now, Instant::now(), SPREAD);
+                },
             }
-            while let Some((holder, private)) = self.next_due() {
-                self.renew(holder, &private);
+            while let Some(holder) = self.next_due() {
+                self.renew(&holder);
                 // Thousands may be due at once, and streams are to be served between.
                 tokio::task::yield_now().await;
             }
@@ -145,35 +114,36 @@ impl Keyring {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next_due(&self) -> Option<(Holder, Arc<Private>)> {
+    fn next_due(&self) -> Option<Holder> {
         self.held().take_due(Instant::now())
     }
 
-    fn renew(&self, holder: Holder, private: &Arc<Private>) {
-        let again = match self.sign(&holder, None) {
-            Ok(Signed { layer, renewed }) => {
-                private.replace(layer);
-                renewed
+    fn renew(&self, holder: &Holder) {
+        match self.sign(holder, None) {
+            Ok(Signed { layer, term, renewed }) => {
+                self.held().replace(holder, &layer, term, Instant::now() + renewed);
             }
             Err(reason) => {
                 self.failed(&holder.0, &reason);
-                AGAIN
+                self.held().put_off(holder, Instant::now() + AGAIN);
             }
-        };
-        self.held().put(holder, private, Instant::now() + again);
+        }
     }
 
+    /// Counts it, and says so; where others fail for the same reason, only how many.
     fn failed(&self, identity: &Identity, reason: &str) {
         self.metrics.signing_failed();
-        tracing::error!(%identity, "no certificate could be signed, the last stays in use: {reason}");
+        if let Some(Others { times, .. }) = self.complaints.hear(reason, None, std::time::Instant::now()) {
+            tracing::error!(%identity, others = times, "no certificate could be signed, the last stays in use: {reason}");
+        }
     }
 
     /// Signs for a workload; a certificate that says what the one of that version says, if that is still good.
     fn sign(&self, (identity, binds): &Holder, held: Option<Version>) -> Result<Signed, String> {
-        let authority = self.authorities.borrow().clone().ok_or("there is no authority yet")?;
-        let domain = trust_domain(&self.states).ok_or("the trust domain is not known yet")?;
-        let spiffe = identity.spiffe(&domain);
-        let now = now();
+        let Sources { authorities, states, clock } = &self.sources;
+        let authority = authorities.borrow().clone().ok_or("there is no authority yet")?;
+        let domain = trust_domain(states).ok_or("the trust domain is not known yet")?;
+        let (spiffe, now) = (identity.spiffe(&domain), clock.now());
         if binds.is_some_and(|ends| ends <= now) {
             return Err("the certificate by which it has come is over".to_owned());
         }
@@ -205,30 +175,42 @@ impl Keyring {
         layer.insert(Arc::new(secret::roots(authority.roots())));
         // One that was kept has lived for a while; one of an authority that ends sooner lasts less.
         let renewed = if good.is_some() { left.saturating_sub(half) } else { left.min(self.lasts) / 2 };
-        Ok(Signed { layer, renewed: renewed.mul_f64(0.9 + 0.2 * fastrand::f64()).max(SOONEST) })
+        let renewed = renewed.mul_f64(0.9 + 0.2 * fastrand::f64()).max(SOONEST);
+        let term = Term { from: now, renew: now + renewed.as_secs(), until: issued.until };
+        Ok(Signed { layer, term, renewed })
     }
 }
 
 impl trust::Keyring for Keyring {
     fn hold(&self, identity: &Identity, binds: Option<u64>, held: Option<Version>) -> Arc<Private> {
-        let holder = (identity.clone(), binds);
-        if let Some(private) = self.held().private(&holder) {
+        let (holder, clock) = ((identity.clone(), binds), &self.sources.clock);
+        let there = self.held().good(&holder, clock.now());
+        if let Some(private) = there {
             return private;
         }
-        let (layer, again) = match self.sign(&holder, held) {
-            Ok(Signed { layer, renewed }) => (layer, renewed),
+        let signed = self.sign(&holder, held);
+        let (mut guard, now) = (self.held(), Instant::now());
+        // Two streams of one workload may have come at once.
+        if let Some(other) = guard.good(&holder, clock.now()) {
+            return other;
+        }
+        let (layer, term, again) = match signed {
+            Ok(Signed { layer, term, renewed }) => {
+                // Who holds what counts no more is given this as well.
+                if let Some(private) = guard.replace(&holder, &layer, term, now + renewed) {
+                    self.stirred.notify_one();
+                    return private;
+                }
+                (layer, Some(term), renewed)
+            }
+            // Nor is anybody else given what counts no more.
             Err(reason) => {
                 self.failed(identity, &reason);
-                (Layer::default(), AGAIN)
+                (Layer::default(), None, AGAIN)
             }
         };
         let private = Arc::new(Private::new(layer));
-        let mut guard = self.held();
-        // Two streams of one workload may have come at once.
-        if let Some(other) = guard.private(&holder) {
-            return other;
-        }
-        guard.put(holder, &private, Instant::now() + again);
+        guard.hand(holder, &private, term, now + again);
         drop(guard);
         self.stirred.notify_one();
         private

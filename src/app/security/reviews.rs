@@ -3,7 +3,7 @@
 //! Answers are kept for a while, and few are asked for at once, whoever comes: so many for proxies, and others for visitors of
 //! the admin port, so that neither keeps the other waiting. Where there is no answer nobody is let in.
 
-use super::now;
+use crate::clock::Clock;
 use crate::telemetry::logging::shown;
 use crate::telemetry::security::SecurityMetrics;
 use crate::tokens::review::{Answers, Print, Review, claimed, proven};
@@ -32,19 +32,20 @@ pub struct Reviewer {
     api: Api<TokenReview>,
     answers: Arc<Mutex<Answers>>,
     turns: Semaphore,
+    clock: Clock,
     metrics: SecurityMetrics,
 }
 
 impl Reviewer {
     /// Somebody who has asked nothing yet, and asks so much at once.
-    pub fn new(client: Client, metrics: SecurityMetrics, at_once: usize) -> Self {
-        Self { api: Api::all(client), answers: Arc::default(), turns: Semaphore::new(at_once), metrics }
+    pub fn new(client: Client, metrics: SecurityMetrics, clock: Clock, at_once: usize) -> Self {
+        Self { api: Api::all(client), answers: Arc::default(), turns: Semaphore::new(at_once), clock, metrics }
     }
 
     /// Somebody who remembers the same, and asks so much at once beside this one.
     pub fn beside(&self, at_once: usize) -> Self {
-        let (api, answers, metrics) = (self.api.clone(), self.answers.clone(), self.metrics.clone());
-        Self { api, answers, turns: Semaphore::new(at_once), metrics }
+        let (api, answers, clock) = (self.api.clone(), self.answers.clone(), self.clock.clone());
+        Self { api, answers, turns: Semaphore::new(at_once), clock, metrics: self.metrics.clone() }
     }
 
     fn answers(&self) -> MutexGuard<'_, Answers> {
@@ -52,7 +53,7 @@ impl Reviewer {
     }
 
     fn known(&self, print: &Print) -> Option<Result<Proof, Distrust>> {
-        self.answers().get(print, now()).cloned()
+        self.answers().get(print, self.clock.now()).cloned()
     }
 
     /// Whether a token is good, and meant for that audience. Nobody is asked any more about one from an address that has come
@@ -61,7 +62,7 @@ impl Reviewer {
     /// # Errors
     /// Why it is not believed; also where nobody could be asked in time.
     pub async fn verify(&self, token: &str, audience: &str, from: Option<Origin<'_>>) -> Result<Proof, Distrust> {
-        let until = claimed(token, audience, now())?;
+        let until = claimed(token, audience, self.clock.now())?;
         let print = Print::of(token);
         if let Some(answer) = self.known(&print) {
             return answer;
@@ -73,7 +74,7 @@ impl Reviewer {
                 Some(answer) => Ok(answer),
                 None if from.is_some_and(Origin::is_mistrusted) => Ok(Err(Distrust::Unwanted)),
                 None => self.ask(token, audience, until).await.inspect(|answer| {
-                    self.answers().put(print, answer.clone(), now());
+                    self.answers().put(print, answer.clone(), self.clock.now());
                 }),
             }
         };

@@ -1,8 +1,9 @@
 //! Signs the keys that workloads have made themselves, as Istio's agents do: for who has proven to be a workload, as long as
 //! there is a Pod that may be it.
 
-use super::{Authorities, now, trust_domain};
+use super::{Authorities, trust_domain};
 use crate::ca::request::RequestedKey;
+use crate::clock::Clock;
 use crate::model::identity::Identity;
 use crate::model::object::Object;
 use crate::model::provenance::{ObjectKey, ObjectKind};
@@ -25,6 +26,8 @@ pub struct BySigningRequest {
     pub states: watch::Receiver<Option<State>>,
     /// How long a certificate lasts at most.
     pub lasts: Duration,
+    /// What says what time it is.
+    pub clock: Clock,
     /// What is counted.
     pub metrics: SecurityMetrics,
 }
@@ -41,7 +44,7 @@ impl BySigningRequest {
         let authority = self.authorities.borrow().clone().ok_or_else(|| unable("there is no authority yet"))?;
         let domain = trust_domain(&self.states).ok_or_else(|| unable("the trust domain is not known yet"))?;
         let lasts = wish.lasts.map_or(self.lasts, |lasts| lasts.max(SHORTEST).min(self.lasts));
-        let now = now();
+        let now = self.clock.now();
         let signed = authority.certify(&key, &identity.spiffe(&domain), now, now + 1 + lasts.as_secs());
         let chain = signed.map_err(|error| unable(&error.to_string()))?;
         self.metrics.signed();

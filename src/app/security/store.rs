@@ -1,6 +1,5 @@
 //! Where an authority is kept: a directory, or a Secret in our own namespace, which replicas share.
 
-use super::now;
 use crate::ca::folder::{Folder, FolderError};
 use crate::ca::material::{CaError, Material, names};
 use crate::ca::rotation::{Change, PARTS, Parts};
@@ -61,20 +60,20 @@ impl Store {
         Store::Secret { api: Box::new(Api::namespaced(client, namespace)), name: name.to_owned() }
     }
 
-    /// What the authority is made of; made now if there is nothing.
+    /// What the authority is made of; made if there is nothing. `now` is in seconds since 1970.
     ///
     /// # Errors
     /// If it can't be read, or made, or isn't complete.
-    pub async fn read_or_make(&self) -> Result<Material, StoreError> {
+    pub async fn read_or_make(&self, now: u64) -> Result<Material, StoreError> {
         let (api, name) = match self {
-            Store::Folder(folder) => return Ok(folder.read_or(|| Material::self_signed(now()))?),
+            Store::Folder(folder) => return Ok(folder.read_or(|| Material::self_signed(now))?),
             Store::Secret { api, name } => (api, name),
         };
         if let Some(secret) = asked(name, api.get_opt(name)).await? {
             return read(name, secret);
         }
         let content = |source| StoreError::Content { name: name.clone(), source };
-        let made = secret_of(name, &Material::self_signed(now()).map_err(content)?);
+        let made = secret_of(name, &Material::self_signed(now).map_err(content)?);
         match tokio::time::timeout(PATIENCE, api.create(&PostParams::default(), &made)).await {
             // Another replica was first: its authority is ours.
             Ok(Err(Error::Api(status))) if status.code == 409 => self.read().await,

@@ -2,13 +2,15 @@
 
 use super::issuers::Known;
 use super::reviews::Reviewer;
-use super::{now, trust_domain};
+use super::trust_domain;
 use crate::ca::peer;
+use crate::clock::Clock;
 use crate::model::identity::Identity;
 use crate::model::world::State;
 use crate::tokens::{self, Distrust, Proof, Rules};
 use crate::xds::mistrust::Origin;
 use crate::xds::trust::{Answer, Distrusted, Means, Presented, Proven, Verifier};
+use rustls::pki_types::CertificateDer;
 use std::fmt;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -30,14 +32,14 @@ impl Believed {
         }
     }
 
-    async fn verify(&self, token: &str, audience: &str, from: Option<Origin<'_>>) -> Result<Proof, Distrust> {
+    async fn verify(&self, token: &str, audience: &str, from: Option<Origin<'_>>, now: u64) -> Result<Proof, Distrust> {
         let known = match self {
             Believed::Here(known) => known,
             Believed::There(reviewer) => return reviewer.verify(token, audience, from).await,
         };
         let issuers = known.newest.borrow().clone();
         let rules = Rules { issuer: issuers.issuer.clone(), audience: audience.to_owned() };
-        tokens::verify(token, &issuers.keys, &rules, now()).inspect_err(|distrust| {
+        tokens::verify(token, &issuers.keys, &rules, now).inspect_err(|distrust| {
             if *distrust == Distrust::UnknownKey {
                 known.unknown_key.notify_one();
             }
@@ -53,34 +55,50 @@ pub struct ByTokenOrCertificate {
     pub audience: String,
     /// Where the trust domain is found.
     pub states: watch::Receiver<Option<State>>,
+    /// What says what time it is.
+    pub clock: Clock,
 }
 
 impl ByTokenOrCertificate {
     async fn proven(&self, presented: Presented<'_>) -> Result<Proven, Distrusted> {
         match (presented.token, presented.certificate) {
-            (Some(token), _) => match self.tokens.verify(&token.0, &self.audience, presented.origin).await {
-                Ok(Proof { identity, until }) => {
-                    Ok(Proven { identity, means: Means::Token, lasts: left(until), binds: None })
-                }
-                Err(distrust) => {
-                    let (text, aside) = (distrust.to_string(), distrust.aside().map(str::to_owned));
-                    Err(Distrusted { text, reason: distrust.reason(), aside, judged: distrust.is_verdict() })
-                }
-            },
-            (None, Some(certificate)) => {
-                let proven = peer::read(certificate).and_then(|peer| {
-                    let identity = Identity::of_spiffe(&peer.uri, &trust_domain(&self.states)?)?;
-                    let (means, binds) = (Means::Certificate, Some(peer.until));
-                    Some(Proven { identity, means, lasts: left(peer.until), binds })
-                });
-                let text = "the client's certificate is not that of a workload of this trust domain";
-                proven.ok_or_else(|| disbelieved(text, "certificate"))
-            }
+            (Some(token), _) => self.by_token(&token.0, presented.origin).await,
+            (None, Some(certificate)) => self.by_certificate(certificate),
             (None, None) => {
                 let text = "there is neither a token in the header authorization nor a client certificate";
                 Err(disbelieved(text, "no_credential"))
             }
         }
+    }
+
+    async fn by_token(&self, token: &str, from: Option<Origin<'_>>) -> Result<Proven, Distrusted> {
+        match self.tokens.verify(token, &self.audience, from, self.clock.now()).await {
+            Ok(Proof { identity, until }) => {
+                Ok(Proven { identity, means: Means::Token, lasts: self.left(until), binds: None })
+            }
+            Err(distrust) => {
+                let (text, aside) = (distrust.to_string(), distrust.aside().map(str::to_owned));
+                Err(Distrusted { text, reason: distrust.reason(), aside, judged: distrust.is_verdict() })
+            }
+        }
+    }
+
+    fn by_certificate(&self, certificate: &CertificateDer<'_>) -> Result<Proven, Distrusted> {
+        let read = peer::read(certificate).and_then(|peer| {
+            let identity = Identity::of_spiffe(&peer.uri, &trust_domain(&self.states)?)?;
+            Some((identity, peer.until))
+        });
+        let text = "the client's certificate is not that of a workload of this trust domain";
+        let (identity, until) = read.ok_or_else(|| disbelieved(text, "certificate"))?;
+        // The handshake has looked at that, but one that resumes a session looks at nothing again, and a connection lasts.
+        if until <= self.clock.now() {
+            return Err(disbelieved("the client's certificate has expired", "certificate"));
+        }
+        Ok(Proven { identity, means: Means::Certificate, lasts: self.left(until), binds: Some(until) })
+    }
+
+    fn left(&self, until: u64) -> Duration {
+        Duration::from_secs(until.saturating_sub(self.clock.now()))
     }
 }
 
@@ -92,10 +110,6 @@ impl Verifier for ByTokenOrCertificate {
 
 fn disbelieved(text: &str, reason: &'static str) -> Distrusted {
     Distrusted { text: text.to_owned(), reason, aside: None, judged: true }
-}
-
-fn left(until: u64) -> Duration {
-    Duration::from_secs(until.saturating_sub(now()))
 }
 
 impl fmt::Debug for ByTokenOrCertificate {

@@ -2,6 +2,7 @@
 
 use super::limits::positive;
 use crate::app::security::Options;
+use crate::clock::Clock;
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -96,6 +97,7 @@ impl DoorArgs {
             reviewed: self.token_review,
             bundle: self.trust_bundle,
             lasts: self.certificate_lifetime,
+            clock: Clock::system(),
         };
         Ok(Doors { secure: Some((self.xds_address, options)), plaintext })
     }
