@@ -4,6 +4,8 @@
 mod authority;
 #[path = "identity/clocks.rs"]
 mod clocks;
+#[path = "identity/expiry.rs"]
+mod expiry;
 #[path = "identity/requests.rs"]
 mod requests;
 #[path = "identity/reviews.rs"]

@@ -16,7 +16,7 @@ use chancery::model::object::{Meta, Object, Stored};
 use chancery::model::pod::Pod;
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
 use chancery::model::route::{Destination, HttpMatch, HttpRoute, VirtualService, WeightedDestination};
-use chancery::model::secret::{Pair, Secret};
+use chancery::model::secret::{Ends, Pair, Secret};
 use chancery::model::sensitive::Sensitive;
 use chancery::model::service::{Distribution, Protocol, Service, ServicePort, TargetPort};
 use chancery::model::sidecar::{DefaultEndpoint, EgressListener, Ingress, Sidecar};
@@ -236,7 +236,8 @@ pub fn with_secret(namespace: &str, name: &str, host: &Host, secret: &str, gener
 /// A Secret of that generation, with a certificate, with authorities, or with both.
 pub fn secret(namespace: &str, name: &str, generation: i64) -> Object {
     let key = Sensitive::new(format!("key {generation}").into_bytes());
-    let pair = Pair { chain: format!("chain {generation}").into(), key };
+    let ends = Ends { at: u64::MAX, said: "never".into(), field: "data".into() };
+    let pair = Pair { chain: format!("chain {generation}").into(), key, ends };
     let value = Secret {
         pair: (generation % 3 != 0).then_some(pair),
         authorities: (generation % 3 != 1).then(|| "roots".into()),

@@ -2,6 +2,7 @@
 //!
 //! Only the command line uses it. When a task ends before it should, the process ends with its reason.
 
+pub mod expiry;
 mod facts;
 mod memory;
 mod problem_log;
@@ -11,6 +12,7 @@ mod sources;
 
 use crate::admin::guard::{Guard, Operators};
 use crate::admin::{self, AdminContext};
+use crate::clock::Clock;
 use crate::keeper;
 use crate::model::reach::Standing;
 use crate::model::world::State;
@@ -33,6 +35,7 @@ use crate::xds::server::{self, ServeError};
 use crate::xds::shelf::Shelf;
 use crate::xds::stream::XdsContext;
 use crate::xds::trust::Examiner;
+use expiry::Problems;
 use kube::Client;
 use security::authority::SecurityError;
 use security::{Office, Told};
@@ -250,7 +253,7 @@ impl House {
         let (batches, received) = mpsc::channel(BATCHES);
         let (reports, report) = watch::channel(Arc::default());
         let (states, state) = watch::channel(None);
-        let (problems, problem) = watch::channel(Arc::default());
+        let (problems, problem) = house.problems(state.clone());
         let loading = readiness.block(source.awaited());
         let (kinds, kind) = watch::channel(source.kinds());
         let observer = Arc::new(Watcher(metrics.publish.clone()));
@@ -306,6 +309,16 @@ impl House {
         let shutdown = house.shutdown.clone();
         house.server("admin server", async { Ok(admin::serve(listener, context, shutdown).await?) });
         Ok(house)
+    }
+
+    /// Where translation tells what is wrong, and where that is found, with what has ended meanwhile.
+    fn problems(
+        &mut self,
+        states: watch::Receiver<Option<State>>,
+    ) -> (watch::Sender<Problems>, watch::Receiver<Problems>) {
+        let ((problems, found), (told, all)) = (watch::channel(Arc::default()), watch::channel(Arc::default()));
+        self.task("ends of certificates", ending(expiry::run(states, found, Clock::system(), told)));
+        (problems, all)
     }
 
     /// What all replicas know of the proxies, and how to ask the others; where there is no talk among them, what this one

@@ -9,7 +9,7 @@ use chancery::model::name::{Host, Namespace};
 use chancery::model::object::{Meta, Object, Stored};
 use chancery::model::pod::Pod;
 use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
-use chancery::model::secret::{Pair, Secret};
+use chancery::model::secret::{Ends, Pair, Secret};
 use chancery::model::sensitive::Sensitive;
 use chancery::model::world::World;
 use chancery::publish::Engine;
@@ -52,7 +52,8 @@ fn rule(namespace: &Namespace, secret: &str, app: &str) -> Object {
 
 fn secret(namespace: &Namespace, name: &str) -> Object {
     let key = Sensitive::new(format!("key of {namespace}").into_bytes());
-    let pair = Some(Pair { chain: chain(namespace, name).into(), key });
+    let ends = Ends { at: u64::MAX, said: "never".into(), field: "data".into() };
+    let pair = Some(Pair { chain: chain(namespace, name).into(), key, ends });
     let value = Secret { pair, authorities: Some(chain(namespace, name).into()) };
     Object::Secret(Stored::new(meta(ObjectKind::Secret, namespace, name), value))
 }

@@ -32,6 +32,26 @@ pub struct Pair {
     pub chain: Arc<str>,
     /// The key, as PEM.
     pub key: Sensitive,
+    /// When the certificate ends.
+    pub ends: Ends,
+}
+
+/// When a certificate ends, and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// In seconds since 1970.
+    pub at: u64,
+    /// The same in words.
+    pub said: Arc<str>,
+    /// The field of the Secret that the certificate stands in.
+    pub field: Arc<str>,
+}
+
+impl Ends {
+    /// What is wrong with it at that time, in seconds since 1970.
+    pub fn complaint(&self, now: u64) -> Option<String> {
+        (self.at <= now).then(|| format!("has expired: the certificate was good until {}", self.said))
+    }
 }
 
 impl PartialEq for Pair {
@@ -128,7 +148,11 @@ mod tests {
 
     #[test]
     fn nothing_shows_a_key() {
-        let pair = |key: &str| Pair { chain: "CHAIN".into(), key: Sensitive::new(key.as_bytes().to_vec()) };
+        let ends = Ends { at: 7, said: "seven".into(), field: "data".into() };
+        let pair = |key: &str| {
+            let key = Sensitive::new(key.as_bytes().to_vec());
+            Pair { chain: "CHAIN".into(), key, ends: ends.clone() }
+        };
         let secret = |key| Secret { pair: Some(pair(key)), authorities: None };
         assert_eq!(format!("{:?}", secret("PRIVATE")), "Secret(pair: true, authorities: false)");
         assert!(secret("a") == secret("a") && secret("a") != secret("b"));

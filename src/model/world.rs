@@ -195,6 +195,12 @@ impl World {
         self.objects.values()
     }
 
+    /// The objects of a kind, sorted by namespace and name.
+    pub fn objects_of(&self, kind: ObjectKind) -> impl Iterator<Item = &Object> {
+        let first = ObjectKey { kind, namespace: "".into(), name: "".into() };
+        self.objects.range(first..).take_while(move |(key, _)| key.kind == kind).map(|(_, object)| object)
+    }
+
     /// The objects of a kind in a namespace, sorted by name.
     pub fn objects_in(&self, kind: ObjectKind, namespace: &Namespace) -> impl Iterator<Item = &Object> {
         let first = ObjectKey { kind, namespace: namespace.clone(), name: "".into() };

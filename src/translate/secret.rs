@@ -61,7 +61,7 @@ pub(super) fn select(world: &Tracked, grant: &Grant) -> Selection {
 
 /// A certificate and its key out of a Secret. The version is that of the certificate, as it is shown: a key has no other.
 pub(super) fn pair(name: &str, secret: &Stored<Held>) -> Resource {
-    let Pair { chain, key } = secret.pair.as_ref().expect("only a Secret with a pair is selected");
+    let Pair { chain, key, .. } = secret.pair.as_ref().expect("only a Secret with a pair is selected");
     let version = Version(xxh3_128(chain.as_bytes()));
     shown(name, version, chain, key).shaped_by([secret.reference()].into_iter().collect())
 }

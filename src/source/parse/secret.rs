@@ -4,7 +4,7 @@
 //! show. No value of a Secret is ever in a note. What is not for TLS is none of our business, and nothing is said of it.
 
 use super::notes::Notes;
-use crate::model::secret::{Pair, Secret};
+use crate::model::secret::{Ends, Pair, Secret};
 use crate::model::sensitive::Sensitive;
 use k8s_openapi::ByteString;
 use rustls::pki_types::pem::PemObject;
@@ -114,8 +114,10 @@ impl Data<'_> {
         let ((text, der), bytes) = (certificates?, bytes?);
         let (_, certificate) = X509Certificate::from_der(&der).ok()?;
         let until = certificate.validity().not_after;
-        if u64::try_from(until.timestamp()).unwrap_or(0) <= now {
-            self.notes.error(self.field(chain), format!("has expired: the certificate was good until {until}"));
+        let at = u64::try_from(until.timestamp()).unwrap_or(0);
+        let ends = Ends { at, said: until.to_string().into(), field: self.field(chain).into() };
+        if let Some(text) = ends.complaint(now) {
+            self.notes.error(self.field(chain), text);
         }
         let known = PrivateKeyDer::from_pem_slice(&bytes).ok();
         let known = known.and_then(|key| rustls::crypto::ring::sign::any_supported_type(&key).ok());
@@ -127,7 +129,7 @@ impl Data<'_> {
                 self.notes
                     .error(self.field(key), format!("is the key of another certificate than {}", self.field(chain)));
             }
-            Some(_) => return Some(Pair { chain: text.into(), key: Sensitive::new(bytes.to_vec()) }),
+            Some(_) => return Some(Pair { chain: text.into(), key: Sensitive::new(bytes.to_vec()), ends }),
         }
         None
     }
