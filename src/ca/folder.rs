@@ -78,15 +78,10 @@ impl Folder {
     /// The authority's parts.
     ///
     /// # Errors
-    /// If files can't be read, or others can read the key.
+    /// If a file is missing or can't be read, or others can read the key.
     pub fn read_all(&self) -> Result<Material, FolderError> {
-        let text = |name| self.read(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let chain = match text(names::CHAIN) {
-            Err(FolderError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => String::new(),
-            chain => chain?,
-        };
-        let (roots, certificate) = (text(names::ROOTS)?, text(names::CERTIFICATE)?);
-        Ok(Material { roots, certificate, key: self.secret(names::KEY)?, chain })
+        let material = Material::of_parts(&self.parts(&names::ALL)?);
+        material.map_err(|source| FolderError::Authority { path: self.0.clone(), source })
     }
 
     /// A secret in a file.

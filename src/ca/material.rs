@@ -4,6 +4,7 @@ use crate::model::sensitive::Sensitive;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
+use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -27,6 +28,8 @@ pub struct Material {
 
 /// The names of the parts, as files and as keys of a Secret: those of Istio's `cacerts`.
 pub mod names {
+    /// All of them.
+    pub const ALL: [&str; 4] = [ROOTS, CERTIFICATE, KEY, CHAIN];
     /// [`super::Material::roots`].
     pub const ROOTS: &str = "root-cert.pem";
     /// [`super::Material::certificate`].
@@ -66,6 +69,18 @@ impl CaError {
 }
 
 impl Material {
+    /// What those parts make, which have the names of [`names`].
+    ///
+    /// # Errors
+    /// If one is missing; only the chain may be.
+    pub fn of_parts(parts: &BTreeMap<&'static str, Sensitive>) -> Result<Self, CaError> {
+        let part = |part| parts.get(part).ok_or(CaError::Part { part, reason: "it is missing".to_owned() });
+        let shown = |part: &Sensitive| String::from_utf8_lossy(part.expose()).into_owned();
+        let (roots, certificate) = (part(names::ROOTS).map(shown)?, part(names::CERTIFICATE).map(shown)?);
+        let chain = part(names::CHAIN).map(shown).unwrap_or_default();
+        Ok(Self { roots, certificate, key: part(names::KEY)?.clone(), chain })
+    }
+
     /// A new root that signs itself; `now` is in seconds since 1970.
     ///
     /// # Errors

@@ -129,7 +129,7 @@ impl Rotation {
         };
         let mut after = self.parts.clone();
         apply(&mut after, changes.iter().cloned());
-        Authority::new(&material(&after), now)?;
+        Authority::new(&Material::of_parts(&after)?, now)?;
         Ok(changes)
     }
 
@@ -181,13 +181,6 @@ fn apply(parts: &mut Parts, changes: impl IntoIterator<Item = Change>) {
             None => _ = parts.remove(part),
         }
     }
-}
-
-/// The authority of those parts.
-pub fn material(parts: &Parts) -> Material {
-    let key = parts.get(names::KEY).cloned().unwrap_or_else(|| word(""));
-    let [roots, certificate, chain] = [names::ROOTS, names::CERTIFICATE, names::CHAIN].map(|part| text(parts, part));
-    Material { roots, certificate, key, chain }
 }
 
 fn word(text: &str) -> Sensitive {
@@ -277,7 +270,8 @@ mod tests {
                     assert!(more < 5, "step {step} that ended after {ended} changes leads nowhere");
                 }
                 assert_eq!(roots(&parts).len(), 1, "step {step}, {ended} changes");
-                assert!(Authority::new(&material(&parts), NOW).is_ok(), "step {step}, {ended} changes");
+                let material = Material::of_parts(&parts).expect("an authority");
+                assert!(Authority::new(&material, NOW).is_ok(), "step {step}, {ended} changes");
             }
         }
     }

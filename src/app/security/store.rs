@@ -150,16 +150,9 @@ fn failed(name: &str, error: &Error) -> StoreError {
 
 fn read(name: &str, secret: Secret) -> Result<Material, StoreError> {
     let mut data = secret.data.unwrap_or_default();
-    let missing = |part, reason: &str| StoreError::Content {
-        name: name.to_owned(),
-        source: CaError::Part { part, reason: reason.to_owned() },
-    };
-    let key = data.remove(names::KEY).ok_or_else(|| missing(names::KEY, "it is missing"))?;
-    let key = Sensitive::new(key.0);
-    let text = |part| data.get(part).map(|bytes: &ByteString| String::from_utf8_lossy(&bytes.0).into_owned());
-    let certificate = text(names::CERTIFICATE).ok_or_else(|| missing(names::CERTIFICATE, "it is missing"))?;
-    let roots = text(names::ROOTS).ok_or_else(|| missing(names::ROOTS, "it is missing"))?;
-    Ok(Material { roots, certificate, key, chain: text(names::CHAIN).unwrap_or_default() })
+    let parts = names::ALL.into_iter().filter_map(|part| Some((part, Sensitive::new(data.remove(part)?.0))));
+    let material = Material::of_parts(&parts.collect());
+    material.map_err(|source| StoreError::Content { name: name.to_owned(), source })
 }
 
 fn secret_of(name: &str, material: &Material) -> Secret {
