@@ -10,7 +10,7 @@ use chancery::tokens::Distrust;
 use chancery::tokens::issuer::Issuer;
 use chancery::xds::mistrust::Mistrust;
 use chancery::xds::refusal::Refusal;
-use chancery::xds::trust::{Examiner, Presented, Proven, Token, Unproven, Verifier};
+use chancery::xds::trust::{Examiner, Presented, Proven, THROTTLED, Token, Unproven, Verifier};
 use http::{Request, Response};
 use http_body_util::Full;
 use kube::Client;
@@ -205,5 +205,6 @@ async fn the_words_of_the_api_server_are_not_passed_on() {
 #[test]
 fn what_is_not_asked_about_is_no_verdict() {
     assert!(!Distrust::Unwanted.is_verdict() && !Distrust::Unreviewed(String::new()).is_verdict());
+    assert_eq!(Distrust::Unwanted.reason(), THROTTLED, "and it is known by that word");
     assert!(Distrust::Refused.is_verdict() && Distrust::Expired.is_verdict());
 }

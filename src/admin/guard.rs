@@ -7,7 +7,7 @@
 use super::AdminContext;
 use crate::model::identity::Identity;
 use crate::model::name::{Name, Namespace};
-use crate::xds::trust::{Examiner, Presented, Token, Unproven};
+use crate::xds::trust::{Examiner, Presented, THROTTLED, Token, Unproven};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
@@ -21,7 +21,7 @@ const ASKED: &str = "this asks who you are: show the token of a service account,
 /// What somebody is told who shows something that nobody here can look at.
 const NOBODY: &str = "nobody can prove anything here, because there is no secure port for proxies";
 /// What somebody is told from whose address too much came that was not believed.
-const THROTTLED: &str = "too much from this address was not believed: nothing from there is looked at for a while";
+const MISTRUSTED: &str = "too much from this address was not believed: nothing from there is looked at for a while";
 
 /// Who may see what a page shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,8 +111,8 @@ impl Refused {
     }
 
     fn throttled() -> Self {
-        let text = THROTTLED.to_owned();
-        Self { code: StatusCode::TOO_MANY_REQUESTS, reason: "throttled", text, logged: None }
+        let text = MISTRUSTED.to_owned();
+        Self { code: StatusCode::TOO_MANY_REQUESTS, reason: THROTTLED, text, logged: None }
     }
 
     fn denied(namespace: &Namespace, account: &Name) -> Self {

@@ -1,6 +1,6 @@
 //! Why the server ends a stream, or answers no call: a sentence for the client, a gRPC code, and a label for the metrics.
 
-use super::trust::Distrusted;
+use super::trust::{Distrusted, THROTTLED};
 use crate::snapshot::kind::Kind;
 use std::time::Duration;
 use thiserror::Error;
@@ -139,7 +139,7 @@ impl Refusal {
             Refusal::Distrusted(distrusted) => distrusted.reason,
             Refusal::Unsigned { reason, .. } => reason,
             Refusal::Unable(_) => "signing",
-            Refusal::Throttled => "throttled",
+            Refusal::Throttled => THROTTLED,
             Refusal::TooManyNames { .. } => "too_many_names",
             Refusal::NameTooLong { .. } => "name_too_long",
             Refusal::TooLarge(_) => "too_large",

@@ -83,6 +83,9 @@ pub struct Proven {
     pub binds: Option<u64>,
 }
 
+/// The word for what is not looked at because too much from where it comes was not believed.
+pub const THROTTLED: &str = "throttled";
+
 /// Why a client is not believed: a sentence for it, which shows nothing of what it presented, and a word for metrics.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Distrusted {
@@ -143,8 +146,7 @@ impl Examiner {
     /// Why it is not believed, or not looked at.
     pub async fn examine(&self, presented: Presented<'_>, from: Option<IpAddr>) -> Result<Proven, Unproven> {
         let origin = from.map(|address| Origin { mistrust: &self.mistrust, address });
-        let is_mistrusted = || origin.is_some_and(Origin::is_mistrusted);
-        if is_mistrusted() {
+        if origin.is_some_and(Origin::is_mistrusted) {
             return Err(Unproven::Throttled);
         }
         let verified = self.verifier.verify(Presented { origin, ..presented }).await;
@@ -154,7 +156,7 @@ impl Examiner {
                 Unproven::Distrusted(distrusted)
             }
             // An address is not to blame for an API server that doesn't answer.
-            false if is_mistrusted() => Unproven::Throttled,
+            false if distrusted.reason == THROTTLED => Unproven::Throttled,
             false => Unproven::Distrusted(distrusted),
         })
     }
