@@ -1,8 +1,8 @@
 # The commands of this project; `make` lists them. CARGO_TARGET_DIR is honoured; CHANCERY_TOOLS moves the cache of
 # fetched tools; CHANCERY_ENVOY names an Envoy to use instead of the newest fetched one, CHANCERY_ENVOY_OLDEST instead of
 # the oldest, CHANCERY_PROMETHEUS a Prometheus, KUBEBUILDER_ASSETS a folder with a Kubernetes control plane,
-# CHANCERY_HELM a Helm, CHANCERY_HADOLINT a hadolint, CHANCERY_PROMTOOL a promtool, CHANCERY_ISTIO_CRDS, CHANCERY_GATEWAY_CRDS
-# and CHANCERY_OPERATOR_CRDS files with definitions of kinds.
+# CHANCERY_HELM a Helm, CHANCERY_HADOLINT a hadolint, CHANCERY_PROMTOOL a promtool, CHANCERY_ISTIO_CRDS, CHANCERY_GATEWAY_CRDS,
+# CHANCERY_OPERATOR_CRDS and CHANCERY_CERT_MANAGER_CRDS files with definitions of kinds.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -67,6 +67,7 @@ tools: need-python ## Fetch the pinned tools the demo and the tests use
 	@[ -n "$${CHANCERY_ISTIO_CRDS:-}" ] || $(FETCH) istio-crds >/dev/null
 	@[ -n "$${CHANCERY_GATEWAY_CRDS:-}" ] || $(FETCH) gateway-crds >/dev/null
 	@[ -n "$${CHANCERY_OPERATOR_CRDS:-}" ] || $(FETCH) operator-crds >/dev/null
+	@[ -n "$${CHANCERY_CERT_MANAGER_CRDS:-}" ] || $(FETCH) cert-manager-crds >/dev/null
 
 # Where a cluster to try things on has its files.
 CLUSTER := /tmp/chancery-cluster

@@ -15,7 +15,7 @@ pub async fn cluster() -> Outcome<Arc<Cluster>> {
     if let Some(cluster) = shared.upgrade() {
         return Ok(cluster);
     }
-    let definitions = [&Definitions::ALL[..], &[Definitions::Operator]].concat();
+    let definitions = [&Definitions::ALL[..], &[Definitions::Operator, Definitions::CertManager]].concat();
     let options = Options { definitions, controllers: true, ..Options::default() };
     let cluster = Arc::new(Cluster::start(options).await?);
     *shared = Arc::downgrade(&cluster);

@@ -15,6 +15,8 @@ pub enum Definitions {
     Smi,
     /// The Prometheus operator's, as far as manifests of ours are of its kinds. chancery doesn't know them.
     Operator,
+    /// cert-manager's, likewise.
+    CertManager,
 }
 
 impl Definitions {
@@ -27,6 +29,7 @@ impl Definitions {
             Self::Istio => tools::definitions("istio-crds", "CHANCERY_ISTIO_CRDS")?,
             Self::Gateway => tools::definitions("gateway-crds", "CHANCERY_GATEWAY_CRDS")?,
             Self::Operator => tools::definitions("operator-crds", "CHANCERY_OPERATOR_CRDS")?,
+            Self::CertManager => tools::definitions("cert-manager-crds", "CHANCERY_CERT_MANAGER_CRDS")?,
             Self::Smi => tools::root().join("integration/harness/cluster/smi-crds.yaml"),
         };
         Ok(path.to_string_lossy().into_owned())
