@@ -2,7 +2,7 @@
 
 use chancery::ca::authority::Authority;
 use chancery::ca::folder::Folder;
-use chancery::ca::material::{Material, names};
+use chancery::ca::material::{Form, Material, names};
 use chancery::ca::peer;
 use chancery::model::sensitive::Sensitive;
 use rustls::pki_types::pem::PemObject;
@@ -102,7 +102,7 @@ pub fn intermediate(root: &Material) -> Material {
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     let certificate = params.signed_by(&key, &issuer).expect("an intermediate").pem();
     let key = Sensitive::new(key.serialize_pem().into_bytes());
-    Material { roots: root.roots.clone(), certificate, key, chain: String::new() }
+    Material { roots: root.roots.clone(), certificate, key, chain: String::new(), form: Form::Cacerts }
 }
 
 #[test]

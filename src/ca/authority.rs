@@ -1,6 +1,6 @@
 //! Signs: certificates of workloads, which say one SPIFFE ID and nothing else, and of this server.
 
-use super::material::{CaError, Material, date, names};
+use super::material::{CaError, Form, Material, date, names};
 use super::request::RequestedKey;
 use crate::model::sensitive::Sensitive;
 use rcgen::{
@@ -24,6 +24,7 @@ pub struct Authority {
     roots: String,
     from: u64,
     until: u64,
+    form: Form,
 }
 
 /// A certificate and its key, as PEM.
@@ -52,8 +53,12 @@ impl Authority {
     ///
     /// # Errors
     /// If a part is not what it should be, the key is another's, or the certificate can't sign now, or not so that the
-    /// roots vouch for it.
+    /// roots vouch for it. Parts have the names of the material's form.
     pub fn new(material: &Material, now: u64) -> Result<Self, CaError> {
+        Self::of(material, now).map_err(|error| material.form.named(error))
+    }
+
+    fn of(material: &Material, now: u64) -> Result<Self, CaError> {
         let wrong = |part, reason: &str| CaError::Part { part, reason: reason.to_owned() };
         let key = std::str::from_utf8(material.key.expose()).ok().and_then(|pem| KeyPair::from_pem(pem).ok());
         let key = key.ok_or_else(|| wrong(names::KEY, "it is not a private key in PKCS#8 PEM"))?;
@@ -76,7 +81,8 @@ impl Authority {
             Issuer::from_ca_cert_der(&der, key).map_err(|error| wrong(names::CERTIFICATE, &error.to_string()))?;
         let roots = certificates(&material.roots, names::ROOTS)?;
         let chain = if roots.contains(&der) { String::new() } else { chain(material) };
-        let authority = Self { issuer, id, chain, roots: material.roots.clone(), from, until };
+        let form = material.form;
+        let authority = Self { issuer, id, chain, roots: material.roots.clone(), from, until, form };
         authority.check(now)?;
         Ok(authority)
     }
@@ -110,6 +116,11 @@ impl Authority {
     /// When its certificate ends, in seconds since 1970. Nothing it signs lasts longer.
     pub fn until(&self) -> u64 {
         self.until
+    }
+
+    /// What its parts are called where they come from.
+    pub fn form(&self) -> Form {
+        self.form
     }
 
     /// What is to be trusted.

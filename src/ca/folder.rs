@@ -1,6 +1,6 @@
 //! An authority on disk, with the key of who issues tokens: a directory that only its owner can look into.
 
-use super::material::{CaError, Material, names};
+use super::material::{CaError, Form, Material, names};
 use super::rotation::{Change, NEXT_KEY, Parts};
 use crate::model::sensitive::Sensitive;
 use std::fs::{self, OpenOptions, Permissions};
@@ -80,7 +80,7 @@ impl Folder {
     /// # Errors
     /// If a file is missing or can't be read, or others can read the key.
     pub fn read_all(&self) -> Result<Material, FolderError> {
-        let material = Material::of_parts(&self.parts(&names::ALL)?);
+        let material = Material::of_parts(&self.parts(&names::ALL)?, Form::Cacerts);
         material.map_err(|source| FolderError::Authority { path: self.0.clone(), source })
     }
 

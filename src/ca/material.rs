@@ -18,15 +18,47 @@ const BACK_DATED: Duration = Duration::from_secs(15 * 60);
 pub struct Material {
     /// What is to be trusted: one root, or several while one takes over from the other.
     pub roots: String,
-    /// The certificate that signs.
+    /// The certificate that signs: the first, where there are several.
     pub certificate: String,
     /// Its key.
     pub key: Sensitive,
     /// The certificates between it and its root, itself first; may be empty where it is the root.
     pub chain: String,
+    /// What the parts are called where they come from.
+    pub form: Form,
 }
 
-/// The names of the parts, as files and as keys of a Secret: those of Istio's `cacerts`.
+/// What the parts of an authority are called where it is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// As in Istio's `cacerts`: by their [`names`].
+    Cacerts,
+    /// As in a Secret of the type `kubernetes.io/tls` that has the roots as well, which is what cert-manager writes, and what
+    /// Istio takes for a `cacerts`, too. The certificate that signs and those between it and its root are one part.
+    Tls,
+}
+
+impl Form {
+    /// What a part is called that is one of [`names`].
+    pub fn name(self, part: &'static str) -> &'static str {
+        match (self, part) {
+            (Form::Tls, names::KEY) => "tls.key",
+            (Form::Tls, names::ROOTS) => "ca.crt",
+            (Form::Tls, names::CERTIFICATE | names::CHAIN) => "tls.crt",
+            _ => part,
+        }
+    }
+
+    /// The same error with the name of its part, if that is one of [`names`].
+    pub fn named(self, error: CaError) -> CaError {
+        match error {
+            CaError::Part { part, reason } => CaError::Part { part: self.name(part), reason },
+            other => other,
+        }
+    }
+}
+
+/// The names of the parts, as files and as keys of a Secret: those of Istio's `cacerts`. [`Form`] has others.
 pub mod names {
     /// All of them.
     pub const ALL: [&str; 4] = [ROOTS, CERTIFICATE, KEY, CHAIN];
@@ -46,7 +78,7 @@ pub enum CaError {
     /// A part is not what it should be.
     #[error("{part}: {reason}")]
     Part {
-        /// Which: one of [`names`].
+        /// Which, by the name that it has where it is kept.
         part: &'static str,
         /// What is wrong with it.
         reason: String,
@@ -69,16 +101,17 @@ impl CaError {
 }
 
 impl Material {
-    /// What those parts make, which have the names of [`names`].
+    /// What those parts make, by [`names`], which come from where they are called as in `form`.
     ///
     /// # Errors
     /// If one is missing; only the chain may be.
-    pub fn of_parts(parts: &BTreeMap<&'static str, Sensitive>) -> Result<Self, CaError> {
-        let part = |part| parts.get(part).ok_or(CaError::Part { part, reason: "it is missing".to_owned() });
+    pub fn of_parts(parts: &BTreeMap<&'static str, Sensitive>, form: Form) -> Result<Self, CaError> {
+        let missing = |part| CaError::Part { part: form.name(part), reason: "it is missing".to_owned() };
+        let part = |part| parts.get(part).ok_or_else(|| missing(part));
         let shown = |part: &Sensitive| String::from_utf8_lossy(part.expose()).into_owned();
         let (roots, certificate) = (part(names::ROOTS).map(shown)?, part(names::CERTIFICATE).map(shown)?);
         let chain = part(names::CHAIN).map(shown).unwrap_or_default();
-        Ok(Self { roots, certificate, key: part(names::KEY)?.clone(), chain })
+        Ok(Self { roots, certificate, key: part(names::KEY)?.clone(), chain, form })
     }
 
     /// A new root that signs itself; `now` is in seconds since 1970.
@@ -96,7 +129,7 @@ impl Material {
         date(&mut params, now, now + ROOT_LASTS.as_secs());
         let root = params.self_signed(&key)?.pem();
         let key = Sensitive::new(key.serialize_pem().into_bytes());
-        Ok(Self { roots: root.clone(), certificate: root, key, chain: String::new() })
+        Ok(Self { roots: root.clone(), certificate: root, key, chain: String::new(), form: Form::Cacerts })
     }
 }
 

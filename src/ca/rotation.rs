@@ -5,7 +5,7 @@
 //! finished is begun again.
 
 use super::authority::Authority;
-use super::material::{CaError, Material, names};
+use super::material::{CaError, Form, Material, names};
 use crate::model::sensitive::Sensitive;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -129,7 +129,7 @@ impl Rotation {
         };
         let mut after = self.parts.clone();
         apply(&mut after, changes.iter().cloned());
-        Authority::new(&Material::of_parts(&after)?, now)?;
+        Authority::new(&Material::of_parts(&after, Form::Cacerts)?, now)?;
         Ok(changes)
     }
 
@@ -270,7 +270,7 @@ mod tests {
                     assert!(more < 5, "step {step} that ended after {ended} changes leads nowhere");
                 }
                 assert_eq!(roots(&parts).len(), 1, "step {step}, {ended} changes");
-                let material = Material::of_parts(&parts).expect("an authority");
+                let material = Material::of_parts(&parts, Form::Cacerts).expect("an authority");
                 assert!(Authority::new(&material, NOW).is_ok(), "step {step}, {ended} changes");
             }
         }

@@ -152,13 +152,16 @@ impl Followed {
         let Some(authority) = authority else { return Ok(()) };
         // Nobody would take what it signs.
         if authority.until() <= now {
-            return Err(CaError::expired().into());
+            return Err(authority.form().named(CaError::expired()).into());
         }
         if self.served.is_none_or(|served| served.is_due(now)) {
             self.serve(&authority)?;
         }
         // Nor this, but who has another clock may.
-        if is_early(authority.from(), now) { Err(CaError::early().into()) } else { Ok(()) }
+        match is_early(authority.from(), now) {
+            true => Err(authority.form().named(CaError::early()).into()),
+            false => Ok(()),
+        }
     }
 
     fn serve(&mut self, authority: &Authority) -> Result<(), SecurityError> {

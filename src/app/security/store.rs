@@ -1,20 +1,22 @@
 //! Where an authority is kept: a directory, or a Secret in our own namespace, which replicas share.
 
 use crate::ca::folder::{Folder, FolderError};
-use crate::ca::material::{CaError, Material, names};
+use crate::ca::material::{CaError, Form, Material, names};
 use crate::ca::rotation::{Change, PARTS, Parts};
 use crate::model::sensitive::Sensitive;
 use crate::telemetry::logging::shown;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client, Error};
+use kube::{Api, Client, Error, ResourceExt};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
 
 /// How long an answer of the API server may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The annotation of a Secret in which cert-manager says which Certificate it is written for.
+const CERTIFICATE: &str = "cert-manager.io/certificate-name";
 
 /// Where an authority is kept.
 #[derive(Clone)]
@@ -52,6 +54,14 @@ pub enum StoreError {
         /// What is wrong.
         source: CaError,
     },
+    /// It is for somebody else to change what is there.
+    #[error("Secret {name}: {keeper} keeps it: a new root is for who signs there to give")]
+    Kept {
+        /// Which Secret.
+        name: String,
+        /// Who.
+        keeper: String,
+    },
 }
 
 impl Store {
@@ -85,7 +95,7 @@ impl Store {
     /// Changes what is kept, by what there is: all at once in a Secret, one after the other in a directory.
     ///
     /// # Errors
-    /// If it can't be read or written, somebody else writes at the same time, or `changes` says so.
+    /// If it can't be read or written, somebody else writes at the same time or keeps it, or `changes` says so.
     pub async fn change<E: From<StoreError>>(
         &self,
         changes: impl FnOnce(Parts) -> Result<Vec<Change>, E>,
@@ -98,6 +108,9 @@ impl Store {
             Store::Secret { api, name } => (api, name),
         };
         let mut secret = asked(name, api.get(name)).await?;
+        if let Some(keeper) = keeper(&secret) {
+            return Err(StoreError::Kept { name: name.clone(), keeper }.into());
+        }
         let data = secret.data.get_or_insert_default();
         let part = |part: &&'static str| Some((*part, Sensitive::new(data.get(*part)?.0.clone())));
         let changes = changes(PARTS.iter().filter_map(part).collect())?;
@@ -149,10 +162,28 @@ fn failed(name: &str, error: &Error) -> StoreError {
 }
 
 fn read(name: &str, secret: Secret) -> Result<Material, StoreError> {
-    let mut data = secret.data.unwrap_or_default();
-    let parts = names::ALL.into_iter().filter_map(|part| Some((part, Sensitive::new(data.remove(part)?.0))));
-    let material = Material::of_parts(&parts.collect());
+    let form = form(&secret);
+    let data = secret.data.unwrap_or_default();
+    let part = |part| Some((part, Sensitive::new(data.get(form.name(part))?.0.clone())));
+    let material = Material::of_parts(&names::ALL.into_iter().filter_map(part).collect(), form);
     material.map_err(|source| StoreError::Content { name: name.to_owned(), source })
+}
+
+/// What its parts are called: as they are made here, unless there is only a certificate, or a key, of the other form.
+fn form(secret: &Secret) -> Form {
+    let has = |part| secret.data.as_ref().is_some_and(|data| data.contains_key(part));
+    match [names::CERTIFICATE, names::KEY].map(|part| Form::Tls.name(part)).into_iter().any(has) {
+        true if !has(names::CERTIFICATE) => Form::Tls,
+        _ => Form::Cacerts,
+    }
+}
+
+/// Who keeps an authority in a form in which none is made here.
+fn keeper(secret: &Secret) -> Option<String> {
+    (form(secret) == Form::Tls).then(|| match secret.annotations().get(CERTIFICATE) {
+        Some(certificate) => format!("cert-manager, by its Certificate {},", shown(certificate)),
+        None => "whoever writes tls.crt and tls.key".to_owned(),
+    })
 }
 
 fn secret_of(name: &str, material: &Material) -> Secret {
@@ -169,5 +200,105 @@ fn secret_of(name: &str, material: &Material) -> Secret {
         data: Some(data),
         type_: Some("Opaque".to_owned()),
         ..Secret::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::authority::Authority;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// A Secret with those parts, which cert-manager says is for a Certificate of that name.
+    fn secret(parts: &[(&str, &str)], of: Option<&str>) -> Secret {
+        let annotations = of.map(|of| [(CERTIFICATE.to_owned(), of.to_owned())].into());
+        let bytes = |(part, text): &(&str, &str)| ((*part).to_owned(), ByteString(text.as_bytes().to_vec()));
+        let metadata = ObjectMeta { annotations, ..ObjectMeta::default() };
+        Secret { metadata, data: Some(parts.iter().map(bytes).collect()), ..Secret::default() }
+    }
+
+    fn tls(certificate: &str, key: &str, roots: &str) -> Secret {
+        secret(&[("tls.crt", certificate), ("tls.key", key), ("ca.crt", roots)], Some("mesh"))
+    }
+
+    fn key(material: &Material) -> String {
+        String::from_utf8_lossy(material.key.expose()).into_owned()
+    }
+
+    /// The certificate and the key of an authority that a root has signed.
+    fn intermediate(root: &Material) -> (String, String) {
+        let issuer = Issuer::from_ca_cert_pem(&root.certificate, KeyPair::from_pem(&key(root)).expect("a key"));
+        let (mut params, own) = (CertificateParams::default(), KeyPair::generate().expect("a key"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let signed = params.signed_by(&own, &issuer.expect("an issuer")).expect("an intermediate");
+        (signed.pem(), own.serialize_pem())
+    }
+
+    fn refusal(secret: Secret) -> String {
+        match read("mesh", secret) {
+            Ok(material) => Authority::new(&material, NOW).err().expect("it is refused").to_string(),
+            Err(error) => error.to_string().replace("Secret mesh: ", ""),
+        }
+    }
+
+    #[test]
+    fn a_certificate_as_cert_manager_writes_it_is_an_authority() {
+        let root = Material::self_signed(NOW).expect("a root");
+        let (upper, upper_key) = intermediate(&root);
+        let key_of_upper = Sensitive::new(upper_key.clone().into_bytes());
+        let (lower, lower_key) =
+            intermediate(&Material { certificate: upper.clone(), key: key_of_upper, ..root.clone() });
+        for (chain, key, is_shown) in [
+            (upper.clone(), upper_key, true),
+            (lower + &upper, lower_key, true),
+            // A root that signs itself, which is written twice.
+            (root.certificate.clone(), key(&root), false),
+        ] {
+            let material = read("mesh", tls(&chain, &key, &root.roots)).expect("an authority");
+            let authority = Authority::new(&material, NOW).expect("one that can sign");
+            assert_eq!(authority.roots(), root.roots);
+            let issued = authority.issue("spiffe://a/ns/a/sa/a", NOW, NOW + 60).expect("a certificate");
+            assert_eq!(issued.chain.ends_with(&chain), is_shown, "the way to the root, and not the root itself");
+        }
+    }
+
+    #[test]
+    fn a_part_is_named_as_it_is_in_the_secret() {
+        let [root, other] = [(); 2].map(|()| Material::self_signed(NOW).expect("a root"));
+        let own = key(&root);
+        let (own, certificate) = (&*own, &*root.certificate);
+        for (broken, expected) in [
+            (secret(&[("tls.crt", certificate), ("tls.key", own)], None), "ca.crt: it is missing"),
+            (secret(&[("tls.crt", certificate), ("ca.crt", certificate)], None), "tls.key: it is missing"),
+            (secret(&[("tls.key", own), ("ca.crt", certificate)], None), "tls.crt: it is missing"),
+            (tls(certificate, "garbage", certificate), "tls.key: it is not a private key in PKCS#8 PEM"),
+            (tls(certificate, &key(&other), certificate), "tls.key: it is the key of another certificate"),
+            (tls(certificate, own, ""), "ca.crt: it is not a certificate in PEM"),
+            (tls(certificate, own, &other.roots), "tls.crt: the roots don't vouch for what is signed"),
+            (
+                secret(&[("ca-cert.pem", certificate), ("root-cert.pem", certificate), ("tls.key", own)], None),
+                "ca-key.pem: it is missing",
+            ),
+        ] {
+            let said = refusal(broken);
+            assert!(said.starts_with(expected), "{expected}: {said}");
+        }
+        let ended = Material::self_signed(NOW - 11 * 365 * 24 * 3600).expect("a root");
+        assert_eq!(refusal(tls(&ended.certificate, &key(&ended), &ended.roots)), "tls.crt: it has expired");
+    }
+
+    #[test]
+    fn the_form_that_is_made_here_goes_first_and_is_nobody_elses() {
+        let [root, other] = [(); 2].map(|()| Material::self_signed(NOW).expect("a root"));
+        let keys = [key(&root), key(&other)];
+        let parts = [("ca-cert.pem", &*root.certificate), ("ca-key.pem", &*keys[0]), ("root-cert.pem", &*root.roots)];
+        let others = [("tls.crt", &*other.certificate), ("tls.key", &*keys[1]), ("ca.crt", &*other.roots)];
+        let both = secret(&[parts, others].concat(), None);
+        assert_eq!(keeper(&both), None);
+        assert_eq!(read("mesh", both).expect("an authority").certificate, root.certificate);
+        let keepers = [Some("a"), None].map(|of| keeper(&secret(&others, of)).expect("somebody"));
+        assert_eq!(keepers, ["cert-manager, by its Certificate a,", "whoever writes tls.crt and tls.key"]);
     }
 }
