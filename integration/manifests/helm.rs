@@ -77,13 +77,42 @@ fn what_is_risky_is_said() -> Outcome<()> {
         (&[pushed, "replicas=1"], "the only replica"),
         (&[pushed, "monitoring.rules.enabled=true"], "monitoring.rules.enabled without"),
         (&[pushed, "monitoring.serviceMonitor.enabled=true"], "lets only Pods of chancery-system"),
-        (&[pushed, "authority.secret=cacerts"], "authority.secret"),
+        (&[pushed, "authority.secret=cacerts"], "authority.secret is set"),
         (&[pushed, "rbac.create=false"], "rbac.create is false"),
     ] {
         let said = notes(values)?;
         let warnings: Vec<_> = said.lines().filter(|line| line.starts_with("WARNING: ")).collect();
         assert!(warnings.len() == 1 && warnings[0].contains(expected), "{values:?}: {said}");
     }
+    Ok(())
+}
+
+/// Values with which cert-manager makes the authority.
+const ISSUED: [&str; 2] = ["authority.certManager.enabled=true", "authority.certManager.issuerRef.name=roots"];
+
+#[test]
+fn who_makes_the_authority_is_said() -> Outcome<()> {
+    let said = notes(&["image.registry=registry.example.com", ISSUED[0], ISSUED[1]])?;
+    let waits = "kubectl wait certificate/chancery-ca-tls -n chancery-system --for=condition=Ready";
+    assert!(said.contains(waits) && said.contains("before Issuer roots has signed it"), "{said}");
+    assert!(!said.contains("WARNING"), "{said}");
+    assert!(!notes(&["replicas=2"])?.contains("cert-manager"), "the control");
+    Ok(())
+}
+
+/// Whether some role lets Secrets be made.
+fn makes_secrets(objects: &Objects) -> bool {
+    let rules = objects.values().filter_map(|object| object["rules"].as_array()).flatten();
+    let has =
+        |rule: &Value, list: &str, name: &str| rule[list].as_array().is_some_and(|list| list.contains(&name.into()));
+    rules.into_iter().any(|rule| has(rule, "resources", "secrets") && has(rule, "verbs", "create"))
+}
+
+#[test]
+fn secrets_are_made_only_where_chancery_makes_the_authority() -> Outcome<()> {
+    assert!(makes_secrets(&set(&[])?), "the control: where it does");
+    assert!(!makes_secrets(&set(&["authority.secret=cacerts"])?));
+    assert!(!makes_secrets(&set(&ISSUED)?));
     Ok(())
 }
 
@@ -263,6 +292,41 @@ const CASES: &[Case] = &[
         &["authority.secret=cacerts"],
         "Deployment",
         Some(("/spec/template/spec/containers/0/args/10", "\"--ca-secret=cacerts\"")),
+    ),
+    (&[], "Certificate", None),
+    (&ISSUED, "Certificate", Some(("/spec/secretName", "\"chancery-ca-tls\""))),
+    (&ISSUED, "Role", Some(("/rules/1/resourceNames/0", "\"chancery-ca-tls\""))),
+    (&ISSUED, "Deployment", Some(("/spec/template/spec/containers/0/args/10", "\"--ca-secret=chancery-ca-tls\""))),
+    (
+        &[
+            ISSUED[0],
+            ISSUED[1],
+            "authority.certManager.issuerRef.kind=AWSPCAClusterIssuer",
+            "authority.certManager.issuerRef.group=awspca.cert-manager.io",
+        ],
+        "Certificate",
+        Some((
+            "/spec/issuerRef",
+            "{\"group\":\"awspca.cert-manager.io\",\"kind\":\"AWSPCAClusterIssuer\",\"name\":\"roots\"}",
+        )),
+    ),
+    (
+        &[ISSUED[0], ISSUED[1], "authority.certManager.duration=720h"],
+        "Certificate",
+        Some(("/spec/duration", "\"720h\"")),
+    ),
+    (
+        &[ISSUED[0], ISSUED[1], "authority.certManager.renewBefore=240h"],
+        "Certificate",
+        Some(("/spec/renewBefore", "\"240h\"")),
+    ),
+    (
+        &[ISSUED[0], ISSUED[1], "authority.certManager.rotationPolicy=Always"],
+        "Certificate",
+        Some((
+            "/spec/privateKey",
+            "{\"algorithm\":\"ECDSA\",\"encoding\":\"PKCS8\",\"rotationPolicy\":\"Always\",\"size\":256}",
+        )),
     ),
     (&["podDisruptionBudget.enabled=false"], "PodDisruptionBudget", None),
     (&["podDisruptionBudget.maxUnavailable=50%"], "PodDisruptionBudget", Some(("/spec/maxUnavailable", "\"50%\""))),

@@ -2,7 +2,7 @@
 
 use crate::harness::cluster::{ADMIN, Cluster, kubectl};
 use crate::harness::{Failure, Outcome, tools};
-use crate::rendered::{KUSTOMIZATIONS, NAMESPACE, kustomize, list, objects, one};
+use crate::rendered::{KUSTOMIZATIONS, NAMESPACE, helm, kustomize, list, objects, one};
 use crate::shared;
 use serde_json::json;
 use std::fs;
@@ -78,6 +78,28 @@ async fn mistakes_are_not_taken() -> Outcome<()> {
         assert_ne!(changed, text, "{from} is not there");
         let refused = taken(&cluster, from, &changed).await;
         assert!(refused.as_ref().is_err_and(|failure| failure.0.contains(expected)), "{to}: {refused:?}");
+    }
+    Ok(())
+}
+
+/// A Certificate is what cert-manager's own definition says that it is.
+#[tokio::test]
+async fn cert_managers_definition_takes_our_certificate() -> Outcome<()> {
+    let cluster = shared::cluster().await?;
+    cluster.apply(&list([one(&objects(&kustomize("base")?)?, "Namespace")?])).await?;
+    let issued = "authority.certManager.enabled=true,authority.certManager.issuerRef.name=roots";
+    let certificate = one(&objects(&helm(&["--set", issued])?)?, "Certificate")?.to_string();
+    taken(&cluster, "the Certificate", &certificate).await?;
+    for (from, to, expected) in [
+        ("\"encoding\":\"PKCS8\"", "\"encoding\":\"PKCS9\"", "Unsupported value"),
+        ("\"secretName\":", "\"secretsName\":", "unknown field"),
+        ("\"cert sign\"", "\"sign\"", "Unsupported value"),
+        ("\"name\":\"roots\"", "\"name\":1", "must be of type string"),
+    ] {
+        let changed = certificate.replace(from, to);
+        assert_ne!(changed, certificate, "{from} is not there");
+        let refused = taken(&cluster, to, &changed).await;
+        assert!(refused.as_ref().is_err_and(|failure| failure.0.contains(expected)), "the control: {to}: {refused:?}");
     }
     Ok(())
 }

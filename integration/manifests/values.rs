@@ -148,6 +148,14 @@ fn other_values_are_refused_by_name() -> Outcome<()> {
         ("watchNamespaces[0]=No", "does not match pattern"),
         ("secretNamespaces[0]=No", "does not match pattern"),
         ("topologySpread[0].maxSkew=1", "missing properties"),
+        ("authority.certManager.duration=soon", "does not match pattern"),
+        ("authority.certManager.rotationPolicy=Sometimes", "/authority/certManager/rotationPolicy"),
+        ("authority.certManager.issuerRef.kind=", "does not match pattern"),
+        ("authority.certManager.enabled=true", "authority.certManager.issuerRef.name is empty"),
+        (
+            "authority.certManager.enabled=true,authority.certManager.issuerRef.name=a,authority.secret=b",
+            "authority.secret and authority.certManager.enabled exclude each other",
+        ),
         ("networkPolicy.xdsFrom[0].podSelectors.a=b", "'podSelectors' not allowed"),
     ] {
         let said = refusal(set)?;

@@ -16,7 +16,14 @@
 
 {{/* The name of the Secret with the certificate authority. */}}
 {{- define "chancery.authority" -}}
+{{- if not .Values.authority.certManager.enabled -}}
 {{- .Values.authority.secret | default (printf "%s-ca" (include "chancery.name" .)) -}}
+{{- else if .Values.authority.secret -}}
+{{- fail "authority.secret and authority.certManager.enabled exclude each other: the authority is in a Secret that is there, or in one that cert-manager makes" -}}
+{{- else -}}
+{{- /* Not the name that is used without it: cert-manager would write beside the authority that was made there. */ -}}
+{{- printf "%s-ca-tls" (include "chancery.name" .) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What Pods are selected by. A Deployment's can't be changed, so these never are. */}}
