@@ -329,6 +329,11 @@ const CASES: &[Case] = &[
         )),
     ),
     (&["podDisruptionBudget.enabled=false"], "PodDisruptionBudget", None),
+    (
+        &["podDisruptionBudget.unhealthyPodEvictionPolicy=IfHealthyBudget"],
+        "PodDisruptionBudget",
+        Some(("/spec/unhealthyPodEvictionPolicy", "\"IfHealthyBudget\"")),
+    ),
     (&["podDisruptionBudget.maxUnavailable=50%"], "PodDisruptionBudget", Some(("/spec/maxUnavailable", "\"50%\""))),
     (
         &["resources.requests.cpu=1"],

@@ -148,6 +148,7 @@ fn other_values_are_refused_by_name() -> Outcome<()> {
         ("watchNamespaces[0]=No", "does not match pattern"),
         ("secretNamespaces[0]=No", "does not match pattern"),
         ("topologySpread[0].maxSkew=1", "missing properties"),
+        ("podDisruptionBudget.unhealthyPodEvictionPolicy=Never", "/podDisruptionBudget/unhealthyPodEvictionPolicy"),
         ("authority.certManager.duration=soon", "does not match pattern"),
         ("authority.certManager.rotationPolicy=Sometimes", "/authority/certManager/rotationPolicy"),
         ("authority.certManager.issuerRef.kind=", "does not match pattern"),
