@@ -20,6 +20,8 @@ mod image;
 mod node;
 #[path = "manifests/pods.rs"]
 mod pods;
+#[path = "manifests/releases.rs"]
+mod releases;
 #[path = "manifests/rendered.rs"]
 mod rendered;
 #[path = "manifests/rights.rs"]
