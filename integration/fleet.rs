@@ -6,6 +6,7 @@ mod parts;
 
 use chancery::snapshot::kind::Kind;
 use parts::engine;
+use parts::papers::Shows;
 use parts::rig::{ASKED, Rig, Side, Taken};
 use parts::role::Style;
 use parts::wire::Form;
@@ -72,6 +73,31 @@ fn what_stays_as_it_was_is_not_sent() {
     assert!(back.wire * 10 < first.wire, "{back:?}");
     let moved = rig.happen(group, vec![Event::Move(2)], Kind::Endpoint);
     assert_eq!(counts(&moved, Kind::Endpoint), [4, 4, 0], "and yet they are subscribed");
+}
+
+#[test]
+fn over_tls_a_fleet_gets_as_much_and_what_is_its_own() {
+    let mut rig = small(1);
+    let plain = rig.group(Side::Ours, Form::Delta, 1);
+    let first = rig.connect(plain, PROXIES);
+    assert_eq!((heard(&first), first.resumed), (ASKED.to_vec(), 0), "the control: in plain text nobody has secrets");
+    for (shows, resumes) in [(Shows::Token, true), (Shows::Certificate, true), (Shows::Token, false)] {
+        let group = rig.secure_group(1, shows, resumes);
+        let resumed = |connections: u64| if resumes { connections } else { 0 };
+        let first = rig.connect(group, PROXIES);
+        assert_eq!((heard(&first), first.resumed), (Kind::ALL.to_vec(), 0), "{shows:?}: there is no session yet");
+        // As they are asked for, and again with the listeners that name them.
+        assert_eq!(counts(&first, Kind::Secret)[1], 2 * 4 * 2, "{shows:?}: a certificate, and what is trusted");
+        assert_eq!(counts(&first, Kind::Endpoint)[1], 4 * SERVICES, "{shows:?}");
+        let moved = rig.happen(group, vec![Event::Move(2)], Kind::Endpoint);
+        assert_eq!(counts(&moved, Kind::Endpoint), [4, 4, 0], "{shows:?}: one resource each");
+        let back = rig.come_back(group, PROXIES);
+        assert!(heard(&back).iter().all(|kind| counts(&back, *kind)[1..] == [0, 0]), "{shows:?}: {back:?}");
+        assert_eq!(back.resumed, resumed(4), "{shows:?} {resumes}");
+        let knocks = rig.knock(group, 2, 3);
+        assert_eq!((knocks.times.len(), knocks.resumed), (6, resumed(6)), "{shows:?} {resumes}");
+        rig.leave(group, false);
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The fleet: groups of proxies in a process of their own, on one thread.
 
 use super::floor::record;
-use super::proxy::{self, Group, Manner};
+use super::group::Group;
+use super::knocks::{Knocks, knock};
+use super::papers::Way;
+use super::proxy::{self, Manner};
 use super::role::{answer, cpu, now};
 use super::tally::{Goal, Report};
 use super::wire::Form;
@@ -17,10 +20,12 @@ use tokio::task::{JoinHandle, LocalSet};
 /// What the fleet can be told.
 #[derive(Serialize, Deserialize)]
 pub enum Command {
-    /// A new group, without proxies yet.
-    Group { group: usize, form: Form, namespaces: usize },
+    /// A new group, without proxies yet; they come over TLS if it is said how.
+    Group { group: usize, form: Form, namespaces: usize, way: Option<Way> },
     /// Proxies connect, all at once. Answered with the time at which they begin.
     Connect { group: usize, port: u16, count: usize, manner: Manner },
+    /// So many proxies connect so many times each, only to go again. Answered with [`Knocks`].
+    Knock { group: usize, port: u16, proxies: usize, times: usize },
     /// Counting begins anew; what the first proxy hears and what the sample acknowledges is kept if asked for.
     Reset { group: usize, keep: bool, log: bool },
     /// Waits for a goal; answered with a [`Report`].
@@ -48,6 +53,7 @@ pub struct Done {
 enum Answer {
     Done(Done),
     Heard(Heard),
+    Knocks(Knocks),
     Report(Box<Report>),
 }
 
@@ -85,14 +91,20 @@ impl Fleet {
 
     async fn obey(&mut self, command: Command) -> Answer {
         match command {
-            Command::Group { group, form, namespaces } => {
-                self.groups.insert(group, (Rc::new(Group::new(form, namespaces)), Vec::new()));
+            Command::Group { group, form, namespaces, way } => {
+                self.groups.insert(group, (Rc::new(Group::new(form, namespaces, way)), Vec::new()));
             }
             Command::Connect { group, port, count, manner } => {
                 let (group, proxies) = self.group(group);
                 let first = proxies.len();
+                group.prepare(first + count);
                 let run = |index| tokio::task::spawn_local(proxy::run(group.clone(), index, port, manner));
                 proxies.extend((first..first + count).map(run));
+            }
+            Command::Knock { group, port, proxies, times } => {
+                let group = self.group(group).0.clone();
+                group.prepare(proxies);
+                return Answer::Knocks(knock(&group, port, proxies, times).await);
             }
             Command::Reset { group, keep, log } => {
                 let mut tally = self.group(group).0.tally.borrow_mut();

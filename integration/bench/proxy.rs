@@ -1,28 +1,29 @@
-//! One proxy of the fleet: it asks as an Envoy does (clusters, their endpoints, listeners, their routes), answers
-//! every response at once and never looks into a body, but for the routes that a listener names.
+//! One proxy of the fleet: it asks as an Envoy does (clusters, their endpoints, its secrets if it has proven who it is,
+//! listeners, their routes), answers every response at once and never looks into a body, but for the routes that a listener
+//! names.
 //!
 //! What many proxies have in common is kept once in their [`Group`]; one that is idle holds next to nothing.
 
+use super::group::{Group, Plan};
+use super::line::Line;
+use super::papers::Papers;
 use super::role::now;
-use super::tally::Tally;
 use super::wire::{self, Control, Form, Piece, Reader, Request, Response};
 use chancery::snapshot::kind::Kind;
-use chancery::snapshot::wire::{fields, put_field};
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
+use chancery::snapshot::resource::{AUTHORITIES, CERTIFICATE};
+use chancery::snapshot::wire::put_field;
+use std::collections::{BTreeSet, VecDeque};
+use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// After how many bytes the windows are opened again.
 const REOPEN: u32 = 256 << 20;
 /// How much a slow proxy reads at once, and how long it rests then.
 const SIP: usize = 16 << 10;
 const REST: Duration = Duration::from_millis(50);
+/// After how long an Envoy comes again at first.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// How a proxy behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -32,122 +33,6 @@ pub enum Manner {
     Slow,
     /// Rejects every response once it has its first configuration.
     Rejecting,
-}
-
-/// Names asked for, shared by all who ask for the same.
-pub struct Plan {
-    names: BTreeSet<Box<str>>,
-    /// As a request carries them.
-    encoded: Vec<u8>,
-}
-
-/// What the proxies of a namespace hold, by kind: names and versions.
-#[derive(Default)]
-struct Held([BTreeMap<Box<str>, Box<str>>; Kind::ALL.len()]);
-
-/// Proxies that are alike.
-pub struct Group {
-    pub form: Form,
-    pub namespaces: usize,
-    pub tally: RefCell<Tally>,
-    /// Whether those that connect come back with what they held.
-    pub returning: Cell<bool>,
-    plans: RefCell<BTreeMap<u64, Rc<Plan>>>,
-    /// The routes that a listener names, by the hash of its bytes.
-    routes: RefCell<BTreeMap<u64, Rc<[Box<str>]>>>,
-    /// By namespace; the first proxy of each sees to it.
-    held: RefCell<Vec<Held>>,
-    /// Whole requests of those who come back, by namespace, without node.
-    again: RefCell<BTreeMap<usize, Rc<[Vec<u8>]>>>,
-    buffer: RefCell<Vec<u8>>,
-}
-
-impl Group {
-    pub fn new(form: Form, namespaces: usize) -> Self {
-        Self {
-            form,
-            namespaces,
-            tally: RefCell::default(),
-            returning: Cell::new(false),
-            plans: RefCell::default(),
-            routes: RefCell::default(),
-            held: RefCell::new((0..namespaces).map(|_| Held::default()).collect()),
-            again: RefCell::default(),
-            buffer: RefCell::new(vec![0; 256 << 10]),
-        }
-    }
-
-    /// Forgets the requests made for those who come back: what is held may have changed.
-    pub fn renew(&self) {
-        self.again.borrow_mut().clear();
-    }
-
-    fn plan(&self, names: &[&str]) -> Rc<Plan> {
-        let mut hasher = Xxh3::new();
-        names.iter().for_each(|name| hasher.update(name.as_bytes()));
-        let make = || {
-            let encoded = wire::names(names.iter().copied());
-            Rc::new(Plan { names: names.iter().map(|name| Box::from(*name)).collect(), encoded })
-        };
-        self.plans.borrow_mut().entry(hasher.digest()).or_insert_with(make).clone()
-    }
-
-    /// The routes that a listener names.
-    fn routes_of(&self, listener: &[u8]) -> Rc<[Box<str>]> {
-        let find = || route_names(listener).into();
-        self.routes.borrow_mut().entry(xxh3_64(listener)).or_insert_with(find).clone()
-    }
-
-    /// The requests with which a proxy of that namespace comes back.
-    fn again(&self, namespace: usize) -> Rc<[Vec<u8>]> {
-        let make = || {
-            let held = &self.held.borrow()[namespace].0;
-            let requests = ORDER.map(|kind| {
-                let held = &held[kind as usize];
-                let mut names = wire::held(held.iter().map(|(name, version)| (&**name, &**version)));
-                if !kind.is_whole_set() {
-                    names.extend(wire::names(held.keys().map(|name| &**name)));
-                }
-                names
-            });
-            Rc::from(requests)
-        };
-        self.again.borrow_mut().entry(namespace).or_insert_with(make).clone()
-    }
-
-    fn hold(&self, namespace: usize, kind: Kind, response: &Response<'_>) {
-        let held = &mut self.held.borrow_mut()[namespace].0[kind as usize];
-        for (name, version, _) in &response.resources {
-            held.insert((*name).into(), (*version).into());
-        }
-        response.removed.iter().for_each(|name| _ = held.remove(*name));
-    }
-}
-
-/// The order in which a client asks.
-const ORDER: [Kind; 4] = [Kind::Cluster, Kind::Endpoint, Kind::Listener, Kind::Route];
-
-/// Names of route configurations below a listener: of each filter's `rds` (HttpConnectionManager, field 3), found by
-/// walking listener (filter_chains 3, default_filter_chain 25), chain (filters 3) and typed configuration (4, value 2).
-fn route_names(listener: &[u8]) -> Vec<Box<str>> {
-    let value = wire::part(listener, 2);
-    let mut found = Vec::new();
-    for chain in fields(value).map_while(|field| field).filter(|field| matches!(field.number, 3 | 25)) {
-        let chain = &value[chain.content];
-        for filter in fields(chain).map_while(|field| field).filter(|field| field.number == 3) {
-            let any = wire::part(&chain[filter.content], 4);
-            if !wire::part(any, 1).ends_with(b"HttpConnectionManager") {
-                continue;
-            }
-            let name = wire::part(wire::part(wire::part(any, 2), 3), 2);
-            if let Ok(name) = std::str::from_utf8(name)
-                && !name.is_empty()
-            {
-                found.push(name.into());
-            }
-        }
-    }
-    found
 }
 
 fn number(payload: &[u8]) -> i64 {
@@ -166,6 +51,11 @@ struct Asked {
 }
 
 impl Asked {
+    /// Whether it was asked for, and all of it has come.
+    fn is_there(&self) -> bool {
+        self.plan.is_some() && self.missing == 0
+    }
+
     fn has(&self, name: &str) -> bool {
         let planned = self.plan.as_ref().is_some_and(|plan| plan.names.contains(name));
         (planned && !self.gone.contains(name)) || self.extra.contains(name)
@@ -177,8 +67,8 @@ struct Proxy {
     group: Rc<Group>,
     index: usize,
     manner: Manner,
-    /// Endpoints and routes.
-    asked: [Asked; 2],
+    /// Endpoints, secrets and routes.
+    asked: [Asked; 3],
     /// Whether it has asked for listeners.
     listens: bool,
     configured: bool,
@@ -193,17 +83,20 @@ struct Proxy {
     closed: bool,
 }
 
-/// Connects and stays until the server ends it or the task is dropped.
+/// Connects and stays until the server ends it or the task is dropped. Who is cut off while shaking hands comes again, as an
+/// Envoy does: a crowded server doesn't wait long.
 pub async fn run(group: Rc<Group>, index: usize, port: u16, manner: Manner) {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    if let Ok(socket) = TcpStream::connect(address).await {
-        _ = socket.set_nodelay(true);
+    let papers = group.papers(index);
+    loop {
         let mut proxy = Proxy::new(group.clone(), index, manner);
-        proxy.open();
-        _ = proxy.converse(&socket).await;
+        let was_let_in = proxy.visit(port, papers.as_ref()).await;
+        group.tally.borrow_mut().closed += 1;
+        group.tally.borrow().check();
+        if was_let_in {
+            return;
+        }
+        tokio::time::sleep(AGAIN).await;
     }
-    group.tally.borrow_mut().closed += 1;
-    group.tally.borrow().check();
 }
 
 impl Proxy {
@@ -231,43 +124,40 @@ impl Proxy {
         self.index % self.group.namespaces
     }
 
-    async fn converse(&mut self, socket: &TcpStream) -> std::io::Result<()> {
+    /// Connects and stays. Whether it came further than to a handshake.
+    async fn visit(&mut self, port: u16, papers: Option<&Papers>) -> bool {
+        let Ok(mut line) = Line::open(port, papers).await else { return true };
+        self.open(papers.and_then(|papers| papers.token.as_deref()));
+        _ = self.converse(&mut line).await;
+        !line.is_shaking_hands()
+    }
+
+    async fn converse(&mut self, line: &mut Line) -> io::Result<()> {
         let group = self.group.clone();
+        let mut greeted = false;
         while !self.closed {
-            self.flush(socket)?;
-            let writes = if self.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
-            let ready = socket.ready(writes).await?;
-            if !ready.is_readable() && !ready.is_read_closed() {
+            line.write(&mut self.out)?;
+            if !line.ready(!self.out.is_empty()).await? {
                 continue;
             }
             let limit = if self.manner == Manner::Slow { SIP } else { usize::MAX };
             let read = {
                 let mut buffer = group.buffer.borrow_mut();
                 let length = buffer.len().min(limit);
-                match socket.try_read(&mut buffer[..length]) {
+                match line.read(&mut buffer[..length], &mut |bytes| self.read(bytes)) {
                     Ok(0) => return Ok(()),
-                    Ok(read) => {
-                        self.read(&buffer[..read]);
-                        read
-                    }
+                    Ok(read) => read,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                     Err(error) => return Err(error),
                 }
             };
+            group.tally.borrow_mut().wire += read as u64;
+            if let Some(resumed) = line.resumed().filter(|_| !greeted) {
+                greeted = true;
+                group.tally.borrow_mut().resumed += u64::from(resumed);
+            }
             if self.manner == Manner::Slow && read > 0 {
                 tokio::time::sleep(REST).await;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self, socket: &TcpStream) -> std::io::Result<()> {
-        while !self.out.is_empty() {
-            match socket.try_write(&self.out) {
-                Ok(written) if written == self.out.len() => self.out = Vec::new(),
-                Ok(written) => drop(self.out.drain(..written)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -276,25 +166,21 @@ impl Proxy {
 
 /// What is said.
 impl Proxy {
-    fn open(&mut self) {
+    fn open(&mut self, token: Option<&str>) {
         self.out.extend_from_slice(wire::PREFACE);
         wire::put_windows(&mut self.out);
-        self.out.extend_from_slice(&wire::opening(self.group.form));
+        self.out.extend_from_slice(&wire::opening(self.group.form, token));
         let node = self.node();
         if !self.group.returning.get() {
             return self.request(Request { node: &node, type_url: Kind::Cluster.type_url(), ..Request::default() });
         }
-        let again = self.group.again(self.namespace());
-        for (kind, names) in ORDER.iter().zip(again.iter()) {
+        for (kind, names) in self.group.again(self.namespace()).iter() {
             let node = if *kind == Kind::Cluster { &node[..] } else { &[] };
             self.request(Request { node, type_url: kind.type_url(), names, ..Request::default() });
         }
-        let plan = |kind: Kind| {
-            let held = self.group.held.borrow();
-            let names: Vec<&str> = held[self.namespace()].0[kind as usize].keys().map(|name| &**name).collect();
-            Asked { plan: Some(self.group.plan(&names)), ..Asked::default() }
-        };
-        self.asked = [plan(Kind::Endpoint), plan(Kind::Route)];
+        let (group, namespace) = (self.group.clone(), self.namespace());
+        let plan = |kind| Asked { plan: Some(group.plan_of_held(namespace, kind)), ..Asked::default() };
+        self.asked = [plan(Kind::Endpoint), plan(Kind::Secret), plan(Kind::Route)];
         self.configured = true;
         self.group.tally.borrow_mut().configured.push(now());
         self.group.tally.borrow().check();
@@ -338,8 +224,9 @@ impl Proxy {
     fn asked(&mut self, kind: Kind) -> Option<&mut Asked> {
         match kind {
             Kind::Endpoint => Some(&mut self.asked[0]),
-            Kind::Route => Some(&mut self.asked[1]),
-            _ => None,
+            Kind::Secret => Some(&mut self.asked[1]),
+            Kind::Route => Some(&mut self.asked[2]),
+            Kind::Cluster | Kind::Listener => None,
         }
     }
 
@@ -395,8 +282,6 @@ impl Proxy {
 /// What is heard.
 impl Proxy {
     fn read(&mut self, input: &[u8]) {
-        let group = self.group.clone();
-        group.tally.borrow_mut().wire += input.len() as u64;
         self.unopened += u32::try_from(input.len()).expect("a buffer is small");
         if self.unopened >= REOPEN {
             for stream in [0, wire::STREAM] {
@@ -448,8 +333,9 @@ impl Proxy {
         self.follow(kind, &response);
         let mut tally = group.tally.borrow_mut();
         tally.acks[kind as usize].push(now());
-        let routes = &self.asked[1];
-        if !self.configured && kind == Kind::Route && routes.missing == 0 {
+        let [_, secrets, routes] = &self.asked;
+        let last = matches!(kind, Kind::Route | Kind::Secret);
+        if !self.configured && last && routes.is_there() && (!group.is_secure() || secrets.is_there()) {
             self.configured = true;
             tally.configured.push(now());
         }
@@ -470,23 +356,25 @@ impl Proxy {
                 let names = response.resources.iter().map(|(name, ..)| *name);
                 let wanted: Vec<&str> = names.filter(|name| name.starts_with("outbound|")).collect();
                 self.ask(Kind::Endpoint, &wanted, &response.removed);
+                if self.group.is_secure() && self.asked[1].plan.is_none() {
+                    self.ask(Kind::Secret, &[CERTIFICATE, AUTHORITIES], &[]);
+                }
             }
             Kind::Listener => {
                 let routes: Vec<_> = response.resources.iter().map(|(.., body)| self.group.routes_of(body)).collect();
                 let wanted: Vec<&str> = routes.iter().flat_map(|routes| routes.iter().map(|name| &**name)).collect();
                 self.ask(Kind::Route, &wanted, &[]);
             }
-            Kind::Endpoint | Kind::Route => {
+            Kind::Endpoint | Kind::Secret | Kind::Route => {
                 let asked = self.asked(kind).expect("a type asked for by name");
                 let before = std::mem::take(&mut asked.missing);
                 asked.missing = before.saturating_sub(response.resources.len() + response.removed.len());
                 let complete = kind == Kind::Endpoint && asked.missing == 0;
-                if complete && !self.configured && self.asked[1].plan.is_none() && !self.listens {
+                if complete && !self.configured && self.asked[2].plan.is_none() && !self.listens {
                     self.listens = true;
                     self.request(Request { type_url: Kind::Listener.type_url(), ..Request::default() });
                 }
             }
-            Kind::Secret => {}
         }
     }
 }

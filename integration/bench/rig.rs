@@ -2,6 +2,8 @@
 
 use super::fleet::{self, Done};
 use super::floor::{self, Listening, Usage, record};
+use super::knocks::Knocks;
+use super::papers::{Shows, Way};
 use super::proxy::Manner;
 use super::role::{Role, Style};
 use super::server::{self, Costs};
@@ -27,14 +29,19 @@ pub struct Rig {
     floor: Role<floor::Command>,
     fleet: Role<fleet::Command>,
     ports: [u16; 2],
+    /// The port of the secure door, once it is open.
+    secure: Option<u16>,
     groups: Vec<(Side, usize)>,
     folder: tempfile::TempDir,
 }
 
-/// Which of the two is measured.
+/// Which of the two is measured, and at which door.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
+    /// The server, in plain text.
     Ours,
+    /// The server, over TLS.
+    Secure,
     Floor,
 }
 
@@ -51,6 +58,10 @@ pub struct Taken {
     pub wire: u64,
     /// Connections that ended.
     pub closed: u64,
+    /// Connections that resumed a session.
+    pub resumed: u64,
+    /// CPU time of the fleet in nanoseconds, where proxies connect.
+    pub fleet: u64,
 }
 
 impl Rig {
@@ -61,7 +72,7 @@ impl Rig {
         let fleet = Role::start(style, "fleet", fleet::run);
         let ports = [server.answer::<Listening>().port, floor.answer::<Listening>().port];
         let folder = tempfile::tempdir().expect("a folder");
-        let mut rig = Self { server, floor, fleet, ports, groups: Vec::new(), folder };
+        let mut rig = Self { server, floor, fleet, ports, secure: None, groups: Vec::new(), folder };
         rig.server.call::<Usage>(&server::Command::Load(size));
         rig
     }
@@ -74,12 +85,35 @@ impl Rig {
         self.ports[0]
     }
 
-    /// A new group of proxies that will connect to that side.
+    /// A new group of proxies that will connect to that side in plain text.
     pub fn group(&mut self, side: Side, form: Form, namespaces: usize) -> usize {
+        self.add(side, form, namespaces, None)
+    }
+
+    /// A new group of proxies that will connect over TLS, in the incremental form.
+    pub fn secure_group(&mut self, namespaces: usize, shows: Shows, resumes: bool) -> usize {
+        let folder = self.path("identity");
+        if self.secure.is_none() {
+            let command = server::Command::Secure { folder: folder.clone() };
+            self.secure = Some(self.server.call::<Listening>(&command).port);
+        }
+        self.add(Side::Secure, Form::Delta, namespaces, Some(Way { folder, shows, resumes }))
+    }
+
+    fn add(&mut self, side: Side, form: Form, namespaces: usize, way: Option<Way>) -> usize {
         let group = self.groups.len();
         self.groups.push((side, 0));
-        self.fleet.call::<Done>(&fleet::Command::Group { group, form, namespaces });
+        self.fleet.call::<Done>(&fleet::Command::Group { group, form, namespaces, way });
         group
+    }
+
+    /// Where a group connects.
+    fn port_of(&self, group: usize) -> u16 {
+        match self.groups[group].0 {
+            Side::Ours => self.ports[0],
+            Side::Secure => self.secure.expect("a group at the secure door has opened it"),
+            Side::Floor => self.ports[1],
+        }
     }
 
     /// How many proxies of a group have connected.
@@ -100,12 +134,22 @@ impl Rig {
         let complete = report.configured.len();
         assert!(report.met, "{complete} of {count} have a first configuration, {} were closed", report.closed);
         let after = self.usage(group);
-        taken(&before, &after, &report, begun.at, &report.configured)
+        let fleet = report.cpu.saturating_sub(begun.cpu);
+        Taken { fleet, ..taken(&before, &after, &report, begun.at, &report.configured) }
+    }
+
+    /// So many proxies connect so many times each, one time after the other, and go when the server has said its first word.
+    pub fn knock(&mut self, group: usize, proxies: usize, times: usize) -> Taken {
+        let (before, port) = (self.usage(group), self.port_of(group));
+        let Knocks { times, resumed } = self.fleet.call(&fleet::Command::Knock { group, port, proxies, times });
+        self.quiet(group);
+        let cpu = self.usage(group).cpu.saturating_sub(before.cpu);
+        Taken { cpu, times, resumed, ..Taken::default() }
     }
 
     /// Proxies connect; nothing is waited for.
     pub fn begin(&mut self, group: usize, count: usize, manner: Manner) -> Done {
-        let port = self.ports[usize::from(self.groups[group].0 == Side::Floor)];
+        let port = self.port_of(group);
         self.groups[group].1 += count;
         self.fleet.call(&fleet::Command::Connect { group, port, count, manner })
     }
@@ -127,7 +171,8 @@ impl Rig {
         let after = self.usage(group);
         let report: Report = self.fleet.call(&fleet::Command::Report { group });
         let times: Vec<u64> = report.acks.iter().flatten().copied().collect();
-        taken(&before, &after, &report, begun.at, &times)
+        let fleet = report.cpu.saturating_sub(begun.cpu);
+        Taken { fleet, ..taken(&before, &after, &report, begun.at, &times) }
     }
 
     pub fn await_goal(&mut self, group: usize, goal: Goal, seconds: f64) -> Report {
@@ -169,7 +214,7 @@ impl Rig {
     pub fn usage(&mut self, group: usize) -> Usage {
         std::thread::sleep(REST);
         match self.groups[group].0 {
-            Side::Ours => {
+            Side::Ours | Side::Secure => {
                 let Costs { at, cpu, rss_kb, .. } = self.costs();
                 Usage { at, cpu, rss_kb }
             }
@@ -230,5 +275,7 @@ fn taken(before: &Usage, after: &Usage, report: &Report, begun: u64, times: &[u6
         counts: report.counts,
         wire: report.wire,
         closed: report.closed,
+        resumed: report.resumed,
+        fleet: 0,
     }
 }

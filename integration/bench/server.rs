@@ -4,6 +4,7 @@
 //! Changes enter where a source's do. Limits are those of `serve` by default; only the folder and the admin port are left
 //! out.
 
+use super::door;
 use super::floor::{Listening, Usage};
 use super::role::{answer, memory, now};
 use super::world::{Event, Size, Town};
@@ -22,10 +23,12 @@ use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +37,8 @@ use tokio_util::sync::CancellationToken;
 pub enum Command {
     /// The first load. Answered with [`Usage`] when the World is there.
     Load(Size),
+    /// The secure door is opened, with what is in that directory, or is made there. Answered with [`Listening`].
+    Secure { folder: PathBuf },
     /// Things that happen at once. Answered with the [`Usage`] of just before.
     Happen(Vec<Event>),
     /// Things that happen one after the other, evenly; answered with [`Happened`] when the last has.
@@ -69,9 +74,11 @@ pub fn run(commands: Box<dyn BufRead + Send>, mut answers: Box<dyn Write + Send>
     let (states, state) = watch::channel(None);
     let counts = Arc::new(Counts::default());
     let _entered = runtime.enter();
-    let port = start(received, states, &state, counts.clone());
+    let context = start(received, states, &state, counts.clone());
+    let (port, listener) = listen();
+    tokio::spawn(serve(listener, context.clone(), CancellationToken::new()));
     answer(&mut answers, &Listening { port });
-    let mut source = Source { batches, state, town: None, counts };
+    let mut source = Source { batches, state, town: None, counts, context };
     for line in commands.lines().map_while(Result::ok) {
         source.obey(serde_json::from_str(&line).expect("a command"), &mut answers);
     }
@@ -80,13 +87,13 @@ pub fn run(commands: Box<dyn BufRead + Send>, mut answers: Box<dyn Write + Send>
 
 type State = Option<chancery::model::world::State>;
 
-/// Starts keeper, publisher and xDS server; returns the latter's port.
+/// Starts keeper and publisher; returns what an xDS server needs.
 fn start(
     batches: mpsc::Receiver<chancery::model::world::Batch>,
     states: watch::Sender<State>,
     state: &watch::Receiver<State>,
     observer: Arc<Counts>,
-) -> u16 {
+) -> Arc<XdsContext> {
     let (metrics, board, options) = (Metrics::new(), Arc::new(Board::default()), Options::default());
     let (published, publication) = watch::channel(None);
     let (problems, standings) = (watch::channel(Arc::default()).0, watch::channel(Arc::default()).0);
@@ -95,7 +102,7 @@ fn start(
     tokio::spawn(keeper::run(batches, states));
     tokio::spawn(publisher::run(Engine::default(), state.clone(), sinks));
     tokio::spawn(progress::run(publication, board.clone(), registry.clone(), standings));
-    let context = XdsContext {
+    Arc::new(XdsContext {
         board,
         registry,
         admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
@@ -103,13 +110,15 @@ fn start(
         metrics,
         readiness: Readiness::default(),
         options,
-    };
+    })
+}
+
+/// A free port, with room for a fleet that connects at once.
+fn listen() -> (u16, TcpListener) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
     let listener = socket.listen(8192).expect("a socket that listens");
-    let port = listener.local_addr().expect("a bound port").port();
-    tokio::spawn(async move { serve(listener, Arc::new(context), CancellationToken::new()).await });
-    port
+    (listener.local_addr().expect("a bound port").port(), listener)
 }
 
 /// What the publisher has done.
@@ -134,6 +143,7 @@ struct Source {
     state: watch::Receiver<State>,
     town: Option<Town>,
     counts: Arc<Counts>,
+    context: Arc<XdsContext>,
 }
 
 impl Source {
@@ -147,6 +157,11 @@ impl Source {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 answer(answers, &Usage::now());
+            }
+            Command::Secure { folder } => {
+                let (port, listener) = listen();
+                Handle::current().block_on(door::open(folder, self.state.clone(), listener, self.context.clone()));
+                answer(answers, &Listening { port });
             }
             Command::Happen(events) => {
                 let town = self.town.as_mut().expect("a world that was loaded");

@@ -35,6 +35,8 @@ pub struct Tally {
     pub configured: Vec<u64>,
     /// Connections that ended.
     pub closed: u64,
+    /// Connections that resumed a session.
+    pub resumed: u64,
     /// Which proxy of the sample acknowledged endpoints of which service, and when.
     pub log: Vec<(usize, u32, u64)>,
     pub logs: bool,
@@ -55,6 +57,7 @@ pub struct Report {
     pub acks: [Vec<u64>; Kind::ALL.len()],
     pub configured: Vec<u64>,
     pub closed: u64,
+    pub resumed: u64,
     pub log: Vec<(usize, u32, u64)>,
     /// CPU time of the whole fleet, in nanoseconds.
     pub cpu: u64,
@@ -111,9 +114,9 @@ impl Tally {
         acks.iter_mut().for_each(|times| times.sort_unstable());
         let mut configured = std::mem::take(&mut self.configured);
         configured.sort_unstable();
-        let (counts, wire, closed) = (self.counts, self.wire, self.closed);
+        let (counts, wire, closed, resumed) = (self.counts, self.wire, self.closed, self.resumed);
         let (log, cpu) = (std::mem::take(&mut self.log), super::role::cpu());
-        Report { met, counts, wire, acks, configured, closed, log, cpu }
+        Report { met, counts, wire, acks, configured, closed, resumed, log, cpu }
     }
 }
 

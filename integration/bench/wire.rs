@@ -280,22 +280,39 @@ impl Request<'_> {
     }
 }
 
-/// The headers that open a stream: each name and value spelled out, none remembered (RFC 7541, section 6.2.2).
-pub fn opening(form: Form) -> Vec<u8> {
-    // `:method: POST` and `:scheme: http` by their places in the static table.
-    let mut block = vec![0x83, 0x86];
-    for (name, value) in
-        [(":path", form.path()), (":authority", "chancery"), ("content-type", "application/grpc"), ("te", "trailers")]
-    {
+/// The headers that open a stream: each name and value spelled out, none remembered (RFC 7541, section 6.2.2); with a
+/// token, over TLS.
+pub fn opening(form: Form, token: Option<&str>) -> Vec<u8> {
+    // `:method: POST`, and `:scheme: http` or `https`, by their places in the static table.
+    let mut block = vec![0x83, if token.is_some() { 0x87 } else { 0x86 }];
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let headers =
+        [(":path", form.path()), (":authority", "chancery"), ("content-type", "application/grpc"), ("te", "trailers")];
+    for (name, value) in headers.into_iter().chain(bearer.as_deref().map(|bearer| ("authorization", bearer))) {
         block.push(0);
-        for text in [name, value] {
-            block.push(u8::try_from(text.len()).ok().filter(|length| *length < 127).expect("a short text"));
-            block.extend_from_slice(text.as_bytes());
-        }
+        [name, value].iter().for_each(|text| put_text(&mut block, text));
     }
     let mut out = Vec::new();
     put_frame(&mut out, HEADERS, END_HEADERS, STREAM, &block);
     out
+}
+
+/// Appends a text of a header as it is, its length in front as a number with a prefix of seven bits (RFC 7541, sections
+/// 5.1 and 5.2).
+fn put_text(block: &mut Vec<u8>, text: &str) {
+    const FULL: usize = 127;
+    match text.len().checked_sub(FULL) {
+        None => block.push(text.len() as u8),
+        Some(mut rest) => {
+            block.push(FULL as u8);
+            while rest > FULL {
+                block.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            block.push(rest as u8);
+        }
+    }
+    block.extend_from_slice(text.as_bytes());
 }
 
 /// The headers with which a server answers: `:status: 200` by its place in the static table.

@@ -56,6 +56,8 @@ fn add(sum: &mut Taken, taken: &Taken) {
     sum.cpu += taken.cpu;
     sum.wire += taken.wire;
     sum.closed += taken.closed;
+    sum.resumed += taken.resumed;
+    sum.fleet += taken.fleet;
     sum.times.extend(&taken.times);
     for (counts, more) in sum.counts.iter_mut().zip(taken.counts) {
         counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
@@ -151,7 +153,7 @@ fn churn(rig: &mut Rig, group: usize, [services, rate, seconds]: [u32; 3]) -> Ro
     times.sort_unstable();
     let pushes = report.counts[Kind::Endpoint as usize][0];
     let (cpu, counts, wire) = (after.cpu - before.cpu, report.counts, report.wire);
-    let taken = Taken { cpu, times, counts, wire, closed: report.closed };
+    let taken = Taken { cpu, times, counts, wire, closed: report.closed, ..Taken::default() };
     Row::new("endpoint churn", format!("{} {rate}/s", case(services, proxies)))
         .sides(Figures::of(&taken, proxies * count as usize), None)
         .also("CPU per change", cpu as f64 / 1e3 / f64::from(count), "us")

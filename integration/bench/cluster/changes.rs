@@ -44,7 +44,7 @@ struct Steps {
 
 pub async fn measure(client: &Client, chancery: &Chancery) -> Outcome<Row> {
     let mut fleet: Role<fleet::Command> = Role::start(Style::Processes, "fleet", fleet::run);
-    fleet.call::<Done>(&fleet::Command::Group { group: 0, form: Form::Delta, namespaces: NAMESPACES });
+    fleet.call::<Done>(&fleet::Command::Group { group: 0, form: Form::Delta, namespaces: NAMESPACES, way: None });
     let (port, began) = (chancery.xds.port(), now());
     let connect = fleet::Command::Connect { group: 0, port, count: PROXIES, manner: Manner::Prompt };
     fleet.call::<Done>(&connect);
