@@ -98,7 +98,7 @@ soak: need-cargo need-python tools ## What takes longer than a test may: a minut
 	@integration/tools/mutants
 
 .PHONY: bench
-bench: need-cargo ## Time, CPU and memory against the least they can be (a quarter of an hour; QUICK=1: a minute)
+bench: need-cargo ## Time, CPU and memory against the least they can be (twenty minutes; QUICK=1: two)
 	@$(CALM) "build" cargo bench --bench bench --no-run
 	@$(if $(QUICK),QUICK='$(QUICK)') $(if $(ONLY),ONLY='$(ONLY)') $(if $(OUT),OUT='$(OUT)') $(if $(UNDER),UNDER='$(UNDER)') cargo bench -q --bench bench
 

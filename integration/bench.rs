@@ -17,6 +17,8 @@ mod plot;
 mod results;
 #[path = "bench/rollout.rs"]
 mod rollout;
+#[path = "bench/tls.rs"]
+mod tls;
 #[path = "bench/workloads.rs"]
 mod workloads;
 
@@ -51,7 +53,7 @@ fn workload(name: &'static str, run: impl Fn() -> Vec<Row> + 'static) -> Workloa
 }
 
 fn workloads(extent: Extent, quick: bool) -> Vec<Workload> {
-    let Extent { thousand, storm, first, seconds, idle } = extent;
+    let Extent { thousand, storm, first, seconds, idle, often } = extent;
     let pushed = move |services, proxies, form, rates: &'static [u32]| {
         workload("endpoints", move || workloads::endpoints(services, proxies, form, rates, seconds))
     };
@@ -62,6 +64,11 @@ fn workloads(extent: Extent, quick: bool) -> Vec<Workload> {
         workload("connects", move || workloads::connect_storm(100, storm)),
         workload("idle", move || workloads::stay_and_return(1000, thousand, idle)),
         workload("edits", move || workloads::edits(1000, thousand)),
+        workload("tls", move || tls::stay_and_push(1000, thousand, idle)),
+        workload("tls", move || tls::first(1000, first)),
+        workload("tls", move || tls::storm(100, storm)),
+        workload("tls", move || tls::handshakes(often)),
+        workload("tls", move || tls::signing(often)),
         workload("engine", move || workloads::engine(if quick { &[100, 1000] } else { &[100, 1000, 10_000, 50_000] })),
     ];
     if !quick {

@@ -9,6 +9,7 @@ use parts::engine;
 use parts::papers::Shows;
 use parts::rig::{ASKED, Rig, Side, Taken};
 use parts::role::Style;
+use parts::signing;
 use parts::wire::Form;
 use parts::world::{Event, Size};
 
@@ -98,6 +99,12 @@ fn over_tls_a_fleet_gets_as_much_and_what_is_its_own() {
         assert_eq!((knocks.times.len(), knocks.resumed), (6, resumed(6)), "{shows:?} {resumes}");
         rig.leave(group, false);
     }
+}
+
+#[test]
+fn the_authority_by_itself_signs() {
+    let costs = signing::costs(1);
+    assert!(costs.iter().all(|(_, cpu)| *cpu > 0), "{costs:?}");
 }
 
 #[test]

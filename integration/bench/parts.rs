@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod rig;
 pub mod role;
 pub mod server;
+pub mod signing;
 pub mod tally;
 pub mod wire;
 pub mod world;

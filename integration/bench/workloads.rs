@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How often the sides take turns.
-const TURNS: usize = 4;
+pub const TURNS: usize = 4;
 /// How many times something happens in a turn.
-const TIMES: u32 = 5;
+pub const TIMES: u32 = 5;
 /// How many changes the engine is given by itself.
 const CHANGES: u32 = 500;
 /// After how long a change of something large is a lone one again: the longest that the pace lets it wait.
@@ -36,23 +36,25 @@ pub struct Extent {
     /// How long a storm of changes lasts, and how long memory settles, in seconds.
     pub seconds: u32,
     pub idle: u64,
+    /// How often something is done that takes less than a millisecond.
+    pub often: u32,
 }
 
 impl Extent {
-    pub const FULL: Self = Self { thousand: 1000, storm: 4000, first: 100, seconds: 4, idle: 60 };
-    pub const QUICK: Self = Self { thousand: 100, storm: 200, first: 20, seconds: 1, idle: 2 };
+    pub const FULL: Self = Self { thousand: 1000, storm: 4000, first: 100, seconds: 4, idle: 60, often: 2000 };
+    pub const QUICK: Self = Self { thousand: 100, storm: 200, first: 20, seconds: 1, idle: 2, often: 200 };
 }
 
-fn rig(services: u32, proxies: usize) -> Rig {
+pub fn rig(services: u32, proxies: usize) -> Rig {
     let proxies = u32::try_from(proxies).expect("a small fleet");
     Rig::start(Style::Processes, Size { services, endpoints: 10, namespaces: 50, proxies, audiences: 1 })
 }
 
-fn case(services: u32, proxies: usize) -> String {
+pub fn case(services: u32, proxies: usize) -> String {
     format!("S={services} N={proxies}")
 }
 
-fn add(sum: &mut Taken, taken: &Taken) {
+pub fn add(sum: &mut Taken, taken: &Taken) {
     sum.cpu += taken.cpu;
     sum.wire += taken.wire;
     sum.closed += taken.closed;
