@@ -7,6 +7,8 @@
 
 pub mod addresses;
 pub mod api;
+pub mod authority;
+pub mod caller;
 pub mod chancery;
 #[cfg(test)]
 mod checks;

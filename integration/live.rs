@@ -3,8 +3,6 @@
 
 #[path = "live/ages.rs"]
 mod ages;
-#[path = "mutual/authority.rs"]
-mod authority;
 #[path = "live/dashboards.rs"]
 mod dashboards;
 #[path = "live/endpoints.rs"]
@@ -62,6 +60,8 @@ mod roots;
 mod routing;
 #[path = "live/secrets.rs"]
 mod secrets;
+#[path = "live/spoiled.rs"]
+mod spoiled;
 mod trace;
 #[path = "live/tutorial.rs"]
 mod tutorial;
@@ -167,6 +167,16 @@ releases!(
         hashing::a_ring_that_is_not_rebuilt_is_found,
         hashing::hashing_by_cookie_sticks;
 );
+
+/// What takes long: once for each release, the variants shared out between them.
+mod shared_out {
+    mod newest {
+        wires!(delta, Delta, Newest: spoiled::a_broken_authority_is_told_of_and_not_used);
+    }
+    mod oldest {
+        wires!(sotw, Sotw, Oldest: spoiled::a_broken_authority_is_told_of_and_not_used);
+    }
+}
 
 /// The names and labels of statistics are the release's, so each is asked once, the variants shared out between them.
 mod asked {

@@ -1,6 +1,6 @@
 //! A server outside of the mesh that demands a certificate of its clients, over HTTP/1.1, and says of each which it showed.
 
-use crate::authority::{Authority, Certificate};
+use crate::harness::authority::{Authority, Certificate};
 use crate::harness::echo::VERSION;
 use crate::harness::{Failure, Outcome};
 use hyper::body::Incoming;

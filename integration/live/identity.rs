@@ -1,7 +1,7 @@
 //! Who proves who it is, without an agent: a plain Envoy with a token on its disk.
 
-use crate::authority::Certificate;
 use crate::far::Far;
+use crate::harness::authority::Certificate;
 use crate::harness::client::Client;
 use crate::harness::envoy::Setup;
 use crate::harness::scene::{RECONNECT, SOON, Scene, TRAFFIC};
@@ -191,6 +191,6 @@ pub async fn hands_were_shaken(scene: &Scene) -> Outcome<()> {
 }
 
 /// How many certificates were signed.
-async fn signed(scene: &Scene) -> Outcome<f64> {
+pub async fn signed(scene: &Scene) -> Outcome<f64> {
     Ok(scene.chancery.api().metrics().await?.sum("chancery_ca_certificates_signed_total", &[]))
 }

@@ -58,7 +58,8 @@ fn rotated(scene: &Scene) -> Outcome<String> {
     }
 }
 
-async fn another_at_once(scene: &mut Scene) -> Outcome<()> {
+/// An authority that takes over at once, of which the client hears late: until it has, its requests fail.
+pub async fn another_at_once(scene: &mut Scene) -> Outcome<()> {
     scene.chancery.kill()?;
     scene.client().freeze()?;
     fs::remove_file(scene.chancery.identity().join("ca-key.pem"))?;

@@ -1,7 +1,7 @@
 //! Secrets of its namespace that a proxy connects with, to a server that takes nobody without one.
 
-use crate::authority::Certificate;
 use crate::far::{Far, NAME};
+use crate::harness::authority::Certificate;
 use crate::harness::client::Client;
 use crate::harness::envoy::Setup;
 use crate::harness::load::Load;

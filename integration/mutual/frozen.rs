@@ -1,7 +1,7 @@
 //! What a proxy would be given, made into a configuration that an Envoy starts with: routes and endpoints inside what names
 //! them, secrets from files.
 
-use super::authority::Certificate;
+use crate::harness::authority::Certificate;
 use crate::harness::spawner::{self, Process};
 use crate::harness::tools::{self, Release};
 use crate::harness::{Failure, Outcome, addresses, client::Client, deadline};

@@ -1,7 +1,7 @@
 //! A server that is not of the mesh: HTTP in TLS, for everybody or only for those with a certificate of its authority.
 
-use super::authority::{Authority, Certificate};
 use crate::harness::Outcome;
+use crate::harness::authority::{Authority, Certificate};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;

@@ -1,7 +1,7 @@
 //! Connections made by hand: in plain text, or with TLS of any certificate and any words in ALPN.
 
+use super::Outcome;
 use super::authority::Certificate;
-use crate::harness::Outcome;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -36,11 +36,6 @@ impl Caller<'_> {
             Ok(Err(_)) | Err(_) => Ok(None),
         }
     }
-}
-
-/// What somebody says who is only connected to; none if nothing comes.
-pub async fn listen(address: SocketAddr) -> Outcome<Option<String>> {
-    Ok(exchange(TcpStream::connect(address).await?, "").await)
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, says: &str) -> Option<String> {
