@@ -2,6 +2,8 @@
 
 #[path = "ads/broken.rs"]
 mod broken;
+#[path = "ads/causes.rs"]
+mod causes;
 #[path = "ads/certificates.rs"]
 mod certificates;
 #[path = "ads/chorus.rs"]

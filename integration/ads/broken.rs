@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const BRIEFLY: u64 = 8;
 
 /// Writes parts over those that are there.
-fn put(secure: &Secure, material: &Material) {
+pub fn put(secure: &Secure, material: &Material) {
     let file = |name| secure.folder.path().join(name);
     fs::write(file(names::ROOTS), &material.roots).expect("written");
     fs::write(file(names::CERTIFICATE), &material.certificate).expect("written");
@@ -32,7 +32,7 @@ async fn known(secure: &Secure, broken: bool, what: &str) {
 }
 
 /// A root that ends in so many seconds; ends before now, if that is less than none.
-fn ending(seconds: i64) -> Material {
+pub fn ending(seconds: i64) -> Material {
     let fresh = Authority::new(&Material::self_signed(now()).expect("a root"), now()).expect("an authority");
     let begun = now().saturating_add_signed(seconds) - (fresh.until() - now());
     Material::self_signed(begun).expect("a root")

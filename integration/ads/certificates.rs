@@ -33,14 +33,14 @@ struct CertificateResponse {
 }
 
 /// A key, and a request for it that asks for the name of somebody else.
-fn key() -> (KeyPair, String) {
+pub fn key() -> (KeyPair, String) {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(["bank.example".to_owned()]).expect("a name");
     let request = params.serialize_request(&key).expect("a request").pem().expect("PEM");
     (key, request)
 }
 
-fn wanting(csr: &str) -> CertificateRequest {
+pub fn wanting(csr: &str) -> CertificateRequest {
     CertificateRequest { csr: csr.to_owned(), validity_duration: 0, metadata: None }
 }
 
@@ -68,7 +68,7 @@ async fn call(mut channel: Channel, token: Option<&str>, body: Body) -> Result<V
     }
 }
 
-async fn asked(channel: Channel, token: Option<&str>, request: &CertificateRequest) -> Result<Vec<String>, Status> {
+pub async fn asked(channel: Channel, token: Option<&str>, request: &CertificateRequest) -> Result<Vec<String>, Status> {
     call(channel, token, Body::new(Full::new(framed(&request.encode_to_vec())))).await
 }
 

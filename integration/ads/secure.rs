@@ -17,7 +17,7 @@ use chancery::snapshot::board::Posted;
 use chancery::snapshot::kind::Kind;
 use chancery::xds::limits::Options;
 use chancery::xds::server::serve_securely;
-use chancery::xds::trust::Examiner;
+use chancery::xds::trust::{Examiner, Security as Trust};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::secret::Type;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
@@ -53,6 +53,8 @@ pub struct Secure {
     pub stage: Stage,
     /// Who looks at what visitors of the admin port present.
     pub visitors: Examiner,
+    /// What the door is opened with.
+    pub security: Trust,
     /// The roots that clients trust: those of the beginning.
     pub trusted: String,
     /// Where the authority is.
@@ -123,6 +125,7 @@ impl Secure {
         let (states, mut tasks) = (watch::Sender::new(Some(State { world, since: None })), JoinSet::new());
         let told = Told { states: states.subscribe(), leadership: watch::channel(Default::default()).1 };
         let (security, visitors) = office.start(told, context.readiness.block("the authority"), &mut tasks);
+        let opened = security.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (address, shutdown) = (listener.local_addr().expect("a bound port"), CancellationToken::new());
         let server = tokio::spawn(serve_securely(security, listener, context.clone(), shutdown.clone()));
@@ -130,7 +133,7 @@ impl Secure {
         until("there is an authority", || stage.context.readiness.pending().is_empty()).await;
         let folder = Folder::new(path);
         let trusted = fs::read_to_string(folder.path().join(names::ROOTS)).expect("roots");
-        Ok(Self { stage, visitors, trusted, folder, clock, states, _place: place, _tasks: tasks })
+        Ok(Self { stage, visitors, security: opened, trusted, folder, clock, states, _place: place, _tasks: tasks })
     }
 
     /// Changes the World that the office sees.
@@ -176,6 +179,21 @@ impl Secure {
     /// The same, from another address of this machine.
     pub async fn channel_from(&self, from: Ipv4Addr) -> Channel {
         let connector = Connector { address: self.stage.address, from: Some(from), tls: self.tls(None) };
+        Endpoint::from_static("https://chancery").connect_with_connector(connector).await.expect("a connection")
+    }
+
+    /// Another door to the same, with something behind it changed.
+    pub async fn door(&self, change: impl FnOnce(Trust) -> Trust) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound port");
+        let (context, shutdown) = (self.stage.context.clone(), self.stage.shutdown.clone());
+        tokio::spawn(serve_securely(change(self.security.clone()), listener, context, shutdown));
+        address
+    }
+
+    /// A connection to such a door.
+    pub async fn channel_at(&self, address: SocketAddr) -> Channel {
+        let connector = Connector { address, from: None, tls: self.tls(None) };
         Endpoint::from_static("https://chancery").connect_with_connector(connector).await.expect("a connection")
     }
 

@@ -22,8 +22,8 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 /// A secure server, and the admin port beside it.
-struct Port {
-    secure: Secure,
+pub struct Port {
+    pub secure: Secure,
     address: SocketAddr,
 }
 
@@ -55,7 +55,7 @@ fn told<T>(value: T) -> watch::Receiver<T> {
 }
 
 impl Port {
-    async fn open(guard: impl FnOnce(&Secure) -> Guard) -> Self {
+    pub async fn open(guard: impl FnOnce(&Secure) -> Guard) -> Self {
         let secure = Secure::new(DAY).await;
         let xds = &secure.stage.context;
         let kind = KindStatus { kind: &KINDS[0], state: State::Watching, settled: true, objects: 1 };
@@ -80,13 +80,13 @@ impl Port {
     }
 
     /// One that asks who somebody is, where the account `ops` of `system` may see everything.
-    async fn guarded() -> Self {
+    pub async fn guarded() -> Self {
         let operators = Operators::from([("system".into(), "ops".into())]);
         Self::open(|secure| Guard::Asking { examiner: Some(secure.visitors.clone()), operators }).await
     }
 
     /// The token of an account.
-    fn token(&self, namespace: &str, account: &str) -> String {
+    pub fn token(&self, namespace: &str, account: &str) -> String {
         self.secure.token(&Identity::new(namespace.into(), account.into()), DAY)
     }
 
@@ -109,7 +109,7 @@ impl Port {
         (code.unwrap_or_else(|| panic!("{line}: {answer}")), answer)
     }
 
-    async fn get(&self, path: &str, token: Option<&str>) -> (u16, String) {
+    pub async fn get(&self, path: &str, token: Option<&str>) -> (u16, String) {
         let header = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
         self.ask(&format!("GET {path}"), &header).await
     }
