@@ -24,6 +24,8 @@ mod parsing;
 mod places;
 #[path = "folder/random.rs"]
 mod random;
+#[path = "folder/secret_fields.rs"]
+mod secret_fields;
 #[path = "folder/watching.rs"]
 mod watching;
 #[path = "folder/yaml.rs"]

@@ -1,7 +1,7 @@
 //! The tables of the core kinds against the types of Kubernetes, which say what fields there are, and against the parser, which
 //! shows by pairs of manifests that differ in one field what becomes of it.
 
-use crate::{kind, parsed};
+use crate::{kind, parsed, secret_fields};
 use chancery::source::parse::fields::{Field, Shape, State, fields, rows};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-const KINDS: [&str; 5] = ["Namespace", "Node", "Pod", "Service", "EndpointSlice"];
+const KINDS: [&str; 6] = ["Namespace", "Node", "Pod", "Service", "EndpointSlice", "Secret"];
 
 /// Every field is set, and by name: one that Kubernetes adds makes this fail to compile.
 fn whole_service() -> core::ServiceSpec {
@@ -320,7 +320,9 @@ fn pairs() -> Vec<Pair> {
         let path = (*path).to_owned();
         Pair { kind: "EndpointSlice", path, plain: with(base, plain), asking: with(base, asking) }
     });
-    whole.chain(services).chain(endpoints).chain(slices).collect()
+    let secrets = secret_fields::pairs().into_iter();
+    let secrets = secrets.map(|(path, plain, asking)| Pair { kind: "Secret", path, plain, asking });
+    whole.chain(services).chain(endpoints).chain(slices).chain(secrets).collect()
 }
 
 /// The manifest of a pair's half.
@@ -385,6 +387,13 @@ fn what_users_would_expect_to_work_is_reported() {
         let rows = rows(kind(name)).into_iter().filter(|row| row.field.state == State::NoEffect);
         reported.extend(rows.map(|row| format!("{name} {}", row.path)));
     }
-    let expected = ["sessionAffinity", "sessionAffinityConfig"];
-    assert_eq!(reported, expected.map(|field| format!("Service spec.{field}")));
+    let expected = [
+        "Service spec.sessionAffinity",
+        "Service spec.sessionAffinityConfig",
+        r#"Secret data["ca.crl"]"#,
+        "Secret data.crl",
+        r#"Secret stringData["ca.crl"]"#,
+        "Secret stringData.crl",
+    ];
+    assert_eq!(reported, expected);
 }

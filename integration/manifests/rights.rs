@@ -109,6 +109,13 @@ impl Watcher {
         Ok([kinds.join("\n"), api.readiness().await?, std::fs::read_to_string(&self.log)?].join("\n"))
     }
 
+    /// Waits until that is how it stands with the Secrets of namespaces.
+    async fn follows_secrets(&self, state: &str) -> Outcome<()> {
+        let (api, what) = (self.chancery.api(), format!("Secrets are {state}"));
+        let is = async || (api.kind("secrets").await.ok()?.state == state).then_some(());
+        deadline::until(&what, SOON, is).await.map_err(|failure| failure.with(&self.chancery.tail()))
+    }
+
     /// Waits until it has said of each right that it lacks it.
     async fn misses(&self, rights: &[&Right]) -> Outcome<()> {
         let mut left = Vec::new();
@@ -243,6 +250,41 @@ async fn rights_to_some_namespaces_are_enough() -> Outcome<()> {
     })
     .await
     .map_err(|failure| failure.with(&watcher.chancery.tail()))
+}
+
+/// What is installed, and the Secrets of its own namespace may be read.
+fn with_secrets() -> Outcome<Objects> {
+    let mut all = objects(&kustomize("base")?)?;
+    for (name, mut object) in objects(&kustomize("secrets")?)? {
+        object["metadata"]["namespace"] = NAMESPACE.into();
+        all.insert(format!("{name}, in {NAMESPACE}"), object);
+    }
+    let deployment = all.values_mut().find(|object| object["kind"] == "Deployment");
+    let args =
+        deployment.and_then(|object| object.pointer_mut("/spec/template/spec/containers/0/args")?.as_array_mut());
+    let args = args.ok_or_else(|| Failure::new("there is no Deployment with arguments"))?;
+    args.push(format!("--secret-namespaces={NAMESPACE}").into());
+    Ok(all)
+}
+
+/// Each right to the Secrets of a namespace is needed: without one they are not followed, and it is said which; with both they are.
+#[tokio::test]
+async fn each_right_to_secrets_of_a_namespace_is_needed() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options::default()).await?;
+    let (all, subnet, given) = (with_secrets()?, Subnet::take()?, rights(&objects(&kustomize("secrets")?)?));
+    assert_eq!(given.len(), 2, "to list and to watch");
+    let full = reduced(&all, "rights-secrets", |_, _| false);
+    let watcher = Watcher::start(&cluster, &full, "rights-secrets", (&subnet, 1)).await?;
+    watcher.follows_secrets("watching").await?;
+    for (right, host) in given.iter().zip(2..) {
+        let namespace = format!("rights-secrets-but-{}", right.0);
+        let lacks = |verb: &str, resources: &[String]| verb == right.0 && resources == ["secrets"];
+        let fewer = reduced(&all, &namespace, lacks);
+        let watcher = Watcher::start(&cluster, &fewer, &namespace, (&subnet, host)).await?;
+        watcher.misses(&[right]).await.map_err(|failure| failure.with(&namespace))?;
+        watcher.follows_secrets("denied").await?;
+    }
+    Ok(())
 }
 
 /// Those that it takes longer to miss, for who has the time.
