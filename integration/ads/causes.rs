@@ -11,18 +11,18 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chancery::admin::guard::{Guard, Operators};
 use chancery::app::security::issuers::{Issuers, Known, issuer};
-use chancery::app::security::now;
-use chancery::app::security::reviews::Reviewer;
+use chancery::app::security::reviews::{FOR_PROXIES, Reviewer};
 use chancery::app::security::signer::BySigningRequest;
 use chancery::app::security::verifier::{Believed, ByTokenOrCertificate};
 use chancery::ca::authority::Authority;
 use chancery::ca::material::{Material, names};
 use chancery::ca::request::MAX_REQUEST;
+use chancery::clock::Clock;
 use chancery::model::identity::Identity;
 use chancery::snapshot::kind::Kind;
 use chancery::xds::limits::Options;
 use chancery::xds::session::MAX_NAMES;
-use chancery::xds::trust::Security;
+use chancery::xds::trust::{Examiner, Security};
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use http_body_util::{BodyExt, Full, StreamBody};
 use kube::Client;
@@ -69,6 +69,10 @@ const SIGNS: [&str; 7] =
     ["=> \"", "reason: \"", ".refused(\"", "unknown(\"", ".expires(\"", "token_reviewed(\"", "{ \""];
 /// What takes half a minute, of a clock that is moved.
 const SLOW: &str = "silent";
+
+fn now() -> u64 {
+    Clock::system().now()
+}
 
 /// The words in a source.
 fn words(text: &str) -> BTreeSet<String> {
@@ -199,8 +203,14 @@ impl Service<http::Request<kube::client::Body>> for Says {
 async fn others_say(seen: &mut Seen) {
     let secure = Secure::new(DAY).await;
     let (metrics, token) = (secure.stage.context.metrics.security.clone(), secure.token(&cart(), DAY));
-    let reviewed =
-        |status| Believed::There(Box::new(Reviewer::new(Client::new(Says(status), "shop"), metrics.clone())));
+    let reviewed = |status| {
+        Believed::There(Box::new(Reviewer::new(
+            Client::new(Says(status), "shop"),
+            metrics.clone(),
+            Clock::system(),
+            FOR_PROXIES,
+        )))
+    };
     let issuer = issuer(&secure.folder).expect("an issuer");
     let issuers = Issuers { keys: issuer.keys(), issuer: Some("somebody else".to_owned()) };
     let known = Known { newest: watch::channel(Arc::new(issuers)).1, unknown_key: Arc::default() };
@@ -214,8 +224,10 @@ async fn others_say(seen: &mut Seen) {
         (reviewed(None), vec![review("failed"), refusal("token_unreviewed")]),
     ] {
         let states = secure.states.subscribe();
-        let verifier = Arc::new(ByTokenOrCertificate { tokens, audience: "chancery".to_owned(), states });
-        let door = secure.door(|security| Security { verifier, ..security }).await;
+        let verifier =
+            Arc::new(ByTokenOrCertificate { tokens, audience: "chancery".to_owned(), states, clock: Clock::system() });
+        let examiner = Examiner { verifier, mistrust: Arc::default() };
+        let door = secure.door(|security| Security { examiner, ..security }).await;
         let channel = secure.channel_at(door).await;
         let series: Vec<&str> = series.iter().map(String::as_str).collect();
         seen.rise(&secure.stage, &series, begin(channel, Some(&token))).await;
@@ -247,6 +259,7 @@ async fn requests(seen: &mut Seen) {
         authorities: watch::channel(None).1,
         states: secure.states.subscribe(),
         lasts: DAY,
+        clock: Clock::system(),
         metrics: secure.stage.context.metrics.security.clone(),
     });
     let door = secure.door(|security| Security { signer, ..security }).await;
@@ -273,7 +286,7 @@ async fn visitors(seen: &mut Seen) {
     let (stage, any) = (&port.secure.stage, port.token("shop", "any"));
     seen.rise(stage, &[&refused("no_credential")], port.get("/api/v1/kinds", None)).await;
     seen.rise(stage, &[&refused("denied")], port.get("/api/v1/kinds", Some(&any))).await;
-    let shut = Port::open(|_| Guard::Asking { verifier: None, operators: Operators::new() }).await;
+    let shut = Port::open(|_| Guard::Asking { examiner: None, operators: Operators::new() }).await;
     seen.rise(&shut.secure.stage, &[&refused("no_verifier")], shut.get("/api/v1/kinds", Some(&any))).await;
 }
 

@@ -1,9 +1,9 @@
 //! An authority for tests, and certificates that name workloads.
 
 use super::Outcome;
-use ::chancery::app::security::now;
 use ::chancery::ca::authority::Authority as Signing;
 use ::chancery::ca::folder::Folder;
+use ::chancery::clock::Clock;
 use rcgen::string::Ia5String;
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType};
 use std::path::Path;
@@ -26,8 +26,9 @@ pub struct Certificate {
 
 /// A certificate for an hour with that URI as its only name, of chancery's own authority in that directory.
 pub fn issued(identity: &Path, name: &str) -> Outcome<Certificate> {
-    let authority = Signing::new(&Folder::new(identity).read_all()?, now())?;
-    let issued = authority.issue(name, now(), now() + 3600)?;
+    let now = Clock::system().now();
+    let authority = Signing::new(&Folder::new(identity).read_all()?, now)?;
+    let issued = authority.issue(name, now, now + 3600)?;
     Ok(Certificate { chain: issued.chain, key: String::from_utf8(issued.key.expose().to_vec())? })
 }
 

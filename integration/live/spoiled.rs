@@ -7,10 +7,10 @@ use crate::harness::{Failure, Outcome, deadline};
 use crate::identity::{authenticated, hands_were_shaken, signed};
 use crate::on;
 use crate::roots::another_at_once;
-use chancery::app::security::now;
 use chancery::ca::authority::Authority;
 use chancery::ca::folder::Folder;
 use chancery::ca::material::{Material, names};
+use chancery::clock::Clock;
 use chancery::model::sensitive::Sensitive;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub async fn a_broken_authority_is_told_of_and_not_used(setup: Setup) -> Outcome
     on(Scene::secured().await?, async |scene| {
         authenticated(scene, setup, LIFETIME).await?;
         let good = Folder::new(scene.chancery.identity()).read_all()?;
-        let (other, expired) = (Material::self_signed(now())?, expired()?);
+        let (other, expired) = (Material::self_signed(Clock::system().now())?, expired()?);
         let key = |bytes: &[u8]| Material { key: Sensitive::new(bytes.to_vec()), ..good.clone() };
         let broken = [
             ("ca-key.pem: it is not a private key in PKCS#8 PEM", key(GARBAGE.as_bytes())),
@@ -63,8 +63,9 @@ pub async fn a_broken_authority_is_told_of_and_not_used(setup: Setup) -> Outcome
 
 /// An authority whose time was over a minute ago.
 fn expired() -> Outcome<Material> {
-    let lasts = Authority::new(&Material::self_signed(now())?, now())?.until() - now();
-    Ok(Material::self_signed(now() - 60 - lasts)?)
+    let lasts = Authority::new(&Material::self_signed(Clock::system().now())?, Clock::system().now())?.until()
+        - Clock::system().now();
+    Ok(Material::self_signed(Clock::system().now() - 60 - lasts)?)
 }
 
 /// Puts a broken authority in place of the good one and, when that has been told with these words and certificates have been
