@@ -4,6 +4,7 @@
 
 use super::papers::{AUDIENCE, LASTS};
 use chancery::app::security::{Office, Options, Told};
+use chancery::clock::Clock;
 use chancery::model::world::State;
 use chancery::xds::server::serve_securely;
 use chancery::xds::stream::XdsContext;
@@ -30,10 +31,11 @@ pub async fn open(
         reviewed: false,
         bundle: None,
         lasts: LASTS,
+        clock: Clock::system(),
     };
     let office = Office::open(options, None, context.metrics.security.clone()).await.expect("an authority");
     let (told, mut tasks) = (Told { states, leadership: watch::channel(Default::default()).1 }, JoinSet::new());
-    let security = office.start(told, context.readiness.block("the certificate authority"), &mut tasks);
+    let (security, _) = office.start(told, context.readiness.block("the certificate authority"), &mut tasks);
     while !context.readiness.is_ready() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -3,9 +3,10 @@
 //! Made beforehand, with what the server has put into its directory: neither the time nor the server's CPU is measured
 //! meanwhile.
 
-use chancery::app::security::{issuers, now};
+use chancery::app::security::issuers;
 use chancery::ca::authority::Authority;
 use chancery::ca::folder::Folder;
+use chancery::clock::Clock;
 use chancery::model::identity::{BoundPod, Identity};
 use chancery::model::name::{Name, Namespace};
 use chancery::tokens::issuer::Issuer;
@@ -73,7 +74,7 @@ impl Mint {
     pub fn new(way: Way, namespaces: usize) -> Self {
         let folder = Folder::new(&way.folder);
         let material = folder.read_all().expect("the server has made an authority");
-        let authority = Authority::new(&material, now()).expect("an authority that can sign");
+        let authority = Authority::new(&material, Clock::system().now()).expect("an authority that can sign");
         let issuer = issuers::issuer(&folder).expect("the server has made an issuer");
         let roots = Arc::new(authority.root_store());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -102,12 +103,15 @@ impl Mint {
         let builder = builder.with_root_certificates(self.roots.clone());
         let (mut tls, token) = match self.way.shows {
             Shows::Token => {
-                let token = self.issuer.issue(&identity, AUDIENCE, now(), LASTS).expect("a token");
+                let token = self.issuer.issue(&identity, AUDIENCE, Clock::system().now(), LASTS).expect("a token");
                 (builder.with_no_client_auth(), Some(token.into()))
             }
             Shows::Certificate => {
-                let until = now() + LASTS.as_secs();
-                let issued = self.authority.issue(&identity.spiffe(DOMAIN), now(), until).expect("a certificate");
+                let until = Clock::system().now() + LASTS.as_secs();
+                let issued = self
+                    .authority
+                    .issue(&identity.spiffe(DOMAIN), Clock::system().now(), until)
+                    .expect("a certificate");
                 let chain = CertificateDer::pem_slice_iter(issued.chain.as_bytes());
                 let chain = chain.map(|one| one.expect("a certificate")).collect();
                 let key = PrivateKeyDer::from_pem_slice(issued.key.expose()).expect("its key");
