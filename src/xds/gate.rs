@@ -3,7 +3,8 @@
 //! Clusters, endpoints and secrets go at once. A unit, which is a virtual host or a whole listener, keeps its last form
 //! until the client has accepted every cluster its new form names; a cluster stays until nothing the client may still use
 //! names it. The gate says so by exceptions in the [`View`]; it keeps what is in transition and nothing else, and every
-//! wait has an end. Only streams that want all clusters are gated: others learn of a cluster from the route.
+//! wait has an end. Only streams are gated that want all clusters, or are about to ask for them, since the client was left
+//! warming: others learn of a cluster from the route.
 
 mod lingering;
 mod pins;
@@ -92,7 +93,8 @@ impl Gate {
         if !view.is_gated() {
             return self.pins.clear();
         }
-        if self.pins.is_empty() && NAMERS.into_iter().all(|kind| view.is_as_in(old, kind)) {
+        let begins = !old.is_gated();
+        if !begins && self.pins.is_empty() && NAMERS.into_iter().all(|kind| view.is_as_in(old, kind)) {
             return;
         }
         let idle = Pins::new(self.pins.options);

@@ -195,6 +195,10 @@ impl Session {
             self.counters.late_rejections += u64::from(request.error.is_some());
         }
         self.isolate(kind, request, received.outcome, now);
+        if self.ready && self.is_gated() && !self.view.is_gated() {
+            // What is on its way to who was not known to want all clusters waits for them now.
+            self.look(self.view.newest().clone(), None, now);
+        }
         Ok(Some(received))
     }
 
@@ -259,7 +263,13 @@ impl Session {
         self.look(snapshot, since, now);
         self.ready = true;
         self.catch_up(None).expect("a first request has no more names than are allowed");
-        self.view.set_gated(self.tracks[Kind::Cluster as usize].is_wildcard());
+        self.view.set_gated(self.is_gated());
+    }
+
+    /// Whether the client is told of what goes away, and of what names something new, in order: it wants all clusters, or
+    /// is about to, for it was left warming and asks for them last.
+    fn is_gated(&self) -> bool {
+        self.track(Kind::Cluster).is_wildcard() || self.stranded.deadline().is_some()
     }
 
     /// How many proxies are connected: what is sent to one is sent to all.

@@ -67,10 +67,12 @@ impl Lingering {
         self.clusters.retain(|name, _| {
             view.source(Kind::Cluster).get(Kind::Cluster, name).is_none() && (stays(name) || shadows.contains_key(name))
         });
-        let kept = self.clusters.len();
+        let (kept, clusters) = (self.clusters.len(), &tracks[Kind::Cluster as usize]);
         for name in view.source(Kind::Cluster).changed_since(old.source(Kind::Cluster), Kind::Cluster).iter() {
-            // What the client never heard of can't be in use; only a unit that waits may still want it.
-            let wanted = tracks[Kind::Cluster as usize].last_told(name, old).is_some() || pinned.contains(name);
+            // What the client never heard of can't be in use; only a unit that waits may still want it. A client that has
+            // yet to ask for clusters may hold any.
+            let known = clusters.last_told(name, old).is_some() || !clusters.is_asked();
+            let wanted = known || pinned.contains(name);
             let gone = view.source(Kind::Cluster).get(Kind::Cluster, name).is_none();
             if let (true, Some(form)) = (wanted && gone, old.get(Kind::Cluster, name)) {
                 self.clusters.entry(name.clone()).or_insert_with(|| form.clone());

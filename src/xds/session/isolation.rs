@@ -67,7 +67,7 @@ impl Session {
                 self.tracks[kind as usize].renew(&name, &self.view);
             }
         }
-        View::new(newest, barriers, self.tracks[Kind::Cluster as usize].is_wildcard())
+        View::new(newest, barriers, self.is_gated())
     }
 
     /// A search whose next step has nothing to send must not wait for an answer.

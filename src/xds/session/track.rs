@@ -121,7 +121,7 @@ impl Track {
         }
     }
 
-    pub(super) fn is_asked(&self) -> bool {
+    pub(in crate::xds) fn is_asked(&self) -> bool {
         self.asked
     }
 
@@ -438,9 +438,9 @@ impl Track {
         self.backlog.is_claimed(name, version)
     }
 
-    /// Whether the client has yet to hear of a name.
+    /// Whether the client has yet to hear of a name; of a type that it has not asked for nobody knows what it holds.
     pub(in crate::xds) fn is_unknown(&self, name: &str, snapshot: &View) -> bool {
-        self.backlog.is_unknown(name, snapshot)
+        !self.asked || self.backlog.is_unknown(name, snapshot)
     }
 
     /// What the client was told of names about which there is something new to say.
