@@ -11,6 +11,7 @@ mod flight;
 mod held;
 pub(super) mod message;
 mod rejected;
+mod returned;
 mod search;
 
 use super::request::Wire;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) use flight::Flight;
+pub(super) use returned::{Consequence, Returned};
 
 /// How long a kind stands still for the search, should the client not answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -96,42 +98,8 @@ pub(super) struct Nack<'a> {
     pub(super) came: bool,
 }
 
-/// What was rejected with the response it was sent in.
-pub(super) struct Returned {
-    pub(super) sent: Arc<Resource>,
-    pub(super) before: Before,
-    /// Whether it goes again, for nobody says that it was at fault: the client may hold either form. Else it holds what it
-    /// held before.
-    pub(super) again: bool,
-    /// Whether what it held before goes again.
-    pub(super) owed: bool,
-}
-
-impl Returned {
-    /// Whether the client holds it all the same.
-    pub(super) fn is_applied(&self) -> bool {
-        matches!(&self.before, Before::Form(form) if form.version() == self.sent.version())
-    }
-
-    /// It does not go again; what the client accepted before goes, if it is not known which of the two it holds.
-    pub(super) fn give_up(&mut self) {
-        let unsure = std::mem::take(&mut self.again);
-        self.owed |= unsure && matches!(self.before, Before::Form(_));
-    }
-}
-
 /// Names that were barred and are no more, of which the client may hold either form.
 pub(super) type Released = Vec<(Kind, Arc<str>)>;
-
-/// What follows from a rejection.
-#[derive(Default)]
-pub(super) struct Consequence {
-    pub(super) returned: Vec<Returned>,
-    /// Names that it said there is nothing under: that was lost with the rest, and is said again.
-    pub(super) unsaid: Vec<Arc<str>>,
-    /// Where the client holds all of the response but these, and nothing can be sent in their place.
-    pub(super) apart: Option<BTreeSet<Arc<str>>>,
-}
 
 /// One stream's quarantine.
 #[derive(Debug)]
@@ -392,8 +360,12 @@ impl Ward {
         let returned = rejected.flight.changed.iter();
         let returned = returned.filter_map(|sent| self.returned(sent, rejected.before(sent.name()), fate(sent)));
         let mut returned: Vec<_> = returned.collect();
-        // At the end of patience nothing goes again for its own sake.
-        returned.iter_mut().for_each(|returned| returned.again &= patient);
+        let (brings_news, flight) = (rejected.brings_news(), &rejected.flight);
+        for returned in &mut returned {
+            // At the end of patience nothing goes again for its own sake.
+            returned.again &= patient && (is_whole || brings_news);
+            returned.owed = brings_news && flight.is_awaited(returned.sent.name()) && returned.is_known();
+        }
         let lost = rejected.flight.absent.iter().filter(|name| !is_whole && !self.flights.touch(name));
         Consequence { returned, unsaid: lost.cloned().collect(), apart: None }
     }

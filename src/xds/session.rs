@@ -353,9 +353,9 @@ impl Session {
         };
         self.gate.on_sent(sent, &self.view, &self.tracks, now);
         self.renew_children(&batch);
-        let Batch { roll, is_first, resources, removed, changed, before, absent, .. } = batch;
+        let Batch { roll, is_first, resources, removed, changed, before, absent, awaited, .. } = batch;
         let first = roll.clone().filter(|_| is_first);
-        let mut flight = Flight::new(self.nonce, changed, before).on_roll(first).without(absent);
+        let mut flight = Flight::new(self.nonce, changed, before).on_roll(first).without(absent).for_owners_of(awaited);
         if self.wire == Wire::Sotw && kind.is_whole_set() {
             let track = &self.tracks[kind as usize];
             self.quarantine.leave_out(&mut flight, kind, |name| track.last_told(name, &self.view).is_some());

@@ -23,6 +23,8 @@ pub(in crate::xds) struct Flight {
     before: BTreeMap<Arc<str>, Before>,
     /// The names of which it says that there is nothing.
     pub(super) absent: BTreeSet<Arc<str>>,
+    /// The names in it whose owner was sent before it, and may wait for them.
+    awaited: BTreeSet<Arc<str>>,
     /// The names in it that were not wanted any more before it was answered.
     dropped: BTreeSet<Arc<str>>,
     /// The names in it of which the client has rejected the same with an earlier response, and is taken not to hold it.
@@ -38,6 +40,7 @@ impl Flight {
             changed,
             before,
             absent: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             dropped: BTreeSet::new(),
             refused: BTreeSet::new(),
         }
@@ -51,6 +54,16 @@ impl Flight {
     /// It also says that there is nothing under these names.
     pub(in crate::xds) fn without(self, absent: BTreeSet<Arc<str>>) -> Self {
         Self { absent, ..self }
+    }
+
+    /// The owners of these may wait for them.
+    pub(in crate::xds) fn for_owners_of(self, awaited: BTreeSet<Arc<str>>) -> Self {
+        Self { awaited, ..self }
+    }
+
+    /// Whether the owner of a name may wait for it.
+    pub(super) fn is_awaited(&self, name: &str) -> bool {
+        self.awaited.contains(name)
     }
 
     /// The same with each resource on the roll among those that are new.
@@ -93,6 +106,7 @@ impl Flight {
         later.changed.append(&mut earlier.changed);
         later.changed.sort_by(|one, other| one.name().cmp(other.name()));
         later.absent.append(&mut earlier.absent);
+        later.awaited.append(&mut earlier.awaited);
         later.dropped.append(&mut earlier.dropped);
         later.refused.append(&mut earlier.refused);
         later
@@ -136,6 +150,10 @@ impl Flights {
                 self.ground.insert(name.clone(), held);
             }
         }
+        // Who waited for what is in an earlier response waits for this.
+        let waited = |name: &Arc<str>| self.unanswered.iter().any(|earlier| earlier.awaited.contains(name));
+        let still = flight.changed.iter().map(|sent| sent.name()).filter(|name| waited(name)).cloned();
+        flight.awaited.extend(still);
         let full = self.unanswered.len() == REMEMBERED;
         if full {
             self.unanswered.remove(0);

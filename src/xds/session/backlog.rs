@@ -48,6 +48,14 @@ struct Pending {
     held: Held,
     /// Whether it goes even if the client holds the same version.
     force: bool,
+    /// Whether its owner was sent, and may wait for it.
+    awaited: bool,
+}
+
+impl Pending {
+    fn new(held: Held, force: bool) -> Self {
+        Self { held, force, awaited: false }
+    }
 }
 
 /// What has to be said about a pending name.
@@ -153,7 +161,7 @@ impl Backlog {
     pub(super) fn unroll(&mut self, asked: bool) {
         let Some(roll) = self.roll.take() else { return };
         for name in roll.names().iter() {
-            self.pending.insert(name.clone(), Pending { held: Held::Nothing, force: asked });
+            self.pending.insert(name.clone(), Pending::new(Held::Nothing, asked));
         }
     }
 
@@ -169,7 +177,7 @@ impl Backlog {
 
     /// The client wants a name it did not want before.
     pub(super) fn want(&mut self, name: &Arc<str>) {
-        self.pending.entry(name.clone()).or_insert(Pending { held: Held::Nothing, force: false });
+        self.pending.entry(name.clone()).or_insert(Pending::new(Held::Nothing, false));
     }
 
     /// The name goes even if the client holds the same version. `wanted`: it was wanted before.
@@ -182,18 +190,29 @@ impl Backlog {
             true => Held::of(snapshot.get(self.kind, name)),
             false => Held::Nothing,
         };
-        self.pending.entry(name.clone()).or_insert_with(|| Pending { held: held(), force: true }).force = true;
+        self.pending.entry(name.clone()).or_insert_with(|| Pending::new(held(), true)).force = true;
+    }
+
+    /// The same because its owner was sent, and may wait for it.
+    pub(super) fn await_again(&mut self, name: &Arc<str>, snapshot: &View) {
+        self.force(name, true, snapshot);
+        self.pending.get_mut(name).into_iter().for_each(|pending| pending.awaited = true);
+    }
+
+    /// Whether an owner may wait for the name.
+    pub(super) fn is_awaited(&self, name: &str) -> bool {
+        self.pending.get(name).is_some_and(|pending| pending.awaited)
     }
 
     /// The client states to hold a version of the name. `force`: it goes all the same.
     pub(super) fn claim(&mut self, name: &str, version: &str, force: bool) {
         let held = Held::Claimed(Version::parse(version));
-        self.pending.insert(name.into(), Pending { held, force });
+        self.pending.insert(name.into(), Pending::new(held, force));
     }
 
     /// The client may hold the name in a form that isn't known.
     pub(super) fn doubt(&mut self, name: &Arc<str>) {
-        let unknown = || Pending { held: Held::Claimed(None), force: false };
+        let unknown = || Pending::new(Held::Claimed(None), false);
         let pending = self.pending.entry(name.clone()).or_insert_with(unknown);
         if matches!(pending.held, Held::Nothing) {
             pending.held = Held::Claimed(None);
@@ -206,8 +225,8 @@ impl Backlog {
             return;
         }
         let held = || match old.is_untouched(self.kind, name) {
-            true => Pending { held: Held::Claimed(None), force: false },
-            false => Pending { held: Held::of(old.get(self.kind, name)), force: false },
+            true => Pending::new(Held::Claimed(None), false),
+            false => Pending::new(Held::of(old.get(self.kind, name)), false),
         };
         self.pending.entry(name.clone()).or_insert_with(held);
     }
@@ -254,9 +273,6 @@ impl Backlog {
     /// The client has rejected what it was told of a name last: it goes again, or the client holds what it held before.
     pub(super) fn take_back(&mut self, returned: &Returned, snapshot: &View) {
         let name = returned.sent.name();
-        if self.last_told(name, snapshot).is_none_or(|told| told.version() != returned.sent.version()) {
-            return;
-        }
         if returned.again {
             return self.force(name, true, snapshot);
         }
@@ -269,8 +285,13 @@ impl Backlog {
         if let Held::Sent(form) = &held {
             self.told.add(form);
         }
-        let force = self.pending.get(name).is_some_and(|pending| pending.force);
-        self.pending.insert(name.clone(), Pending { held, force });
+        self.replace(name, held);
+    }
+
+    /// The client turns out to hold something else of a name than it was taken to: whether that goes is as it was.
+    fn replace(&mut self, name: &Arc<str>, held: Held) {
+        let pending = self.pending.entry(name.clone()).or_insert(Pending::new(Held::Nothing, false));
+        pending.held = held;
     }
 
     /// The client holds this, of which it was taken to hold nothing.
@@ -279,8 +300,7 @@ impl Backlog {
             return;
         }
         self.told.add(form);
-        let force = self.pending.get(form.name()).is_some_and(|pending| pending.force);
-        self.pending.insert(form.name().clone(), Pending { held: Held::Sent(form.clone()), force });
+        self.replace(form.name(), Held::Sent(form.clone()));
     }
 
     /// What the client held of a name before it is settled.
@@ -315,7 +335,7 @@ impl Backlog {
     /// What the client was told of a name that goes only because it says something else now.
     pub(super) fn told_before(&self, name: &str) -> Option<&Arc<Resource>> {
         match self.pending.get(name) {
-            Some(Pending { held: Held::Sent(resource), force: false }) => Some(resource),
+            Some(Pending { held: Held::Sent(resource), force: false, .. }) => Some(resource),
             _ => None,
         }
     }

@@ -37,7 +37,7 @@ impl Session {
         });
         kept.for_each(Returned::give_up);
         track.take_back(&consequence.returned, &self.view);
-        consequence.unsaid.iter().for_each(|name| track.renew(name, &self.view));
+        consequence.unsaid.iter().for_each(|name| track.repeat(name, &self.view));
         let refused = consequence.returned.iter().filter(|returned| !returned.again);
         refused.for_each(|returned| self.let_go(kind, returned));
         if let Some(culprits) = consequence.apart {
@@ -64,7 +64,7 @@ impl Session {
         for (kind, name) in released {
             let told = self.view.get(kind, &name).is_some() && newest.get(kind, &name).is_some();
             if told || self.view.is_untouched(kind, &name) {
-                self.tracks[kind as usize].renew(&name, &self.view);
+                self.tracks[kind as usize].repeat(&name, &self.view);
             }
         }
         View::new(newest, barriers, self.is_gated())

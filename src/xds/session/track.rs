@@ -48,6 +48,8 @@ pub(super) struct Batch {
     pub(super) outdated: Vec<Arc<Resource>>,
     /// The names of which it says that there is nothing.
     pub(super) absent: BTreeSet<Arc<str>>,
+    /// The names that an owner may wait for.
+    pub(super) awaited: BTreeSet<Arc<str>>,
     /// What it held, as far as is known, of those that are the reason for it.
     pub(super) before: BTreeMap<Arc<str>, Before>,
 }
@@ -238,7 +240,7 @@ impl Track {
     /// Sends a name again because its owner was sent.
     pub(super) fn renew(&mut self, name: &Arc<str>, snapshot: &View) {
         if self.subscription.covers(name) {
-            self.backlog.force(name, true, snapshot);
+            self.backlog.await_again(name, snapshot);
         } else if !self.asked && self.wire == Wire::Delta {
             self.early.insert(name.clone());
         }
@@ -321,6 +323,7 @@ impl Track {
         for resource in &batch.changed {
             let before = self.backlog.before(resource.name());
             batch.before.extend(before.map(|before| (resource.name().clone(), before)));
+            batch.awaited.extend(self.backlog.is_awaited(resource.name()).then(|| resource.name().clone()));
             batch.outdated.extend(self.backlog.settle(resource.name(), snapshot));
         }
         self.say_absent(absent, &mut batch, snapshot);

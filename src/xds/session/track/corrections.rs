@@ -12,10 +12,27 @@ impl Track {
         self.backlog.doubt(name);
     }
 
+    /// The name goes again, if it is wanted.
+    pub(in crate::xds::session) fn repeat(&mut self, name: &Arc<str>, snapshot: &View) {
+        if self.subscription.covers(name) {
+            self.backlog.force(name, true, snapshot);
+        }
+    }
+
     /// The client has rejected what it was told of these last: they go again, or it holds what it held before.
     pub(in crate::xds::session) fn take_back(&mut self, returned: &[Returned], snapshot: &View) {
-        let wanted = returned.iter().filter(|returned| self.subscription.covers(returned.sent.name()));
-        wanted.for_each(|returned| self.backlog.take_back(returned, snapshot));
+        for returned in returned.iter().filter(|returned| self.subscription.covers(returned.sent.name())) {
+            let name = returned.sent.name();
+            let last = self.backlog.last_told(name, snapshot).map(|told| told.version());
+            // What was said meanwhile is answered for itself.
+            if last != Some(returned.sent.version()) {
+                continue;
+            }
+            self.backlog.take_back(returned, snapshot);
+            if returned.owed {
+                self.backlog.await_again(name, snapshot);
+            }
+        }
         if let Some((version, _)) = &mut self.sent {
             *version = self.backlog.told();
         }
