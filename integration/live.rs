@@ -17,6 +17,8 @@ mod faults;
 mod flips;
 #[path = "live/handmade.rs"]
 mod handmade;
+#[path = "live/handshakes.rs"]
+mod handshakes;
 mod harness;
 #[path = "live/hashing.rs"]
 mod hashing;
@@ -181,6 +183,7 @@ mod shared_out {
 /// The names and labels of statistics are the release's, so each is asked once, the variants shared out between them.
 mod asked {
     use crate::dashboards::what_is_installed_is_answered as answered;
+    use crate::handshakes::the_queries_of_mutual_tls_are_right as tried;
     use crate::harness::envoy::{Setup, Wire};
     use crate::harness::{Outcome, tools::Release};
     use crate::queries::the_queries_of_the_documents_are_right as right;
@@ -193,6 +196,16 @@ mod asked {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_queries_of_the_documents_are_right_oldest() -> Outcome<()> {
         right(Setup::new(Wire::Sotw, Release::Oldest)).await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_queries_of_mutual_tls_are_right_newest() -> Outcome<()> {
+        tried(Setup::new(Wire::Sotw, Release::Newest)).await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_queries_of_mutual_tls_are_right_oldest() -> Outcome<()> {
+        tried(Setup::new(Wire::Delta, Release::Oldest)).await
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
