@@ -12,6 +12,8 @@ mod how_to;
 mod inbound;
 #[path = "capture/logging.rs"]
 mod logging;
+#[path = "capture/mutual.rs"]
+mod mutual;
 #[path = "capture/odd.rs"]
 mod odd;
 #[path = "capture/outbound.rs"]
@@ -81,3 +83,20 @@ releases!(
         inbound::ports_of_every_sort,
         inbound::ports_change_apart;
 );
+
+/// Where proxies have proven who they are.
+mod secure {
+    use crate::harness::envoy::{Setup, Wire};
+    use crate::harness::{Outcome, tools::Release};
+    use crate::mutual::test;
+
+    #[test]
+    fn captured_ports_take_mutual_tls_newest() -> Outcome<()> {
+        test(Setup::new(Wire::Sotw, Release::Newest))
+    }
+
+    #[test]
+    fn captured_ports_take_mutual_tls_oldest() -> Outcome<()> {
+        test(Setup::new(Wire::Delta, Release::Oldest))
+    }
+}

@@ -1,13 +1,14 @@
 //! The capture example, alive: chancery on the machine, two captured pods with a real sidecar each, applications on
 //! the ports of the service and on one that nobody declared. Nothing here knows what is expected.
 
-use crate::harness::chancery::Chancery;
+use crate::harness::chancery::{Chancery, Credential};
 use crate::harness::client::Answer;
 use crate::harness::echo::Echo;
 use crate::harness::envoy::{Envoy, Seat, Setup};
 use crate::harness::manifests::Folder;
+use crate::harness::metrics::Metrics;
 use crate::harness::network::{Network, Pod, on_a_network, v4, v6};
-use crate::harness::{Outcome, tools};
+use crate::harness::{Failure, Outcome, tools};
 use crate::speaker::{self, Speaker, Talk};
 use std::fs::Permissions;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -46,8 +47,17 @@ pub struct Stage {
 
 /// Runs a test on an open stage; a failure gets the logs that explain it.
 pub fn on_stage(setup: Setup, test: impl AsyncFnOnce(&mut Stage) -> Outcome<()> + Send) -> Outcome<()> {
+    on(setup, false, test)
+}
+
+/// The same where proxies have to prove who they are, and take mutual TLS.
+pub fn on_secure_stage(setup: Setup, test: impl AsyncFnOnce(&mut Stage) -> Outcome<()> + Send) -> Outcome<()> {
+    on(setup, true, test)
+}
+
+fn on(setup: Setup, secure: bool, test: impl AsyncFnOnce(&mut Stage) -> Outcome<()> + Send) -> Outcome<()> {
     on_a_network(async |network| {
-        let mut stage = Stage::open(network, setup).await?;
+        let mut stage = Stage::open(network, setup, secure).await?;
         let outcome = test(&mut stage).await;
         outcome.map_err(|failure| {
             stage.envoys.iter().fold(failure.with(&stage.chancery.tail()), |all, envoy| all.with(&envoy.tail()))
@@ -56,7 +66,7 @@ pub fn on_stage(setup: Setup, test: impl AsyncFnOnce(&mut Stage) -> Outcome<()> 
 }
 
 impl Stage {
-    async fn open(network: &Network, setup: Setup) -> Outcome<Self> {
+    async fn open(network: &Network, setup: Setup, secure: bool) -> Outcome<Self> {
         let (client, server) = (network.pod("client", 10)?, network.pod("echo", 2)?);
         client.capture()?;
         server.capture()?;
@@ -64,9 +74,20 @@ impl Stage {
             tempfile::Builder::new().prefix("chancery-").permissions(Permissions::from_mode(0o755)).tempdir()?;
         let example = tools::root().join("manifests/examples/capture");
         let folder = Folder::copy(&example, files.path().join("manifests"), "", &[])?;
+        if secure {
+            let label = |app: &str| format!("labels: {{security.istio.io/tlsMode: istio, app: {app}}}");
+            let plain = folder.read(WORKLOADS)?;
+            let text = ["client", "echo"].iter().fold(plain, |text, app| {
+                text.replace(&format!("  labels: {{app: {app}}}"), &format!("  {}", label(app)))
+            });
+            folder.replace(WORKLOADS, &text)?;
+        }
         let addresses = (SocketAddr::new(network.ip(), 15012), SocketAddr::new(network.ip(), 15014));
         let log = files.path().join("chancery.log");
-        let chancery = Chancery::start_in(network.machine(), addresses, folder.path(), log).await?;
+        let chancery = match secure {
+            true => Chancery::start_securely_in(network.machine(), addresses, folder.path(), log).await?,
+            false => Chancery::start_in(network.machine(), addresses, folder.path(), log).await?,
+        };
         let echo = server.run(Echo::start("v1", Ipv6Addr::UNSPECIFIED.into(), 8080, 0)).await?;
         let mut applications = Vec::new();
         for port in [9000, 7000, UNDECLARED, LATER] {
@@ -74,7 +95,7 @@ impl Stage {
         }
         applications.push(server.run(Speaker::start_first("echo", 9025)).await?);
         let start = |pod| Envoy::start(pod, chancery.xds, setup, files.path());
-        let (one, two) = (seat(&client), seat(&server));
+        let (one, two) = (seat(&client, &chancery)?, seat(&server, &chancery)?);
         let (one, two) =
             tokio::try_join!(start(&one), start(&two)).map_err(|failure| failure.with(&chancery.tail()))?;
         let envoys = vec![one, two];
@@ -96,6 +117,11 @@ impl Stage {
         self.envoys[at].written()
     }
 
+    /// What a sidecar has counted; the client's is the first.
+    pub async fn scrape(&self, at: usize) -> Outcome<Metrics> {
+        self.envoys[at].scrape().await
+    }
+
     /// Waits until both sidecars have accepted everything.
     pub async fn settled(&self) -> Outcome<()> {
         let nodes: Vec<&str> = self.envoys.iter().map(|envoy| envoy.node.as_str()).collect();
@@ -110,7 +136,7 @@ impl Stage {
         let mut text = self.folder.read(WORKLOADS)?;
         for (from, to) in swaps {
             if !text.contains(from) {
-                return Err(crate::harness::Failure::new(format!("{WORKLOADS} doesn't contain {from:?}")));
+                return Err(Failure::new(format!("{WORKLOADS} doesn't contain {from:?}")));
             }
             text = text.replace(from, to);
         }
@@ -144,17 +170,24 @@ impl Stage {
     }
 }
 
-fn seat(pod: &Pod) -> Seat {
-    Seat {
+fn seat(pod: &Pod, chancery: &Chancery) -> Outcome<Seat> {
+    Ok(Seat {
         pod: pod.name.clone(),
         namespace: NAMESPACE.into(),
         ip: pod.ip,
         metadata: ["INTERCEPTION_MODE=REDIRECT", "SERVER_FIRST_PORTS=9025"].map(str::to_owned).to_vec(),
         ports: [15000, 15090, 15021],
-        credential: None,
+        credential: chancery.credential(&pod.name, NAMESPACE, "default")?.map(within_reach).transpose()?,
         place: pod.sidecar(),
         client: pod.client(),
-    }
+    })
+}
+
+/// The same with the roots where another user finds them: the directory of the authority is for its owner.
+fn within_reach(Credential { roots, token }: Credential) -> Outcome<Credential> {
+    let near = token.with_extension("roots");
+    std::fs::copy(roots, &near)?;
+    Ok(Credential { roots: near, token })
 }
 
 /// The addresses of the service, the IPv4 one first.

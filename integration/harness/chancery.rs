@@ -59,7 +59,17 @@ impl Chancery {
     pub async fn start_securely(subnet: &Subnet, host: u8, config: &Path, log: PathBuf) -> Outcome<Self> {
         let ip = subnet.ip(host);
         let [xds, admin] = addresses::ports(ip)?.map(|port| SocketAddr::new(ip, port));
-        let mut chancery = Self { secure: true, ..Self::of_folder(Place::default(), (xds, admin), config, log) };
+        Self::start_securely_in(Place::default(), (xds, admin), config, log).await
+    }
+
+    /// The same somewhere else.
+    pub async fn start_securely_in(
+        place: Place,
+        (xds, admin): (SocketAddr, SocketAddr),
+        config: &Path,
+        log: PathBuf,
+    ) -> Outcome<Self> {
+        let mut chancery = Self { secure: true, ..Self::of_folder(place, (xds, admin), config, log) };
         chancery.restart().await?;
         Ok(chancery)
     }
