@@ -91,6 +91,8 @@ soak: need-cargo need-python tools ## What takes longer than a test may: a minut
 	@$(CALM) "soak" cargo test --test live --test manifests -- --ignored
 	@CHANCERY_SOAK=60 $(CALM) "a minute of moving routes, and of changes" cargo test --test live -- moving_routes a_storm
 	@CHANCERY_SOAK=60 $(CALM) "a load balancer that changes its mind for a minute" cargo test --test live -- led_to_and_fro
+	@CHANCERY_SOAK=60 $(CALM) "a minute of certificates that are renewed, and of roots that take over" \
+		cargo test --test live -- certificates_are_renewed a_root_takes_over
 	@CHANCERY_SOAK=600 $(CALM) "ten minutes without an API server" cargo test --test kubernetes -- an_outage
 	@CHANCERY_SOAK=60 $(CALM) "a minute of an API server that is silent, forgets, hangs, or is slow, and of Leases that are stolen" \
 		cargo test --test kubernetes -- silence_is_noticed forgotten_history whose_list_hangs a_slow_list one_of_two_writes --test-threads 1

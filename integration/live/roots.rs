@@ -3,48 +3,60 @@
 use crate::harness::envoy::Setup;
 use crate::harness::scene::{RECONNECT, SOON, Scene};
 use crate::harness::tools::{self, Release};
-use crate::harness::{Failure, Outcome};
+use crate::harness::{Failure, Outcome, timing};
 use crate::identity::{authenticated, hands_were_shaken};
 use crate::on;
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Longer than all steps take.
+/// Longer than the steps of one root take.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A new root is trusted, signs, and is the only one, while requests and handshakes go on. The control, where the release
+/// A new root is trusted, signs, and is the only one, while requests and handshakes go on; and the next, as long as
+/// `CHANCERY_SOAK` says. The control, where the release
 /// can come back to a server of another authority: one that takes over at once, of which a proxy hears late.
 pub async fn a_root_takes_over_under_load(setup: Setup) -> Outcome<()> {
     on(Scene::secured().await?, async |scene| {
         authenticated(scene, setup, "1h").await?;
         let roots = scene.chancery.identity().join("root-cert.pem");
-        let first = fs::read_to_string(&roots)?;
+        let (mut seen, time, began) = (BTreeSet::from([fs::read_to_string(&roots)?]), timing::soak(0), Instant::now());
         let mut load = scene.traffic();
-        load.time = LONG;
+        load.time = time + LONG;
         let load = load.start();
-        for step in ["trust", "sign", "forget"] {
-            let before = scene.chancery.api().accepted("sds").await?;
-            let said = rotated(scene)?;
-            if !said.starts_with(step) {
-                return Err(Failure::new(format!("instead of {step} it did this: {said}")));
+        while seen.len() == 1 || began.elapsed() < time {
+            takes_over(scene).await?;
+            let root = fs::read_to_string(&roots)?;
+            if root.matches("BEGIN").count() != 1 || !seen.insert(root) {
+                return Err(Failure::new("the control: the roots are what they were"));
             }
-            scene.chancery.api().moved("sds", &before, SOON).await?;
-            // Handshakes as it is now.
-            tokio::time::sleep(Duration::from_secs(2)).await;
         }
-        load.stopped().await?.clean()?;
+        let (tally, took) = (load.stopped().await?, began.elapsed().as_secs());
+        println!("{} requests, {} roots in {took} s, {} requests failed", tally.answers(), seen.len(), tally.failed);
+        tally.clean()?;
         hands_were_shaken(scene).await?;
-        let last = fs::read_to_string(&roots)?;
-        if last == first || last.matches("BEGIN").count() != 1 {
-            return Err(Failure::new("the control: the roots are what they were"));
-        }
         match setup.release {
             Release::Newest => another_at_once(scene).await,
             _ => Ok(()),
         }
     })
     .await
+}
+
+/// A new root takes over, in three steps.
+async fn takes_over(scene: &Scene) -> Outcome<()> {
+    for step in ["trust", "sign", "forget"] {
+        let before = scene.chancery.api().accepted("sds").await?;
+        let said = rotated(scene)?;
+        if !said.starts_with(step) {
+            return Err(Failure::new(format!("instead of {step} it did this: {said}")));
+        }
+        scene.chancery.api().moved("sds", &before, SOON).await?;
+        // Handshakes as it is now.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    Ok(())
 }
 
 /// Makes the next step.
