@@ -119,10 +119,23 @@ impl Policies {
 }
 
 impl Selector {
-    fn covers(&self, labels: &Labels) -> bool {
+    /// Whether a workload with these labels is selected.
+    pub fn covers(&self, labels: &Labels) -> bool {
         match self {
             Selector::Everything | Selector::Unreadable => true,
             Selector::Labels(selector) => selects(selector, labels),
+        }
+    }
+
+    /// Whether there could be a workload that both select: no label has to have two values.
+    pub fn may_meet(&self, other: &Selector) -> bool {
+        match (self, other) {
+            (Selector::Everything, Selector::Everything) => true,
+            (Selector::Everything, _) | (_, Selector::Everything) => false,
+            (Selector::Labels(labels), Selector::Labels(others)) => {
+                labels.iter().all(|(key, value)| others.get(key).is_none_or(|other| other == value))
+            }
+            _ => true,
         }
     }
 

@@ -183,6 +183,13 @@ impl<'w> Tracked<'w> {
         self.world.pods_at(address).cloned().collect()
     }
 
+    /// The Pods of a namespace, sorted by name.
+    pub fn pods_in(&self, namespace: &Namespace) -> impl Iterator<Item = &'w Stored<Pod>> {
+        self.reads.borrow_mut().insert(Key::PodsIn(namespace.clone()));
+        let found = self.world.objects_in(ObjectKind::Pod, namespace);
+        found.filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None })
+    }
+
     /// The Services that are other names for a host.
     pub fn aliases_of(&self, host: &Host) -> Vec<Stored<Service>> {
         let found = self.read(Key::AliasesOf(host.clone()));

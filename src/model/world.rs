@@ -41,6 +41,8 @@ pub enum Key {
     AliasesOf(Host),
     /// Pods that have an address of their own.
     PodsAt(IpAddr),
+    /// Pods of a namespace.
+    PodsIn(Namespace),
     /// EndpointSlices of a service.
     SlicesOf(ServiceKey),
     /// DestinationRules that name a host.
@@ -63,7 +65,7 @@ impl Key {
 
     /// Whether the index says what is found under the key: objects are found by their keys, and addresses elsewhere.
     fn is_indexed(&self) -> bool {
-        !matches!(self, Key::Object(_) | Key::AddressedBy(_) | Key::PodsAt(_))
+        !matches!(self, Key::Object(_) | Key::AddressedBy(_) | Key::PodsAt(_) | Key::PodsIn(_))
     }
 }
 
@@ -72,7 +74,10 @@ pub fn keys(object: &Object) -> Vec<Key> {
     let mut keys = vec![Key::Object(object.key().clone()), Key::Names(object.key().kind)];
     match object {
         Object::Namespace(_) | Object::Node(_) | Object::MeshConfig(_) | Object::Secret(_) => {}
-        Object::Pod(pod) => keys.extend(pod.own_addresses().map(Key::PodsAt)),
+        Object::Pod(pod) => {
+            keys.push(Key::PodsIn(object.key().namespace.clone()));
+            keys.extend(pod.own_addresses().map(Key::PodsAt));
+        }
         Object::Service(service) => {
             keys.extend(service.ports.iter().map(|port| Key::NamesOnPort(port.number)));
             let http = service.ports.iter().filter(|port| matches!(port.protocol, Protocol::Http | Protocol::Http2));
