@@ -15,6 +15,10 @@ mod far;
 mod faults;
 #[path = "live/flips.rs"]
 mod flips;
+#[path = "live/floods.rs"]
+mod floods;
+#[path = "ads/raw.rs"]
+mod frames;
 #[path = "live/handmade.rs"]
 mod handmade;
 #[path = "live/handshakes.rs"]

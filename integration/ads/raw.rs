@@ -1,8 +1,11 @@
 //! HTTP/2 by hand, for who keeps to no rules: frames are written as they are said, and read no further than to what they are.
+#![allow(dead_code, reason = "each test that reads it uses a part")]
 
-use crate::stage::PATIENCE;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+/// Nothing is waited for longer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What a connection begins with.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Types of frames.
