@@ -1,9 +1,13 @@
 //! Tokens that a real API server issues, verified without asking it, and an authority that replicas share.
 
 use crate::harness::cluster::{ADMIN, Cluster};
-use crate::harness::{Failure, Outcome, deadline};
+use crate::harness::{Failure, Outcome, deadline, spawner, tools};
 use crate::shared;
 use crate::stage::{SOON, Stage};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+use serde_json::json;
 
 /// How often a reason was given.
 async fn refusals(stage: &Stage, reason: &str) -> Option<f64> {
@@ -79,4 +83,101 @@ async fn replicas_share_an_authority() -> Outcome<()> {
     stage.load(20).run().await?.clean()?;
     stage.envoy = None;
     stage.connect().await
+}
+
+/// A root that signs itself and ends in that year: with the same key it is the same root, renewed.
+fn root(key: &KeyPair, year: i32) -> String {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.serial_number = Some(u64::from(year.unsigned_abs()).into());
+    params.not_after = date_time_ymd(year, 1, 1);
+    params.self_signed(key).expect("a root").pem()
+}
+
+/// The Secret `mesh`, of that type.
+fn secret(namespace: &str, kind: &str, parts: [(&str, &str); 3]) -> String {
+    let data = parts.map(|(part, text)| (part.to_owned(), BASE64_STANDARD.encode(text).into()));
+    let by = json!({"cert-manager.io/certificate-name": "mesh"});
+    json!({"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": {"name": "mesh", "namespace": namespace, "annotations": by},
+        "data": serde_json::Map::from_iter(data)})
+    .to_string()
+}
+
+/// The same as cert-manager writes it for an authority that signs itself.
+fn issued(namespace: &str, root: &str, key: &str) -> String {
+    secret(namespace, "kubernetes.io/tls", [("tls.crt", root), ("tls.key", key), ("ca.crt", root)])
+}
+
+/// Waits until the authority is broken, or not, and ends in that year.
+async fn authority_is(stage: &Stage, broken: bool, year: i32) -> Outcome<()> {
+    let (what, ends) = (format!("broken: {broken}, ends: {year}"), date_time_ymd(year, 1, 1).unix_timestamp());
+    let told = deadline::until(&what, SOON, async || {
+        let metrics = stage.chancery.api().metrics().await.ok()?;
+        let until = metrics.sum("chancery_ca_expiry_timestamp_seconds", &[("certificate", "authority")]);
+        let is = metrics.sum("chancery_ca_broken", &[]) > 0.0;
+        (is == broken && until.to_string() == ends.to_string()).then_some(())
+    });
+    told.await.map_err(|failure| failure.with(&stage.chancery.tail()))
+}
+
+/// The authority is one that cert-manager keeps: a broken one changes nothing, and one that is renewed with its key is taken by
+/// who trusts the one before. The control: one with another key isn't.
+#[tokio::test]
+async fn an_authority_may_be_cert_managers() -> Outcome<()> {
+    let cluster = shared::cluster().await?;
+    let mut stage = Stage::set(&cluster, ADMIN, "issued").await?;
+    stage.secure();
+    stage.chancery.flags.extend(["--ca-secret", "mesh"].map(str::to_owned));
+    let [key, other] = [(); 2].map(|()| KeyPair::generate().expect("a key"));
+    let (first, pem) = (root(&key, 2101), key.serialize_pem());
+    cluster.apply(&issued("issued", &first, &pem)).await?;
+    stage.chancery.restart().await?;
+    stage.hand_token_and(&cluster, "chancery", first.as_bytes()).await?;
+    stage.connect().await?;
+
+    cluster.apply(&issued("issued", &first, "garbage")).await?;
+    authority_is(&stage, true, 2101).await?;
+    let said = stage.chancery.tail();
+    if !said.contains("tls.key: it is not a private key") || said.contains("garbage") {
+        return Err(Failure::new("the log doesn't name the part, or shows it").with(&said));
+    }
+    stage.load(20).run().await?.clean()?;
+    stage.envoy = None;
+    stage.connect().await?;
+
+    cluster.apply(&issued("issued", &root(&key, 2102), &pem)).await?;
+    authority_is(&stage, false, 2102).await?;
+    stage.envoy = None;
+    stage.connect().await?;
+
+    stage.envoy = None;
+    assert_eq!(refusals(&stage, "handshake").await, Some(0.0));
+    cluster.apply(&issued("issued", &root(&other, 2103), &other.serialize_pem())).await?;
+    authority_is(&stage, false, 2103).await?;
+    stage.launch_envoy()?;
+    refused(&stage, "handshake").await
+}
+
+/// `chancery cert rotate` leaves alone what somebody else keeps, and says who. The control: what nobody else does.
+#[tokio::test]
+async fn what_cert_manager_keeps_is_not_rotated() -> Outcome<()> {
+    let cluster = shared::cluster().await?;
+    cluster.namespace("kept").await?;
+    let (key, kubeconfig) = (KeyPair::generate().expect("a key"), cluster.kubeconfig(ADMIN));
+    let (root, pem, kubeconfig) = (root(&key, 2101), key.serialize_pem(), kubeconfig.to_string_lossy());
+    let rotate = |flags: &[&str]| {
+        let secret = ["cert", "rotate", "--ca-secret", "mesh", "-n", "kept", "--kubeconfig", &kubeconfig];
+        spawner::output(&tools::chancery()?, &[&secret[..], flags].concat())
+    };
+    cluster.apply(&issued("kept", &root, &pem)).await?;
+    for flags in [&[][..], &["--plan"]] {
+        let refused = rotate(flags).map_err(|failure| failure.0);
+        let expected = "Secret mesh: cert-manager, by its Certificate mesh, keeps it";
+        assert!(refused.as_ref().is_err_and(|said| said.contains(expected)), "{flags:?}: {refused:?}");
+    }
+    cluster.kubectl(&["delete", "secret", "mesh", "-n", "kept"]).await?;
+    let parts = [("ca-cert.pem", &*root), ("ca-key.pem", &*pem), ("root-cert.pem", &*root)];
+    cluster.apply(&secret("kept", "Opaque", parts)).await?;
+    assert!(rotate(&["--plan"])?.starts_with("trust   now "));
+    Ok(())
 }

@@ -150,13 +150,18 @@ impl Stage {
         self.chancery.secure = true;
     }
 
-    /// Gives the client's Envoy, from its next start on, a token for its Pod with that audience.
+    /// Gives the client's Envoy, from its next start on, a token for its Pod with that audience, and the roots as they are.
     pub async fn hand_token(&mut self, cluster: &Cluster, audience: &str) -> Outcome<()> {
         let namespace = &self.namespace;
-        let of_pod = ["--bound-object-kind", "Pod", "--bound-object-name", "client", "--audience", audience];
-        let issue = [&["create", "token", "default", "-n", namespace][..], &of_pod].concat();
         let secret = ["get", "secret", "chancery-ca", "-n", namespace, "-o", "jsonpath={.data.root-cert\\.pem}"];
         let roots = BASE64_STANDARD.decode(cluster.kubectl(&secret).await?)?;
+        self.hand_token_and(cluster, audience, &roots).await
+    }
+
+    /// The same, and these roots.
+    pub async fn hand_token_and(&mut self, cluster: &Cluster, audience: &str, roots: &[u8]) -> Outcome<()> {
+        let of_pod = ["--bound-object-kind", "Pod", "--bound-object-name", "client", "--audience", audience];
+        let issue = [&["create", "token", "default", "-n", &self.namespace][..], &of_pod].concat();
         let path = |name| self.files.path().join(name);
         let credential = Credential { roots: path("root-cert.pem"), token: path("token") };
         fs::write(&credential.roots, roots)?;
