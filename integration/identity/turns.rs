@@ -107,8 +107,8 @@ fn tokens(count: usize) -> Vec<String> {
 
 /// Each asks, and is not waited for.
 fn crowd(reviewer: &Arc<Reviewer>, tokens: &[String]) {
-    for token in tokens.iter().cloned() {
-        let reviewer = reviewer.clone();
+    for token in tokens {
+        let (reviewer, token) = (reviewer.clone(), token.clone());
         tokio::spawn(async move { reviewer.verify(&token, "chancery", None).await });
     }
 }
