@@ -242,6 +242,7 @@ const CASES: &[Case] = &[
     (&["rbac.create=false"], "Role", None),
     (&["rbac.nodes=false"], "ClusterRole", Some(("/rules/0/resources", "[\"namespaces\",\"services\",\"pods\"]"))),
     (&["rbac.istio=false"], "ClusterRole", Some(("/rules/2/apiGroups/0", "\"split.smi-spec.io\""))),
+    (&["rbac.istio=false"], "ClusterRole", Some(("/rules/4/resourceNames/0", "\"chancery-root\""))),
     (&["rbac.trafficSplit=false"], "ClusterRole", Some(("/rules/6/apiGroups/0", "\"gateway.networking.k8s.io\""))),
     (&["rbac.gatewayApi=false"], "ClusterRole", Some(("/rules/6/apiGroups/0", "\"split.smi-spec.io\""))),
     (&["service.annotations.a=b"], "Service", Some(("/metadata/annotations/a", "\"b\""))),

@@ -107,12 +107,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 - apiGroups: [extensions.istio.io]
   resources: [wasmplugins/status]
   verbs: [patch]
+{{- end }}
 # What is trusted, for the proxies of each namespace.
 - apiGroups: ['']
   resources: [configmaps]
   resourceNames: [chancery-root]
   verbs: [create, patch]
-{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

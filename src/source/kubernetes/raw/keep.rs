@@ -1,10 +1,18 @@
 //! Which parts of an object are kept while it is read: what nobody reads is passed over and never becomes a tree.
+//!
+//! An API server stores what is nested as deep as somebody likes, where the definition of a kind keeps unknown fields, as Istio's do
+//! in a status. Beyond a depth that no field has, words stand in its place: whoever reads that object says so, and no other
+//! object is concerned.
 
 use crate::source::parse::fields::{Field, Shape};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
+/// How many levels of an object are read.
+const DEEPEST: u8 = 64;
+/// What stands in place of what is deeper. No field that is read is a text there, so it is an error of that field.
+const TOO_DEEP: &str = "(nested deeper than 64 levels)";
 /// What says which object it is, and in which state.
 const IDENTITY: [&str; 6] = ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp"];
 
@@ -14,6 +22,8 @@ pub struct Keep {
     of: Of,
     /// The fields, and those of what they hold; none: all.
     fields: Option<&'static [Field]>,
+    /// In how many levels of the object it is.
+    depth: u8,
 }
 
 /// What a value is, as far as it has to be known here.
@@ -27,11 +37,16 @@ enum Of {
 impl Keep {
     /// Keeps these fields of an object and what identifies it, or all but `metadata.managedFields`.
     pub fn object(fields: Option<&'static [Field]>) -> Self {
-        Self { of: Of::Object, fields }
+        Self { of: Of::Object, fields, depth: 0 }
     }
 
-    const fn part(fields: Option<&'static [Field]>) -> Self {
-        Self { of: Of::Part, fields }
+    /// What to keep of something inside of it.
+    fn inner(self, of: Of, fields: Option<&'static [Field]>) -> Self {
+        Self { of, fields, depth: self.depth + 1 }
+    }
+
+    fn is_too_deep(self) -> bool {
+        self.depth >= DEEPEST
     }
 
     /// What to keep of a member; none: nothing.
@@ -40,12 +55,10 @@ impl Keep {
         let inside = field.flatten().and_then(|field| inside(&field.shape));
         match self.of {
             Of::Metadata if name == "managedFields" => None,
-            Of::Metadata if IDENTITY.contains(&name) => Some(Self::part(None)),
-            Of::Object if name == "metadata" => {
-                Some(Self { of: Of::Metadata, fields: self.fields.and(inside.or(Some(&[]))) })
-            }
+            Of::Metadata if IDENTITY.contains(&name) => Some(self.inner(Of::Part, None)),
+            Of::Object if name == "metadata" => Some(self.inner(Of::Metadata, self.fields.and(inside.or(Some(&[]))))),
             _ if field.is_some_and(|field| field.is_none()) => None,
-            _ => Some(Self::part(inside)),
+            _ => Some(self.inner(Of::Part, inside)),
         }
     }
 }
@@ -63,10 +76,9 @@ impl<'de> DeserializeSeed<'de> for Keep {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        match (self.of, self.fields) {
-            (Of::Part, None) => serde::Deserialize::deserialize(deserializer),
-            (Of::Part, Some(_)) => deserializer.deserialize_any(self),
-            (Of::Object | Of::Metadata, _) => deserializer.deserialize_map(self),
+        match self.of {
+            Of::Part => deserializer.deserialize_any(self),
+            Of::Object | Of::Metadata => deserializer.deserialize_map(self),
         }
     }
 }
@@ -84,6 +96,10 @@ impl<'de> Visitor<'de> for Keep {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        if self.is_too_deep() {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(TOO_DEEP.into());
+        }
         let mut kept = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             match self.member(&name) {
@@ -98,8 +114,12 @@ impl<'de> Visitor<'de> for Keep {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        if self.is_too_deep() {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(TOO_DEEP.into());
+        }
         let mut kept = Vec::new();
-        while let Some(value) = seq.next_element_seed(self)? {
+        while let Some(value) = seq.next_element_seed(self.inner(Of::Part, self.fields))? {
             kept.push(value);
         }
         Ok(Value::Array(kept))
@@ -179,5 +199,34 @@ mod tests {
             let kept = kept(&value, read_only(ObjectKind::Pod));
             assert_eq!((&kept["spec"], &kept["status"]["podIPs"]), (&odd, &odd));
         }
+    }
+
+    /// An object with something in a field that is nested so deep.
+    fn nested(kind: &str, field: &str, levels: usize) -> String {
+        let (open, close) = (r#"{"a":["#.repeat(levels / 2), "]}".repeat(levels / 2));
+        let head = r#""metadata":{"name":"p","namespace":"n"},"spec":{}"#;
+        format!(r#"{{"apiVersion":"security.istio.io/v1","kind":"{kind}",{head},"{field}":{open}{close}}}"#)
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_is_an_error_of_that_field_and_of_nothing_else() {
+        let read = |text: &str| {
+            let mut text = serde_json::Deserializer::from_str(text);
+            Keep::object(None).deserialize(&mut text).expect("it is read")
+        };
+        for levels in [20, 130, 20_000] {
+            let status = read(&nested("PeerAuthentication", "status", levels));
+            assert!(!stored_object(&status).failed(), "{levels}: nobody reads its status");
+            let spec = stored_object(&read(&nested("PeerAuthentication", "spec", levels)));
+            assert!(spec.failed(), "{levels}: a is no field");
+        }
+        let deep = read(&nested("PeerAuthentication", "status", 130)).to_string();
+        let shallow = read(&nested("PeerAuthentication", "status", 20)).to_string();
+        assert!(deep.contains(TOO_DEEP) && !shallow.contains(TOO_DEEP), "{deep}");
+        let usual: Result<Value, _> = serde_json::from_str(&nested("PeerAuthentication", "status", 130));
+        assert!(
+            usual.is_err(),
+            "the control: read in the usual way, such an object is an error of all that comes with it"
+        );
     }
 }
