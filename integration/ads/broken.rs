@@ -1,7 +1,7 @@
 //! An authority that goes bad, in each way there is, and one whose time is over: what is in use stays, loudly, and a good one
 //! takes over without a restart.
 
-use crate::secure::{DAY, Secure, asking, cart, now, pair_in};
+use crate::secure::{DAY, Secure, asking, cart, now, pair_in, secrets};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until, until_within, value};
 use chancery::ca::authority::Authority;
 use chancery::ca::material::{Material, names};
@@ -42,7 +42,7 @@ pub fn ending(seconds: i64) -> Material {
 async fn serves(secure: &Secure, what: &str) {
     let mut client = secure.asks(&secure.token(&cart(), DAY), &["default", "ROOTCA"], BTreeMap::new()).await;
     secure.place(&cart()).await;
-    let pair = pair_in(&client.next().await.expect("secrets"));
+    let pair = pair_in(&secrets(&mut client, &["default"]).await.expect("secrets"));
     drop(client);
     let channel = secure.channel(Some(&pair)).await.expect(what);
     let begun = Delta::begin(channel, None, asking(Kind::Cluster, NODE_ID, Vec::new())).await;

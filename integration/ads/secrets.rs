@@ -1,6 +1,9 @@
 //! The secure door: who has a token or a certificate is let in and gets its own secrets, nobody gets anything else.
 
-use crate::secure::{DAY, Secure, asking, cart, inline, mesh, names_in, now, pair_in, request, secret_in, version_of};
+use crate::secure::{
+    DAY, Secure, all_secrets, asking, cart, inline, mesh, names_in, now, pair_in, request, secret_in, secrets,
+    version_of,
+};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until};
 use chancery::ca::folder::Folder;
 use chancery::ca::material::{Material, names};
@@ -23,7 +26,7 @@ async fn a_token_opens_the_door_to_ones_own_secrets_and_to_no_others() {
     let token = secure.token(&cart(), DAY);
     let mut client = secure.asks(&token, &["default", "ROOTCA", "kubernetes://bank", "other"], BTreeMap::new()).await;
     secure.place(&cart()).await;
-    let first = client.next().await.expect("secrets");
+    let first = all_secrets(&mut client).await.expect("secrets");
     let mut names = names_in(&first);
     names.sort_unstable();
     assert_eq!(names, ["ROOTCA", "default"], "and nothing under other names");
@@ -91,7 +94,7 @@ async fn who_comes_back_keeps_its_certificate() {
     let names = ["default", "ROOTCA"];
     let mut client = secure.asks(&token, &names, BTreeMap::new()).await;
     secure.place(&cart()).await;
-    let first = client.next().await.expect("secrets");
+    let first = secrets(&mut client, &names).await.expect("secrets");
     let held = |version: &str| {
         let roots = version_of(&first, "ROOTCA");
         BTreeMap::from([("default".to_owned(), version.to_owned()), ("ROOTCA".to_owned(), roots)])
@@ -131,10 +134,10 @@ async fn until_left(secure: &Secure) {
 async fn certificates_are_renewed_at_half_their_life() {
     let secure = Secure::new(Duration::from_secs(4)).await;
     let token = secure.token(&cart(), DAY);
-    let mut client = secure.asks(&token, &["default", "ROOTCA"], BTreeMap::new()).await;
+    let names = ["default", "ROOTCA"];
+    let mut client = secure.asks(&token, &names, BTreeMap::new()).await;
     secure.place(&cart()).await;
-    let mut last = client.next().await.expect("secrets");
-    client.ack(&last).await;
+    let mut last = secrets(&mut client, &names).await.expect("secrets");
     for _ in 0..2 {
         let next = client.next().await.expect("a renewed certificate");
         assert_eq!(names_in(&next), ["default"], "what is trusted is the same");
@@ -147,10 +150,10 @@ async fn certificates_are_renewed_at_half_their_life() {
 /// A client that has been given its secrets and acknowledged them.
 async fn served(secure: &Secure) -> (Delta, DeltaDiscoveryResponse) {
     let token = secure.token(&cart(), DAY);
-    let mut client = secure.asks(&token, &["default", "ROOTCA"], BTreeMap::new()).await;
+    let names = ["default", "ROOTCA"];
+    let mut client = secure.asks(&token, &names, BTreeMap::new()).await;
     secure.place(&cart()).await;
-    let first = client.next().await.expect("secrets");
-    client.ack(&first).await;
+    let first = secrets(&mut client, &names).await.expect("secrets");
     (client, first)
 }
 

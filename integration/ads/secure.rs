@@ -42,6 +42,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 /// Longer than any test.
@@ -317,6 +318,29 @@ pub fn request(secrets: &[&str], held: BTreeMap<String, String>) -> DeltaDiscove
     let names = secrets.iter().map(|name| (*name).to_owned()).collect();
     let initial_resource_versions = held.into_iter().collect();
     DeltaDiscoveryRequest { initial_resource_versions, ..asking(Kind::Secret, NODE_ID, names) }
+}
+
+/// Takes and acknowledges secrets, which come one by one, until each of these has come; returns all that came.
+pub async fn secrets(client: &mut Delta, names: &[&str]) -> Result<DeltaDiscoveryResponse, Status> {
+    let mut all = client.next().await?;
+    client.ack(&all).await;
+    while !names.iter().all(|name| names_in(&all).contains(name)) {
+        let more = client.next().await?;
+        client.ack(&more).await;
+        all.resources.extend(more.resources);
+    }
+    Ok(all)
+}
+
+/// The same until nothing more is to come: each secret comes in its turn, so that after one that is asked for once more every
+/// other has come.
+pub async fn all_secrets(client: &mut Delta) -> Result<DeltaDiscoveryResponse, Status> {
+    let name = "default";
+    let mut all = secrets(client, &[name]).await?;
+    client.send(DeltaDiscoveryRequest { node: None, ..request(&[name], BTreeMap::new()) }).await;
+    let rest = secrets(client, &[name]).await?;
+    all.resources.extend(rest.resources.into_iter().filter(|resource| resource.name != name));
+    Ok(all)
 }
 
 pub fn names_in(response: &DeltaDiscoveryResponse) -> Vec<&str> {

@@ -1,7 +1,7 @@
 //! Who may ask for what: every type by everybody, and every name by random workloads that are all there at once.
 
 use crate::grants::{self, CHOSEN, FAR, HIDDEN};
-use crate::secure::{DAY, Secure, asking, cart, names_in, pair_in, pair_named};
+use crate::secure::{DAY, Secure, all_secrets, asking, cart, names_in, pair_in, pair_named};
 use crate::stage::{Delta, NODE_ID, until};
 use chancery::ca::peer;
 use chancery::model::identity::{BoundPod, Identity};
@@ -113,11 +113,8 @@ async fn nobody_gets_what_is_anothers() {
         let mut stream = stream.unwrap_or_else(|status| panic!("seed {seed}: {status}"));
         until("it joins", || secure.stage.board().seated() > there.len()).await;
         grants::place(&secure, &mut engine, &mut world, &who).await;
-        let mut answer = stream.next().await.unwrap_or_else(|status| panic!("seed {seed}, {asked:?}: {status}"));
-        while !names_in(&answer).contains(&"default") {
-            stream.ack(&answer).await;
-            answer.resources.extend(stream.next().await.expect("its certificate").resources);
-        }
+        let answer = all_secrets(&mut stream).await;
+        let answer = answer.unwrap_or_else(|status| panic!("seed {seed}, {asked:?}: {status}"));
         let [pair, roots] = ["", "-cacert"].map(|more| format!("kubernetes://{FAR}{more}"));
         let mut own = vec!["default", "ROOTCA"];
         if who.service_account.as_str() == CHOSEN {

@@ -62,6 +62,14 @@ impl Type {
         self.carried.values().any(|carried| matches!(carried.get(name), Some(Some(_))))
     }
 
+    /// Whether something of a response was found at fault before.
+    pub(super) fn found_fault_with(&self, carried: &BTreeMap<String, Option<Hash>>) -> bool {
+        let guilty = |(name, hash): (&String, &Option<Hash>)| {
+            hash.is_some_and(|hash| self.guilty.contains(&(name.clone(), hash)))
+        };
+        carried.iter().any(guilty)
+    }
+
     pub(super) fn was_rejected(&self, name: &str) -> bool {
         self.rejected.iter().any(|(of, _)| of == name)
     }

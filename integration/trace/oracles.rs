@@ -165,8 +165,8 @@ fn accepted_is_desired(events: &[Event]) -> Vec<String> {
 }
 
 /// I3: since the last response of the type there was a request of the type, an answer to clusters or listeners, a change of
-/// the world, or an owner; one such reason is good for two responses, of which one adds and one removes. Time is a reason for
-/// a client left warming.
+/// the world, or an owner; one such reason is good for two responses, of which one adds and one removes, and for one of each
+/// secret. Time is a reason for a client left warming.
 fn reasons(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
     for stream in streams(events) {
@@ -174,10 +174,15 @@ fn reasons(events: &[Event]) -> Vec<String> {
         let mut warming = Warming::default();
         for event in stream {
             warming.see(event);
+        let mut secrets = 2;
             match &event.what {
-                What::World(_) => left.extend(Kind::ALL.map(|kind| (kind, 2))),
+                What::World(_) => left.extend(Kind::ALL.map(|kind| (kind, good_for(kind)))),
+            if let What::World(world) = &event.what {
+                secrets = world.keys().filter(|(kind, _)| *kind == Kind::Secret).count().max(secrets);
+            }
+            let good_for = |kind: Kind| if kind == Kind::Secret { secrets } else { 2 };
                 What::Asked(Asked { kind: Some(kind), .. }) => {
-                    left.insert(*kind, 2);
+                    left.insert(*kind, good_for(*kind));
                     if kind.is_whole_set() {
                         left.extend([Kind::Cluster, Kind::Listener, Kind::Route].map(|kind| (kind, 2)));
                     }
@@ -188,7 +193,7 @@ fn reasons(events: &[Event]) -> Vec<String> {
                     wrong.extend(none.then(|| event.to_string()));
                     *reasons = reasons.saturating_sub(1);
                     if sent.kind.is_whole_set() {
-                        left.extend([Kind::Endpoint, Kind::Secret].map(|kind| (kind, 2)));
+                        left.extend([Kind::Endpoint, Kind::Secret].map(|kind| (kind, good_for(kind))));
                     }
                 }
                 _ => {}

@@ -71,6 +71,8 @@ pub(super) struct Pace {
     /// The names that wait, and when the first of them goes.
     held: BTreeSet<Arc<str>>,
     goes: Option<Instant>,
+    /// The secret that was sent last.
+    alone: Option<Arc<str>>,
     /// Whether there was more than goes at once.
     pub(super) midway: bool,
     /// How many updates had to wait.
@@ -80,7 +82,7 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(kind: Kind, wire: Wire, options: Options) -> Self {
         let (paid, held) = Default::default();
-        Self { kind, wire, options, proxies: 1, paid, held, goes: None, midway: false, waited: 0 }
+        Self { kind, wire, options, proxies: 1, paid, held, goes: None, alone: None, midway: false, waited: 0 }
     }
 
     /// Leaves in `added` what goes now, and notes what that costs. `told`: what the client was told of a name before, if
@@ -96,6 +98,9 @@ impl Pace {
             added.retain(|cluster| told(cluster.name()).is_none() || take_one(&mut room));
             self.midway = added.len() < all;
         }
+        if self.kind == Kind::Secret {
+            self.choose_one(added);
+        }
         if !PACED.contains(&self.kind) {
             return;
         }
@@ -103,6 +108,15 @@ impl Pace {
         self.goes = None;
         added.retain(|newest| told(newest.name()).is_none_or(|told| self.goes_now(told, newest, now)));
         self.waited += self.held.difference(&before).count() as u64;
+    }
+
+    /// Secrets go one by one, each in its turn: of several that are rejected together nobody could find out which one it was,
+    /// for Envoy accepts the bytes of a secret that it has just rejected.
+    fn choose_one(&mut self, added: &mut Vec<Arc<Resource>>) {
+        let is_next = |secret: &Arc<Resource>| self.alone.as_ref().is_none_or(|last| secret.name() > last);
+        let next = added.iter().position(is_next).unwrap_or_default();
+        *added = added.drain(..).skip(next).take(1).collect();
+        self.alone = added.first().map(|secret| secret.name().clone());
     }
 
     fn goes_now(&mut self, told: &Resource, newest: &Resource, now: Instant) -> bool {

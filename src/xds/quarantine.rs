@@ -146,6 +146,15 @@ impl Quarantine {
         self.wards[kind as usize].flights.leave_out(flight, is_in_set);
     }
 
+    /// Whether an ACK proves nothing, and what was said before: Envoy remembers the bytes of a secret before it reads them, so
+    /// it accepts what it has just rejected without a look.
+    pub(super) fn doubts(&self, kind: Kind, nonce: u64) -> Option<Arc<str>> {
+        let ward = &self.wards[kind as usize];
+        let flight = ward.flights.of(nonce).filter(|_| kind == Kind::Secret)?;
+        let charge = flight.changed.iter().find_map(|sent| ward.held.get(sent.name())?.charge_of(sent))?;
+        Some(charge.reason.clone())
+    }
+
     /// A response was accepted. Returns what it carried that the client had rejected before: it holds it after all.
     pub(super) fn on_ack(&mut self, kind: Kind, nonce: u64, now: Instant) -> Vec<Arc<Resource>> {
         let ward = &mut self.wards[kind as usize];
@@ -184,7 +193,7 @@ impl Quarantine {
             self.stirred |= still.is_some_and(|still| ward.start_over(&still, |unit| is_wanted(&unit.name)));
             // What was only suspected is suspected no more: nobody will look for it.
             let unwanted = ward.held.iter_mut().filter(|(name, _)| !is_wanted(name));
-            unwanted.for_each(|(_, held)| held.charges.retain(|_, charge| charge.found));
+            unwanted.for_each(|(_, held)| held.forget_suspicions());
         }
         ward.flights.regain(is_wanted)
     }
@@ -273,10 +282,11 @@ impl Quarantine {
                 let current = source.get(kind, name);
                 let before = flights.prospect(name, |form| held.bars(form));
                 let is_unknown = matches!(before, Before::Unknown);
-                held.release(current);
+                held.release(current, kind == Kind::Secret);
                 if held.charges.is_empty() {
-                    released.extend((held.doubtful || (is_unknown && !tolerant)).then(|| (kind, name.clone())));
-                    return false;
+                    let unsure = held.doubtful || (is_unknown && !tolerant);
+                    released.extend(unsure.then(|| (kind, name.clone())));
+                    return !unsure && held.remembers();
                 }
                 if let Some(current) = current.filter(|_| !(tolerant && is_unknown)) {
                     barriers.bar(kind, name, held.barrier(current, &before));

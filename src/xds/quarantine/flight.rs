@@ -271,6 +271,11 @@ impl Flights {
         (!whole).then(|| names().cloned().collect())
     }
 
+    /// The response of that nonce, if it is not answered yet.
+    pub(super) fn of(&self, nonce: u64) -> Option<&Flight> {
+        self.unanswered.iter().find(|flight| flight.nonce == nonce)
+    }
+
     /// The next response after that nonce that carries a name and is not answered yet.
     pub(super) fn carried_after(&self, nonce: u64, name: &str) -> Option<u64> {
         let mut later = self.unanswered.iter().filter(|flight| flight.nonce > nonce && !flight.dropped.contains(name));

@@ -14,23 +14,46 @@ pub(super) struct Held {
     pub(super) charges: BTreeMap<Option<Arc<str>>, Charge>,
     /// Whether nobody knows if the client holds what was rejected: it was not found at fault.
     pub(super) doubtful: bool,
+    /// What was found at fault last and is not what there is now: if it comes back it is at fault again, unless something
+    /// else was accepted meanwhile.
+    past: Option<Charge>,
     /// What was last made of the newest form without what is at fault.
     mixture: Option<Arc<Resource>>,
 }
 
 impl Held {
-    /// What is at fault and has another version now, or is gone, is held back no more.
-    pub(super) fn release(&mut self, current: Option<&Arc<Resource>>) {
-        let doubtful = &mut self.doubtful;
-        self.charges.retain(|_, charge| {
-            let stays = charge.unit.is_in(current);
-            *doubtful |= !stays && !charge.found;
-            stays
-        });
+    /// What is at fault and has another version now, or is gone, is held back no more. `remembers`: what has another version
+    /// is not forgotten.
+    pub(super) fn release(&mut self, current: Option<&Arc<Resource>>, remembers: bool) {
+        let back = self.past.take_if(|charge| current.is_none() || charge.unit.is_in(current));
+        self.charges.extend(back.filter(|_| current.is_some()).map(|charge| (charge.unit.part.clone(), charge)));
+        for (_, charge) in self.charges.extract_if(.., |_, charge| !charge.unit.is_in(current)) {
+            self.doubtful |= !charge.found;
+            if remembers && charge.found && current.is_some() {
+                self.past = Some(charge);
+            }
+        }
+    }
+
+    /// Whether there is something to remember although nothing is held back.
+    pub(super) fn remembers(&self) -> bool {
+        self.past.is_some()
+    }
+
+    /// The client does not want the name any more: what was only suspected is suspected no more, for nobody will look for it.
+    pub(super) fn forget_suspicions(&mut self) {
+        self.past = None;
+        self.charges.retain(|_, charge| charge.found);
+    }
+
+    /// What was found at fault in this form.
+    pub(super) fn charge_of(&self, form: &Arc<Resource>) -> Option<&Charge> {
+        self.charges.values().chain(&self.past).find(|charge| charge.found && charge.unit.is_in(Some(form)))
     }
 
     /// The client holds this form: nothing in it is at fault.
     pub(super) fn absolve(&mut self, form: &Arc<Resource>) {
+        self.past = None;
         self.charges.retain(|_, charge| !charge.unit.is_in(Some(form)));
     }
 

@@ -21,7 +21,8 @@ pub(super) struct First<'a> {
 
 /// What a first request asks for, if that is everything on the roll and the client holds nothing or all of it.
 pub(super) fn recognise<'a>(kind: Kind, names: &Names, view: &'a View) -> Option<First<'a>> {
-    let layer = view.plain(kind)?;
+    // Secrets are sent one by one.
+    let layer = view.plain(kind).filter(|_| kind != Kind::Secret)?;
     let (asked, initial) = match names {
         Names::All(names) => (names, None),
         Names::Change { subscribe, unsubscribe, initial } if unsubscribe.is_empty() => (subscribe, Some(initial)),

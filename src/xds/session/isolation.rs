@@ -16,16 +16,25 @@ impl Session {
         let late = outcome == Outcome::Stale;
         match &request.error {
             // In SotW the nonce of a response comes again with later requests; the first is the answer.
-            None if outcome == Outcome::Ack || late => {
-                let held = self.quarantine.on_ack(kind, nonce, now);
-                self.tracks[kind as usize].hold(&held, &self.view);
-            }
+            None if outcome == Outcome::Ack || late => match self.quarantine.doubts(kind, nonce) {
+                Some(reason) => self.disbelieve(kind, nonce, &reason, now),
+                None => {
+                    let held = self.quarantine.on_ack(kind, nonce, now);
+                    self.tracks[kind as usize].hold(&held, &self.view);
+                }
+            },
             Some(message) if outcome == Outcome::Nack || late => self.reject(kind, nonce, message, now),
             _ => return,
         }
         if self.quarantine.is_due(now) {
             self.look(self.view.newest().clone(), None, now);
         }
+    }
+
+    /// The client rejected the same bytes before, and accepts them unread.
+    fn disbelieve(&mut self, kind: Kind, nonce: u64, reason: &str, now: Instant) {
+        self.reject(kind, nonce, reason, now);
+        self.tracks[kind as usize].has_not_accepted();
     }
 
     fn reject(&mut self, kind: Kind, nonce: u64, message: &str, now: Instant) {

@@ -38,6 +38,13 @@ impl Track {
         }
     }
 
+    /// What the client says to have accepted last is less than it was sent: what it holds.
+    pub(in crate::xds::session) fn has_not_accepted(&mut self) {
+        if let Some((version, _)) = &mut self.acked {
+            *version = self.backlog.told();
+        }
+    }
+
     /// The client turns out to hold these, which it had rejected.
     pub(in crate::xds::session) fn hold(&mut self, found: &[Arc<Resource>], snapshot: &View) {
         let wanted = found.iter().filter(|form| self.subscription.covers(form.name()));
