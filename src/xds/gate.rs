@@ -93,8 +93,8 @@ impl Gate {
         if !view.is_gated() {
             return self.pins.clear();
         }
-        let begins = !old.is_gated();
-        if !begins && self.pins.is_empty() && NAMERS.into_iter().all(|kind| view.is_as_in(old, kind)) {
+        let is_idle = NAMERS.into_iter().all(|kind| tracks[kind as usize].outdated().next().is_none());
+        if is_idle && self.pins.is_empty() && NAMERS.into_iter().all(|kind| view.is_as_in(old, kind)) {
             return;
         }
         let idle = Pins::new(self.pins.options);

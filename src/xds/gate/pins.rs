@@ -138,9 +138,8 @@ impl Pins {
         let look = Look { old, ready, now };
         for kind in NAMERS {
             let mut names = view.goals_changed_since(old, kind).into_owned();
-            if !old.is_gated() {
-                names.extend(tracks[kind as usize].outdated().map(|told| told.name().clone()));
-            }
+            // What is on its way may name a cluster that has come meanwhile.
+            names.extend(tracks[kind as usize].outdated().map(|told| told.name().clone()));
             names.extend(self.waiting.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()));
             for name in names {
                 let told = tracks[kind as usize].last_told(&name, old).cloned();
