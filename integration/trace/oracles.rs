@@ -172,15 +172,15 @@ fn reasons(events: &[Event]) -> Vec<String> {
     for stream in streams(events) {
         let mut left: BTreeMap<Kind, usize> = BTreeMap::new();
         let mut warming = Warming::default();
+        let mut secrets = 2;
         for event in stream {
             warming.see(event);
-        let mut secrets = 2;
-            match &event.what {
-                What::World(_) => left.extend(Kind::ALL.map(|kind| (kind, good_for(kind)))),
             if let What::World(world) = &event.what {
                 secrets = world.keys().filter(|(kind, _)| *kind == Kind::Secret).count().max(secrets);
             }
             let good_for = |kind: Kind| if kind == Kind::Secret { secrets } else { 2 };
+            match &event.what {
+                What::World(_) => left.extend(Kind::ALL.map(|kind| (kind, good_for(kind)))),
                 What::Asked(Asked { kind: Some(kind), .. }) => {
                     left.insert(*kind, good_for(*kind));
                     if kind.is_whole_set() {

@@ -116,6 +116,8 @@ impl Rules {
                     this.guilty
                         .retain(|one| guilty.contains(one) || (!moved.contains(&one.0) && is(one) == Some(one.1)));
                 }
+                // It accepts unread what it has just rejected, and that proves nothing.
+                None if kind == Kind::Secret && this.found_fault_with(&carried) => {}
                 None => {
                     this.accepted = true;
                     // A client may change its mind.
@@ -162,8 +164,6 @@ impl Rules {
         if self.world.is_none() {
             return Err(format!("{sent:?} is sent although nothing is known (rule 12)"));
         }
-                // It accepts unread what it has just rejected, and that proves nothing.
-                None if kind == Kind::Secret && this.found_fault_with(&carried) => {}
         self.strand(at);
         let this = &self.types[&sent.kind];
         if !this.asked {
