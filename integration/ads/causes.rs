@@ -65,8 +65,16 @@ const LABELLED: [(&str, &str, &[&str]); 4] = [
     ("chancery_token_reviews_total", "result", &["src/app/security/reviews.rs"]),
 ];
 /// What stands before such a word.
-const SIGNS: [&str; 7] =
-    ["=> \"", "reason: \"", ".refused(\"", "unknown(\"", ".expires(\"", "token_reviewed(\"", "{ \""];
+const SIGNS: [&str; 8] = [
+    "=> \"",
+    "reason: \"",
+    ".refused(\"",
+    "unknown(\"",
+    ".expires(\"",
+    "token_reviewed(\"",
+    "{ \"",
+    "disbelieved(text, \"",
+];
 /// Where somebody may be refused, and what stands before the word for it in any source there.
 const ROOMS: [&str; 5] = ["src/xds", "src/tokens", "src/ca", "src/app/security", "src/admin"];
 const SAID: [&str; 3] = ["reason: \"", ".refused(\"", "Refused::unknown(\""];
@@ -186,6 +194,8 @@ async fn credentials(seen: &mut Seen) {
     let socket = seen.rise(stage, &["chancery_xds_handshakes"], TcpStream::connect(stage.address)).await;
     let mut socket = socket.expect("a connection");
     seen.refused(stage, "handshake", socket.write_all(b"GET / HTTP/1.1\r\n\r\n")).await.expect("room");
+    let brief = Secure::with(Options { admitted_within: Duration::from_millis(200), ..Options::default() }).await;
+    seen.refused(&brief.stage, "idle", brief.socket()).await;
     // Whoever could come by all this without a cause has none left: the good one is let in.
     assert!(begin(secure.channel(None).await.expect("a connection"), Some(&good)).await.is_some(), "the control");
 }
@@ -302,6 +312,13 @@ async fn visitors(seen: &mut Seen) {
     let (stage, any) = (&port.secure.stage, port.token("shop", "any"));
     seen.rise(stage, &[&refused("no_credential")], port.get("/api/v1/kinds", None)).await;
     seen.rise(stage, &[&refused("denied")], port.get("/api/v1/kinds", Some(&any))).await;
+    let crowd = Port::guarded().await;
+    seen.rise(&crowd.secure.stage, &[&refused("throttled")], async {
+        while value(&crowd.secure.stage, &refused("throttled")) == 0 {
+            crowd.get("/api/v1/kinds", Some("nonsense")).await;
+        }
+    })
+    .await;
     let shut = Port::open(|_| Guard::Asking { examiner: None, operators: Operators::new() }).await;
     seen.rise(&shut.secure.stage, &[&refused("no_verifier")], shut.get("/api/v1/kinds", Some(&any))).await;
 }
