@@ -145,7 +145,9 @@ impl Gate {
                 *at = nonce;
             }
         }
-        fresh.retain(|name, _| view.get(kind, name).is_some());
+        // What is gone and was told may come back before it is answered.
+        let is_told = |name: &str| tracks[kind as usize].last_told(name, view).is_some();
+        fresh.retain(|name, _| view.get(kind, name).is_some() || is_told(name));
         self.lingering.on_sent(&sent, view, tracks, now);
         self.stirred |= self.is_busy();
     }

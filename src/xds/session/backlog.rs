@@ -14,7 +14,7 @@ use crate::xds::absent::Absence;
 use crate::xds::quarantine::{Before, Returned};
 use crate::xds::request::Wire;
 use crate::xds::subscription::Subscription;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What the client holds of a name.
@@ -87,6 +87,8 @@ pub(super) struct Backlog {
     kind: Kind,
     wire: Wire,
     pending: BTreeMap<Arc<str>, Pending>,
+    /// Names that an owner may wait for, of which nothing was said because they do not exist.
+    missed: BTreeSet<Arc<str>>,
     /// Resources of which the client holds none and is told all, instead of a pending entry for each.
     roll: Option<Arc<Roll>>,
     /// Over what the client was told.
@@ -95,7 +97,7 @@ pub(super) struct Backlog {
 
 impl Backlog {
     pub(super) fn new(kind: Kind, wire: Wire) -> Self {
-        Self { kind, wire, pending: BTreeMap::new(), roll: None, told: Digest::default() }
+        Self { kind, wire, pending: BTreeMap::new(), missed: BTreeSet::new(), roll: None, told: Digest::default() }
     }
 
     /// How many names there are.
@@ -201,7 +203,7 @@ impl Backlog {
 
     /// Whether an owner may wait for the name.
     pub(super) fn is_awaited(&self, name: &str) -> bool {
-        self.pending.get(name).is_some_and(|pending| pending.awaited)
+        self.missed.contains(name) || self.pending.get(name).is_some_and(|pending| pending.awaited)
     }
 
     /// The client states to hold a version of the name. `force`: it goes all the same.
@@ -233,6 +235,7 @@ impl Backlog {
 
     /// The client does not want the name any more.
     pub(super) fn forget(&mut self, name: &str, snapshot: &View) {
+        self.missed.remove(name);
         let held = match self.pending.remove(name) {
             Some(pending) => pending.held,
             None => Held::of(snapshot.get(self.kind, name)),
@@ -245,6 +248,7 @@ impl Backlog {
     /// The client wants only these names from now on.
     pub(super) fn keep(&mut self, names: &NameSet, snapshot: &View) {
         self.pending.retain(|name, _| names.contains(name));
+        self.missed.retain(|name| names.contains(name));
         self.told = Digest::default();
         for name in names.iter() {
             let held = match self.pending.get(name) {
@@ -266,6 +270,7 @@ impl Backlog {
         before.iter().for_each(|resource| self.told.take(resource));
         if let Some(resource) = snapshot.get(self.kind, name) {
             self.told.add(resource);
+            self.missed.remove(name);
         }
         before
     }
@@ -377,8 +382,10 @@ impl Backlog {
                 Due::Gone(absence) => work.gone.push((name.clone(), absence)),
             }
         }
-        for name in &settled {
-            self.settle(name, snapshot);
+        for name in settled {
+            let missed = snapshot.get(self.kind, &name).is_none() && self.is_awaited(&name);
+            self.settle(&name, snapshot);
+            self.missed.extend(missed.then_some(name));
         }
         work
     }
