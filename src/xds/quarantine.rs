@@ -6,6 +6,7 @@
 //! bars bytes that were not rejected only while it looks for those that were, and a stream that rejects whatever it is
 //! sent is soon sent nothing.
 
+mod abandoned;
 pub mod barrier;
 mod flight;
 mod held;
@@ -21,6 +22,7 @@ use crate::model::provenance::Provenance;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::set::Snapshot;
+use abandoned::Abandoned;
 use barrier::Barriers;
 use flight::Flights;
 use held::Held;
@@ -118,6 +120,7 @@ struct Ward {
     flights: Flights,
     held: BTreeMap<Arc<str>, Held>,
     search: Option<Box<Search>>,
+    abandoned: Abandoned,
     /// The version that was rejected last of each name, unless another has been accepted since.
     rejected: BTreeMap<Arc<str>, Version>,
     /// Whether anything was accepted on this stream.
@@ -164,6 +167,7 @@ impl Quarantine {
             return flight.surprises();
         }
         ward.flights.accept(&flight);
+        self.stirred |= ward.is_heard();
         ward.rejected.retain(|name, _| flight.carried(name).is_none());
         for (name, held) in &mut ward.held {
             if let Some(sent) = flight.carried(name) {
@@ -271,7 +275,7 @@ impl Quarantine {
         }
         let (mut barriers, mut released) = (Barriers::default(), Vec::new());
         for (kind, ward) in Kind::ALL.into_iter().zip(&mut self.wards) {
-            ward.search.take_if(|search| search.until <= now);
+            ward.keep_time(kind, newest, now);
             ward.start_over(newest, |unit| unit.is_in(newest.get(kind, &unit.name)));
             let still = ward.search.as_ref().map(|search| search.still.clone());
             let source = still.as_ref().unwrap_or(newest);
@@ -334,7 +338,7 @@ impl Ward {
     fn isolate(&mut self, rejected: Rejected<'_>) -> Consequence {
         let Accused { suspects, found, named, apart } = rejected.accused(&self.rejected);
         let at_fault = |sent: &Arc<Resource>| found.iter().any(|unit| unit.name == *sent.name());
-        let mut open = self.search.take().map(|search| search.interrupted()).unwrap_or_default();
+        let mut open = self.untried();
         let (mut suspects, superseded): (Vec<_>, Vec<_>) =
             suspects.into_iter().partition(|unit| rejected.is_current(unit));
         if !superseded.is_empty() {
@@ -358,6 +362,7 @@ impl Ward {
             self.go_on();
         } else {
             others.iter().for_each(|unit| self.hold(&rejected, unit, false));
+            self.abandoned = Abandoned::Yes;
         }
         let is_whole = rejected.nack.kind.is_whole_set();
         let fate = |sent: &Arc<Resource>| match (at_fault(sent), apart) {
