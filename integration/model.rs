@@ -1,5 +1,6 @@
 //! Random changes, reconnects, silences and slow readers on several clients that behave as Envoy does, against the session
-//! and a model of the twelve rules that shares no code with it. A failure is shrunk and printed as a transcript.
+//! and a model of the twelve rules that shares no code with it. Resources of every kind may be bad, and routes name clusters.
+//! A failure is shrunk and printed as a transcript.
 
 #[path = "model/client.rs"]
 mod client;
@@ -22,8 +23,9 @@ const NAMES: [(Kind, &[&str]); 5] = [
     (Kind::Route, &["l", "m"]),
 ];
 
-/// The kinds of which a resource may be one that clients reject.
-const REJECTED: [Kind; 2] = [Kind::Cluster, Kind::Listener];
+/// How many responses a client may be sent after the last change at most: each of eleven names in the form it had before, when
+/// it is rejected, once more with its owner, and as it is at last; and the searches for what is bad.
+const AT_MOST: usize = 60;
 
 /// The world, by kind and name: what is in it.
 type World = BTreeMap<(Kind, String), &'static str>;
@@ -73,7 +75,7 @@ impl Run {
         match step {
             Step::Change(edits) => self.change(edits),
             Step::Read(client) => _ = self.clients[*client].read(),
-            Step::Room(client, room) => self.clients[*client].say(if *room { "room" } else { "full" }),
+            Step::Room(client, room) => self.clients[*client].set_room(*room),
             Step::Reconnect(client) if self.clients[*client].holds_in_secret() => {}
             Step::Reconnect(client) => self.clients[*client].open(),
             Step::Wait(millis) => self.clients.iter_mut().for_each(|client| client.wait(*millis)),
@@ -85,7 +87,6 @@ impl Run {
         for (kind, name, content) in edits {
             let (kind, names) = NAMES[*kind];
             let name = names[name % names.len()];
-            let content = content.map(|content| if REJECTED.contains(&kind) { content } else { content % 3 });
             line += &self.edit(kind, name, content.map(|content| CONTENTS[content]));
         }
         self.clients.iter_mut().for_each(|client| client.say(&line));
@@ -113,7 +114,9 @@ impl Run {
         line += &self.edit(Kind::Secret, "s", Some("1"));
         for client in &mut self.clients {
             client.say(&line);
+            let before = client.sent();
             client.settle();
+            client.limit(before + AT_MOST);
         }
     }
 

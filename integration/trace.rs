@@ -5,6 +5,7 @@
 pub mod holding;
 mod kind;
 pub mod oracles;
+mod references;
 pub mod rules;
 
 use chancery::snapshot::kind::Kind;

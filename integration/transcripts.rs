@@ -10,6 +10,7 @@ mod doctored;
 mod replay;
 mod trace;
 
+use chancery::xds::gate::Options;
 use replay::Stage;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ fn is_output(line: &str) -> bool {
 
 /// What happens when the input lines of `text` do, in the form of a transcript; and the trace of it.
 fn replay(text: &str) -> Result<(String, Trace), String> {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(Options::default());
     let mut out = String::new();
     for line in text.lines() {
         if is_output(line) {

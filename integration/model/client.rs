@@ -1,19 +1,23 @@
 //! A client that talks to a session in lines of a transcript, and behaves as Envoy was seen to behave.
 //!
 //! It withholds answers about clusters while one warms, applies the good part of clusters and listeners it rejects and
-//! whatever they remove, rejects other types as a whole, forgets endpoints with their cluster, and when it comes back asks
-//! with what it holds: for endpoints and not for clusters if it was left warming.
+//! whatever they remove, rejects other types as a whole, accepts a secret unread if it is the one it has just rejected,
+//! forgets endpoints with their cluster, and when it comes back asks with what it holds: for endpoints and not for clusters
+//! if it was left warming.
 
 use crate::replay::Stage;
-use crate::trace::{Sent, What};
+use crate::trace::{Event, Sent, What};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
+use chancery::xds::gate::Options;
 use chancery::xds::request::Wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// When Envoy gives up waiting for endpoints.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long its listeners drain: less than the oracles allow for everything to be over.
+const DRAIN: Duration = Duration::from_secs(10);
 /// Every content a resource of the model can have; those from the fourth on are rejected.
 pub const CONTENTS: [&str; 5] = ["1", "2", "3", "bad1", "bad2"];
 
@@ -24,7 +28,17 @@ pub fn refs(kind: Kind, name: &str, content: &str) -> Vec<(Kind, String)> {
         Kind::Cluster if secret => vec![(Kind::Endpoint, name.into()), (Kind::Secret, "s".into())],
         Kind::Cluster => vec![(Kind::Endpoint, name.into())],
         Kind::Listener => vec![(Kind::Route, name.into())],
+        Kind::Route => vec![(Kind::Cluster, target(content).into())],
         _ => Vec::new(),
+    }
+}
+
+/// The cluster that routes of that content name.
+fn target(content: &str) -> &'static str {
+    match content {
+        "1" => "a",
+        "2" | "bad1" => "b",
+        _ => "c",
     }
 }
 
@@ -69,11 +83,18 @@ pub struct Client {
     wire: Wire,
     types: BTreeMap<Kind, Type>,
     inbox: VecDeque<Sent>,
-    seen: usize,
+    /// How many events of the trace it has looked at.
+    taken: usize,
     /// Clusters that warm: what they wait for, and since when.
     warming: BTreeMap<String, (BTreeSet<(Kind, String)>, Duration)>,
     /// Answers about clusters that are withheld.
     withheld: Vec<(String, Option<String>)>,
+    /// The content of each secret that it has seen last.
+    seen: Held,
+    /// What it has accepted on this stream.
+    accepted: BTreeSet<(Kind, String)>,
+    /// Whether its connection takes what is written to it.
+    room: bool,
     now: Duration,
     pub error: Option<String>,
 }
@@ -81,9 +102,12 @@ pub struct Client {
 impl Client {
     pub fn new(wire: Wire) -> Self {
         let types = Kind::ALL.map(|kind| (kind, Type::default())).into();
-        let (stage, log, inbox, withheld) = (Stage::new(), Vec::new(), VecDeque::new(), Vec::new());
+        let stage = Stage::new(Options { listener_linger: DRAIN, ..Options::default() });
+        let (log, inbox, withheld) = (Vec::new(), VecDeque::new(), Vec::new());
         let (warming, now, error) = (BTreeMap::new(), Duration::ZERO, None);
-        let mut client = Self { stage, log, wire, types, inbox, seen: 0, warming, withheld, now, error };
+        let (seen, accepted, room) = (Held::new(), BTreeSet::new(), true);
+        let mut client =
+            Self { stage, log, wire, types, inbox, taken: 0, warming, withheld, seen, accepted, room, now, error };
         client.open();
         client
     }
@@ -98,11 +122,31 @@ impl Client {
             Ok(said) => self.log.extend(said),
             Err(error) => self.error = Some(error),
         }
-        let new = &self.stage.trace.events[self.seen..];
+        let new = &self.stage.trace.events[self.taken..];
         self.inbox.extend(
             new.iter().filter_map(|event| if let What::Sent(sent) = &event.what { Some(sent.clone()) } else { None }),
         );
-        self.seen = self.stage.trace.events.len();
+        self.taken = self.stage.trace.events.len();
+    }
+
+    /// How many responses it was sent.
+    pub fn sent(&self) -> usize {
+        let is_sent = |event: &&Event| matches!(event.what, What::Sent(_));
+        self.stage.trace.events.iter().filter(is_sent).count()
+    }
+
+    /// No more than so many were sent.
+    pub fn limit(&mut self, most: usize) {
+        let sent = self.sent();
+        if sent > most && self.error.is_none() {
+            self.error = Some(format!("{sent} responses were sent, {most} are the most there is a reason for"));
+        }
+    }
+
+    /// Its connection takes what is written to it from now on, or no more.
+    pub fn set_room(&mut self, room: bool) {
+        self.room = room;
+        self.say(if room { "room" } else { "full" });
     }
 
     fn this(&mut self, kind: Kind) -> &mut Type {
@@ -113,6 +157,8 @@ impl Client {
     pub fn open(&mut self) {
         self.inbox.clear();
         self.withheld.clear();
+        self.accepted.clear();
+        self.room = true;
         let wire = self.wire.short();
         self.say(&format!("stream {wire}"));
         for this in self.types.values_mut() {
@@ -155,9 +201,14 @@ impl Client {
         // What nobody asks for any more is forgotten, without a word from the server.
         this.held.retain(|name, _| new.contains(name));
         this.reported.retain(|name, _| new.contains(name));
+        self.accepted.retain(|(of, name)| *of != kind || new.contains(name));
+        if kind == Kind::Secret {
+            self.seen.retain(|name, _| new.contains(name));
+        }
         if old == new {
             return;
         }
+        let this = self.this(kind);
         if !this.asked {
             return self.ask_first(kind);
         }
@@ -202,8 +253,13 @@ impl Client {
     /// Takes the oldest response, applies what is good of it and answers; whether there was one.
     pub fn read(&mut self) -> bool {
         let Some(sent) = self.inbox.pop_front() else { return false };
-        let resources: Vec<(String, &str)> =
+        let mut resources: Vec<(String, &str)> =
             sent.resources.iter().map(|(name, hash)| (name.clone(), content(*hash))).collect();
+        let all = resources.clone();
+        if sent.kind == Kind::Secret {
+            // It remembers the bytes before it reads them.
+            resources.retain(|(name, content)| self.seen.insert(name.clone(), content) != Some(content));
+        }
         let bad = |content: &str| content.starts_with("bad");
         let culprits: Vec<&str> = resources.iter().filter(|(_, c)| bad(c)).map(|(name, _)| name.as_str()).collect();
         let error = (!culprits.is_empty()).then(|| complaint(sent.kind, &culprits));
@@ -217,9 +273,14 @@ impl Client {
             let gone: Vec<String> = sent.removed.iter().cloned().chain(left).collect();
             self.apply(sent.kind, &good, &gone);
             if error.is_none() {
+                self.came(sent.kind, all.iter().map(|(name, _)| name));
+                let (there, absent): (Vec<_>, Vec<_>) = all.iter().partition(|(_, content)| *content != "empty");
+                self.accepted.extend(there.iter().map(|(name, _)| (sent.kind, name.clone())));
+                let lost = absent.iter().map(|(name, _)| name).chain(&gone);
+                lost.for_each(|name| _ = self.accepted.remove(&(sent.kind, name.clone())));
                 let this = self.this(sent.kind);
                 gone.iter().for_each(|name| _ = this.reported.remove(name));
-                this.reported.extend(good);
+                this.reported.extend(all);
             }
         }
         let answer = (sent.nonce.clone(), error);
@@ -246,9 +307,12 @@ impl Client {
                 self.warming.insert(name.clone(), (refs(kind, name, content).into_iter().collect(), self.now));
             }
         }
-        // What a cluster waits for has come, or is known not to exist.
-        let came: Vec<(Kind, String)> =
-            good.iter().map(|(name, _)| name).chain(gone).map(|name| (kind, name.clone())).collect();
+        self.came(kind, good.iter().map(|(name, _)| name).chain(gone));
+    }
+
+    /// What a cluster waits for has come, or is known not to exist.
+    fn came<'a>(&mut self, kind: Kind, names: impl Iterator<Item = &'a String>) {
+        let came: Vec<(Kind, String)> = names.map(|name| (kind, name.clone())).collect();
         for (awaited, _) in self.warming.values_mut() {
             came.iter().for_each(|one| _ = awaited.remove(one));
         }
@@ -277,9 +341,13 @@ impl Client {
 
     /// Time passes; endpoints that do not come are not waited for for ever.
     pub fn wait(&mut self, millis: u64) {
+        let idle = self.inbox.is_empty() && self.room;
         self.say(&format!("time {millis}ms"));
         self.now += Duration::from_millis(millis);
         let now = self.now;
+        if idle && self.inbox.is_empty() {
+            self.complain(now);
+        }
         for (awaited, since) in self.warming.values_mut().filter(|(_, since)| now >= *since + FETCH_TIMEOUT) {
             awaited.retain(|(kind, _)| *kind != Kind::Endpoint);
             _ = since;
@@ -287,9 +355,19 @@ impl Client {
         self.follow();
     }
 
+    /// A cluster that it gives up waiting for, although everything that came was read, never gets endpoints that were accepted.
+    fn complain(&mut self, now: Duration) {
+        let over = self.warming.iter().filter(|(_, (_, since))| now >= *since + FETCH_TIMEOUT);
+        let awaited = over.flat_map(|(name, (awaited, _))| awaited.iter().map(move |one| (name, one)));
+        let mut vain = awaited.filter(|(_, one)| one.0 == Kind::Endpoint && self.accepted.contains(one));
+        let wrong =
+            vain.next().map(|(name, _)| format!("cluster {name} waits in vain for endpoints that were accepted"));
+        self.error = self.error.take().or(wrong);
+    }
+
     /// Reads and answers until nothing comes any more. Time passes: more than anything in the session waits for.
     pub fn settle(&mut self) {
-        self.say("room");
+        self.set_room(true);
         for quiet in 0..200 {
             if !self.read() && quiet > 0 && !self.read_after_a_while() {
                 break;

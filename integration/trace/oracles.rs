@@ -1,6 +1,7 @@
 //! What must hold of every trace, whoever made it: one function for each, from events to what is wrong.
 
 use super::holding::Holding;
+use super::references::references;
 use super::rules::Rules;
 use super::{Asked, Event, Hash, Sent, What};
 use chancery::snapshot::kind::Kind;
@@ -23,6 +24,7 @@ pub const ALL: &[(&str, Oracle)] = &[
     ("one in flight (P55)", in_flight),
     ("nonces are unique (P42)", nonces),
     ("equal content is not sent again (P11, P52)", resends),
+    ("what is named is there (P50, P51)", references),
 ];
 
 /// How long after the last change everything has to be accepted.
@@ -33,7 +35,7 @@ const JITTER: Duration = Duration::from_millis(100);
 const UNANSWERED: usize = 4000;
 
 /// The events of each stream.
-fn streams(events: &[Event]) -> Vec<Vec<&Event>> {
+pub(super) fn streams(events: &[Event]) -> Vec<Vec<&Event>> {
     let mut streams: BTreeMap<usize, Vec<&Event>> = BTreeMap::new();
     for event in events {
         streams.entry(event.stream).or_default().push(event);

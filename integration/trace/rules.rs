@@ -86,8 +86,54 @@ impl Rules {
         self.types[&kind].covers(name)
     }
 
+    /// What a form of a resource refers to; nothing if it is none that there was.
+    pub(super) fn refs(&self, kind: Kind, name: &str, hash: Hash) -> &[(Kind, String)] {
+        let forms = self.children.get(&(kind, name.to_owned()));
+        forms.and_then(|forms| forms.get(&hash)).map_or(&[], |refs| refs)
+    }
+
+    /// The content that the client was last told of a name.
+    pub(super) fn told(&self, kind: Kind, name: &str) -> Option<Hash> {
+        self.types[&kind].told.get(name).copied().flatten()
+    }
+
+    /// The names of a kind that the client was told anything of.
+    pub(super) fn told_of(&self, kind: Kind) -> Vec<(Kind, String)> {
+        self.types[&kind].told.keys().map(|name| (kind, name.clone())).collect()
+    }
+
+    /// Whether the client has accepted a name in some form.
+    pub(super) fn holds(&self, kind: Kind, name: &str) -> bool {
+        self.types[&kind].held.get(name).is_some_and(Option::is_some)
+    }
+
+    /// The content that the client will hold of a name once it has answered everything.
+    pub(super) fn prospect(&self, kind: Kind, name: &str) -> Option<Hash> {
+        self.types[&kind].prospect(name).flatten()
+    }
+
+    /// Whether there is such a resource.
+    pub(super) fn exists(&self, kind: Kind, name: &str) -> bool {
+        self.truth(kind, name).is_some()
+    }
+
+    /// Whether the client wants everything of a kind, and it is known what it holds of it.
+    pub(super) fn knows_all(&self, kind: Kind) -> bool {
+        let this = &self.types[&kind];
+        this.asked && this.wildcard && (this.accepted || !this.came)
+    }
+
+    /// The names that the client holds, by its answers, and that a response takes away.
+    pub(super) fn taken(&self, sent: &Sent) -> Vec<String> {
+        let this = &self.types[&sent.kind];
+        let is_there = |name: &String| sent.resources.iter().any(|(there, _)| there == name);
+        let gone = |name: &&String| sent.removed.contains(name) || (self.whole(sent.kind) && !is_there(name));
+        let held = this.held.iter().filter(|(_, held)| held.is_some()).map(|(name, _)| name);
+        held.filter(gone).cloned().collect()
+    }
+
     /// What the world says of a name.
-    fn truth(&self, kind: Kind, name: &str) -> Option<Hash> {
+    pub(super) fn truth(&self, kind: Kind, name: &str) -> Option<Hash> {
         self.world.as_ref()?.get(&(kind, name.to_owned())).map(|entry| entry.hash)
     }
 

@@ -4,11 +4,12 @@ use crate::replay::Stage;
 use crate::trace::oracles::ALL;
 use crate::trace::{Asked, Event, Sent, Trace, What};
 use chancery::snapshot::kind::Kind;
+use chancery::xds::gate::Options;
 use std::time::Duration;
 
 /// A conversation in which everything happens once.
 const GOOD: &str = "\
-world cds a=1>eds:a b=1 eds a=1 lds l=1>rds:r rds r=1
+world cds a=1>eds:a b=1 eds a=1 lds l=1>rds:r rds r=1>cds:a
 stream delta
 client cds
 client lds
@@ -18,15 +19,18 @@ client cds ack 1
 client lds ack 2
 client eds ack 3
 client rds ack 4
-world cds a=2>eds:a eds a=2 rds r=2
+world cds a=2>eds:a eds a=2 rds r=2>cds:a
 client cds ack 5
 client eds ack 6
 client rds ack 7
 world cds -b
-client cds ack 8";
+client cds ack 8
+world cds c=1 rds r=3>cds:c
+client cds ack 9
+client rds ack 10";
 
 fn good() -> Trace {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(Options::default());
     for line in GOOD.lines() {
         stage.play(line).expect("a line of the grammar");
     }
@@ -72,7 +76,7 @@ fn doctor(oracle: &str, events: &mut Vec<Event>) {
             let at = sent(events, "8");
             response(&mut events[at]).removed.push("a".to_owned());
         }
-        "accepted is what is desired (I2)" => _ = events.remove(answer(events, "7")),
+        "accepted is what is desired (I2)" => _ = events.remove(answer(events, "10")),
         "a response has a reason (I3)" => {
             let at = sent(events, "7");
             for nonce in ["90", "91"] {
@@ -98,6 +102,11 @@ fn doctor(oracle: &str, events: &mut Vec<Event>) {
             response(&mut events[at]).nonce = "6".to_owned();
         }
         "equal content is not sent again (P11, P52)" => again(events, "7", "92"),
+        "what is named is there (P50, P51)" => {
+            let at = answer(events, "9");
+            let What::Asked(asked) = &mut events[at].what else { panic!("not a request") };
+            asked.error = Some("c is bad".to_owned());
+        }
         other => panic!("no control for {other:?}"),
     }
 }
@@ -108,7 +117,7 @@ fn a_good_trace_passes() {
     assert_eq!(trace.violations(), Vec::<String>::new());
     let kinds: Vec<Kind> =
         trace.events.iter().filter_map(|e| if let What::Sent(s) = &e.what { Some(s.kind) } else { None }).collect();
-    assert_eq!(kinds.len(), 8, "the conversation is as long as it says: {kinds:?}");
+    assert_eq!(kinds.len(), 10, "the conversation is as long as it says: {kinds:?}");
 }
 
 #[test]
@@ -124,8 +133,26 @@ fn each_oracle_notices_a_doctored_trace() {
 #[test]
 fn what_is_sent_too_late_is_noticed() {
     let mut trace = good();
-    let at = sent(&trace.events, "8");
+    let at = sent(&trace.events, "10");
     trace.events[at..].iter_mut().for_each(|event| event.at += Duration::from_secs(61));
     let wrong = trace.violations();
     assert!(wrong.iter().any(|text| text.contains("after the last change")), "{wrong:?}");
+}
+
+/// A cluster that is gone is not taken away while routes are held that name it, though they are about to change.
+#[test]
+fn a_cluster_that_goes_too_early_is_noticed() {
+    let mut trace = good();
+    let at = sent(&trace.events, "9");
+    let world = trace.events[..at].iter_mut().rev().find_map(|event| match &mut event.what {
+        What::World(world) => Some(world),
+        _ => None,
+    });
+    world.expect("there is one").remove(&(Kind::Cluster, "a".to_owned()));
+    let mut early = trace.events[at].clone();
+    let gone = response(&mut early);
+    (gone.nonce, gone.resources, gone.removed) = ("93".to_owned(), Vec::new(), vec!["a".to_owned()]);
+    trace.events.insert(at + 1, early);
+    let wrong = trace.violations();
+    assert!(wrong.iter().any(|text| text.contains("a is taken away, and rds r still names it")), "{wrong:?}");
 }

@@ -8,6 +8,7 @@ use chancery::snapshot::kind::Kind;
 use chancery::snapshot::lint;
 use chancery::snapshot::resource::{Resource, Version};
 use chancery::snapshot::set::{Layer, Snapshot};
+use chancery::xds::gate::Options;
 use chancery::xds::identity::{self, Credential};
 use chancery::xds::refusal::Refusal;
 use chancery::xds::request::{Names, Request, Wire};
@@ -43,10 +44,13 @@ pub struct Stage {
     /// What has happened.
     pub trace: Trace,
     stream: usize,
+    /// How long sessions wait for what.
+    options: Options,
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    /// One whose sessions wait for so long.
+    pub fn new(options: Options) -> Self {
         let start = Instant::now();
         Stage {
             start,
@@ -62,6 +66,7 @@ impl Stage {
             door: None,
             trace: Trace::default(),
             stream: 0,
+            options,
         }
     }
 
@@ -159,7 +164,7 @@ impl Stage {
             "delta" => Wire::Delta,
             other => return Err(format!("{other:?} is not a wire form")),
         };
-        self.session = Some(Session::new(wire));
+        self.session = Some(Session::with(wire, self.options));
         self.stream = self.trace.open(self.now - self.start, wire);
         if self.known && credential.is_none() {
             self.post();
