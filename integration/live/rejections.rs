@@ -69,6 +69,25 @@ pub async fn one_bad_endpoint_holds_back_no_other(setup: Setup) -> Outcome<()> {
     hand.judge()
 }
 
+/// A cluster changes together with its endpoints, and Envoy refuses those. It waits for endpoints all the same, and gets the ones
+/// that it accepted last: it is in service as it is now, with the endpoints it had. The control: without any it would wait for
+/// ever, as [other tests](crate::warming) show, and those that changed were refused.
+pub async fn a_changed_cluster_keeps_its_endpoints(setup: Setup) -> Outcome<()> {
+    let mut hand = Handmade::start(setup, vec![cluster("a", 1), endpoints("a", NOWHERE[0])]).await?;
+    hand.in_service("a", "1s", SOON).await?;
+    hand.accepted(Kind::Endpoint).await?;
+    hand.post(vec![cluster("a", 2), nowhere("a")], &[]);
+    hand.in_service("a", "2s", SOON).await?;
+    held(&hand, Kind::Endpoint, &["a"]).await?;
+    let there = async || (hand.envoy.endpoints("a").await.ok()? == [NOWHERE[0]]).then_some(());
+    deadline::until("the cluster has the endpoint it had", SOON, there).await?;
+    hand.accepted(Kind::Cluster).await?;
+    hand.post(vec![endpoints("a", NOWHERE[1])], &[]);
+    let there = async || (hand.envoy.endpoints("a").await.ok()? == [NOWHERE[1]]).then_some(());
+    deadline::until("a better version arrives", SOON, there).await?;
+    hand.judge()
+}
+
 /// Waits until exactly these are found at fault and held back.
 async fn held(hand: &Handmade, kind: Kind, names: &[&str]) -> Outcome<()> {
     let found = async || {

@@ -181,6 +181,33 @@ pub async fn what_is_left_warming_is_found(setup: Setup) -> Outcome<()> {
     hand.judge()
 }
 
+/// A listener whose routes are lost on the way is accepted, and its port is not open: it does not count as live. The control:
+/// with routes it answers, and counts.
+pub async fn a_listener_without_its_routes_is_not_live(setup: Setup) -> Outcome<()> {
+    let mut hand = Handmade::start(setup, vec![cluster("a", 1), endpoints("a", NOWHERE)]).await?;
+    hand.in_service("a", "1s", SOON).await?;
+    let address = hand.subnet.free(20)?;
+    hand.relay.withhold(Kind::Route);
+    hand.post(vec![http("l", address, "r"), routes("r", "a")], &[]);
+    let lost = async || (hand.relay.swallowed() > 0).then_some(());
+    deadline::until("the routes are lost", SOON, lost).await?;
+    hand.accepted(Kind::Listener).await?;
+    let status = async || Some(Client::default().get(address, "/", &[("host", "a")]).await.ok()?.status.as_u16());
+    let closed = async || status().await.is_none() && not_live(&hand).is_some_and(|names| names == ["l"]);
+    deadline::throughout("without its routes the listener is not live", WATCHED, closed).await?;
+    hand.relay.pass(Kind::Route);
+    hand.post(vec![cluster("b", 1), endpoints("b", NOWHERE), routes("r", "b")], &[]);
+    let live = async || (status().await? == 503 && not_live(&hand)?.is_empty()).then_some(());
+    deadline::until("the control: with routes it answers and is live", SOON, live).await?;
+    hand.judge()
+}
+
+/// The listeners that Envoy has accepted and that do not count as live.
+fn not_live(hand: &Handmade) -> Option<Vec<String>> {
+    let listeners = hand.proxy()?.status().into_iter().find(|status| status.kind == Kind::Listener)?;
+    Some(listeners.warming.iter().map(|name| name.to_string()).collect())
+}
+
 /// A listener moves to another address under its name: at every moment somebody answers, and the old address is closed in
 /// the end. The control: taken away first and added then, there is a gap.
 pub async fn a_listener_moves_without_a_gap(setup: Setup) -> Outcome<()> {
