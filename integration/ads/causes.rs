@@ -78,6 +78,8 @@ const SIGNS: [&str; 8] = [
 /// Where somebody may be refused, and what stands before the word for it in any source there.
 const ROOMS: [&str; 5] = ["src/xds", "src/tokens", "src/ca", "src/app/security", "src/admin"];
 const SAID: [&str; 3] = ["reason: \"", ".refused(\"", "Refused::unknown(\""];
+/// The word that both ports have for who is not looked at any more: where it is, and what stands before it.
+const THROTTLED: (&str, &str) = ("src/xds/trust.rs", "THROTTLED: &str = \"");
 /// What takes half a minute, of a clock that is moved.
 const SLOW: &str = "silent";
 
@@ -113,6 +115,9 @@ fn all() -> BTreeSet<String> {
     let text = read(METRICS);
     let own = text.split('"').filter(|part| part.starts_with("chancery_"));
     let mut series = BTreeSet::new();
+    for word in words(&read(THROTTLED.0), &[THROTTLED.1]) {
+        series.extend(["admin", "xds"].map(|port| format!("chancery_{port}_refusals_total{{reason=\"{word}\"}}")));
+    }
     for name in own.chain(BESIDE) {
         match LABELLED.iter().find(|(metric, ..)| *metric == name) {
             None => _ = series.insert(name.to_owned()),
