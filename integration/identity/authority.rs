@@ -130,3 +130,29 @@ fn a_directory_is_made_once_and_for_its_owner() {
     fs::remove_file(&key).expect("removed");
     assert!(folder.read_all().is_err(), "what is gone is not made anew by who only reads");
 }
+
+/// An authority that somebody has brought, of which a part is missing. The control: where none is there, one is made.
+#[test]
+fn what_is_there_of_an_authority_is_not_written_over() {
+    let brought = intermediate(&material());
+    let brought = Material { chain: brought.certificate.clone(), ..brought };
+    for missing in [names::KEY, names::CERTIFICATE, names::ROOTS] {
+        let place = tempfile::tempdir().expect("a directory");
+        let folder = Folder::new(place.path());
+        folder.read_or(|| Ok(brought.clone())).expect("it is written");
+        fs::remove_file(place.path().join(missing)).expect("removed");
+        let content = || names::ALL.map(|part| fs::read(place.path().join(part)).ok());
+        let before = content();
+        let error = folder.read_or(|| panic!("another is made")).map(drop).expect_err("it is not whole").to_string();
+        assert!(error.ends_with(&format!("{missing}: it is missing")), "{error}");
+        assert_eq!(content(), before, "{missing}");
+        for part in names::ALL.into_iter().filter(|part| *part != missing) {
+            fs::remove_file(place.path().join(part)).expect("removed");
+        }
+        let made = folder.read_or(|| Material::self_signed(NOW)).expect("the control: it is made");
+        assert_ne!(made.certificate, brought.certificate);
+    }
+    let place = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::symlink("nowhere", place.path().join(names::KEY)).expect("a link");
+    assert!(Folder::new(place.path()).read_or(|| panic!("another is made")).is_err(), "a key that is lost");
+}

@@ -6,6 +6,7 @@ use crate::harness::tools::{self, Release};
 use crate::harness::{Failure, Outcome, timing};
 use crate::identity::{authenticated, hands_were_shaken};
 use crate::on;
+use chancery::ca::rotation::PARTS;
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -74,7 +75,10 @@ fn rotated(scene: &Scene) -> Outcome<String> {
 pub async fn another_at_once(scene: &mut Scene) -> Outcome<()> {
     scene.chancery.kill()?;
     scene.client().freeze()?;
-    fs::remove_file(scene.chancery.identity().join("ca-key.pem"))?;
+    // Nothing is left of the old one: where anything is, no other is made.
+    for part in PARTS.map(|part| scene.chancery.identity().join(part)).iter().filter(|part| part.exists()) {
+        fs::remove_file(part)?;
+    }
     scene.chancery.restart().await?;
     let api = scene.chancery.api();
     let others: Vec<&str> = scene.envoys[1..].iter().map(|envoy| envoy.node.as_str()).collect();

@@ -1,7 +1,7 @@
 //! An authority on disk, with the key of who issues tokens: a directory that only its owner can look into.
 
 use super::material::{CaError, Form, Material, names};
-use super::rotation::{Change, NEXT_KEY, Parts};
+use super::rotation::{Change, NEXT_KEY, PARTS, Parts};
 use crate::model::sensitive::Sensitive;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -56,19 +56,19 @@ impl Folder {
         &self.0
     }
 
-    /// The authority's parts; made now if there is no key.
+    /// The authority's parts; made now if none of them is there. One of which anything is there is somebody's, and is not
+    /// written over because something else of it is missing.
     ///
     /// # Errors
-    /// If files can't be read or written, or others can read the key.
+    /// If files can't be read or written, others can read the key, or only some of the parts are there.
     pub fn read_or(&self, make: impl FnOnce() -> Result<Material, CaError>) -> Result<Material, FolderError> {
-        if !self.0.join(names::KEY).exists() {
+        if !PARTS.iter().any(|part| self.has(part)) {
             let material = make().map_err(|source| FolderError::Authority { path: self.0.clone(), source })?;
             let text = |text: String| Some(Sensitive::new(text.into_bytes()));
             self.change(vec![
                 (names::ROOTS, text(material.roots)),
                 (names::CERTIFICATE, text(material.certificate)),
                 (names::CHAIN, text(material.chain)),
-                // Last: a directory with a key is complete.
                 (names::KEY, Some(material.key)),
             ])?;
         }
@@ -142,6 +142,12 @@ impl Folder {
             }
         }
         Ok(())
+    }
+
+    /// Whether anything has that name, be it a link to nothing, or nothing that can be looked at.
+    fn has(&self, name: &str) -> bool {
+        let looked_at = fs::symlink_metadata(self.0.join(name));
+        looked_at.map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, FolderError> {
