@@ -8,6 +8,8 @@ mod clocks;
 mod expiry;
 #[path = "identity/requests.rs"]
 mod requests;
+#[path = "identity/resumption.rs"]
+mod resumption;
 #[path = "identity/reviews.rs"]
 mod reviews;
 #[path = "identity/rotation.rs"]

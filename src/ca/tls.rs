@@ -12,11 +12,23 @@ use std::sync::Arc;
 const ALPN: &[u8] = b"h2";
 
 /// What lasts longer than a certificate: the keys of resumed sessions, and who says what time it is.
-#[derive(Clone)]
 pub struct Tls {
     provider: Arc<CryptoProvider>,
     clock: Arc<dyn TimeProvider>,
-    tickets: Arc<dyn ProducesTickets>,
+    tickets: Tickets,
+}
+
+/// The keys of sessions, and the roots that were trusted when those began: who resumes one shows no certificate again, and
+/// is taken for who it was then.
+struct Tickets {
+    roots: String,
+    keys: Arc<dyn ProducesTickets>,
+}
+
+impl Tickets {
+    fn new(roots: String) -> Result<Self, rustls::Error> {
+        Ok(Self { roots, keys: rustls::crypto::ring::Ticketer::new()? })
+    }
 }
 
 impl Tls {
@@ -26,14 +38,15 @@ impl Tls {
     /// If the system gives no randomness.
     pub fn new(clock: Arc<dyn TimeProvider>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Ok(Self { provider, clock, tickets: rustls::crypto::ring::Ticketer::new()? })
+        Ok(Self { provider, clock, tickets: Tickets::new(String::new())? })
     }
 
-    /// Accepts who trusts the authority. A client's certificate is verified if it has one.
+    /// Accepts who trusts the authority. A client's certificate is verified if it has one. Sessions of before go on, unless
+    /// other roots are trusted than then.
     ///
     /// # Errors
-    /// If the certificate or the roots can't be used.
-    pub fn server(&self, served: Served, authority: &Authority) -> Result<ServerConfig, CaError> {
+    /// If the certificate or the roots can't be used, or the system gives no randomness.
+    pub fn server(&mut self, served: Served, authority: &Authority) -> Result<ServerConfig, CaError> {
         let unusable = |error: &dyn std::fmt::Display| CaError::Part { part: names::ROOTS, reason: error.to_string() };
         let roots = Arc::new(authority.root_store());
         let clients = WebPkiClientVerifier::builder_with_provider(roots, self.provider.clone());
@@ -42,7 +55,11 @@ impl Tls {
         let builder = builder.with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| unusable(&error))?.with_client_cert_verifier(clients);
         let mut config = builder.with_single_cert(served.chain, served.key).map_err(|error| unusable(&error))?;
-        (config.alpn_protocols, config.ticketer) = (vec![ALPN.to_vec()], self.tickets.clone());
+        let trusted = authority.bundle();
+        if trusted != self.tickets.roots {
+            self.tickets = Tickets::new(trusted).map_err(|error| unusable(&error))?;
+        }
+        (config.alpn_protocols, config.ticketer) = (vec![ALPN.to_vec()], self.tickets.keys.clone());
         Ok(config)
     }
 }
