@@ -105,6 +105,78 @@ pub fn intermediate(root: &Material) -> Material {
     Material { roots: root.roots.clone(), certificate, key, chain: String::new(), form: Form::Cacerts }
 }
 
+/// A root of that key that ends then.
+fn lasting(key: &rcgen::KeyPair, until: u64) -> Material {
+    let certificate = ending(until).self_signed(key).expect("a root").pem();
+    let key = Sensitive::new(key.serialize_pem().into_bytes());
+    Material { roots: certificate.clone(), certificate, key, chain: String::new(), form: Form::Cacerts }
+}
+
+/// An authority below another that ends then.
+fn below(above: &Material, until: u64) -> Material {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let above_key = rcgen::KeyPair::from_pem(std::str::from_utf8(above.key.expose()).expect("text")).expect("a key");
+    let issuer = rcgen::Issuer::from_ca_cert_pem(&above.certificate, above_key).expect("an issuer");
+    let certificate = ending(until).signed_by(&key, &issuer).expect("an intermediate").pem();
+    let chain = certificate.clone() + &above.chain;
+    let key = Sensitive::new(key.serialize_pem().into_bytes());
+    Material { roots: above.roots.clone(), certificate, key, chain, form: Form::Cacerts }
+}
+
+fn ending(until: u64) -> rcgen::CertificateParams {
+    let at = |seconds| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, format!("until {until}"));
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    (params.not_before, params.not_after) = (at(NOW - DAY), at(until));
+    params
+}
+
+#[test]
+fn an_authority_ends_with_the_first_on_the_way_to_its_root() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    for (root, upper, lower, ends, part) in [
+        (30, 10, 100, 10, names::CHAIN),
+        (30, 200, 100, 30, names::ROOTS),
+        // The control: the one that signs ends first.
+        (300, 200, 100, 100, names::CERTIFICATE),
+    ] {
+        let upper = below(&lasting(&key, NOW + root * DAY), NOW + upper * DAY);
+        let authority = Authority::new(&below(&upper, NOW + lower * DAY), NOW).expect("an authority");
+        assert_eq!(authority.until(), NOW + ends * DAY);
+        assert_eq!(authority.issue(CART, NOW, NOW + 1000 * DAY).expect("a certificate").until, NOW + ends * DAY);
+        let late = authority.issue(CART, authority.until(), NOW + 1000 * DAY).map(drop).expect_err("it is over");
+        assert_eq!(late.to_string(), format!("{part}: it has expired"));
+    }
+}
+
+/// The control: with a root of the same key beside it that is valid, it is an authority, for as long as the one that lasts longer.
+#[test]
+fn an_authority_whose_root_has_expired_is_none() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let named = |until, name: u64| {
+        let mut params = ending(until);
+        params.distinguished_name.push(rcgen::DnType::CommonName, format!("root {name}"));
+        params.self_signed(&key).expect("a root").pem()
+    };
+    let [ended, soon, later] = [NOW - 1, NOW + DAY, NOW + 9 * DAY].map(|until| named(until, 1));
+    let stranger = material();
+    let root = Material { certificate: ended.clone(), roots: ended.clone(), ..lasting(&key, NOW) };
+    let signs = below(&root, NOW + 20 * DAY);
+    assert_eq!(reason(&signs, NOW), "root-cert.pem: it has expired");
+    let beside = |others: &[&String]| {
+        let others: String = others.iter().map(|other| other.as_str()).collect();
+        Material { roots: signs.roots.clone() + &others, ..signs.clone() }
+    };
+    assert_eq!(
+        reason(&beside(&[&stranger.roots]), NOW),
+        "root-cert.pem: it has expired",
+        "that one says nothing of it"
+    );
+    let authority = Authority::new(&beside(&[&later, &soon]), NOW).expect("an authority");
+    assert_eq!(authority.until(), NOW + 9 * DAY);
+}
+
 #[test]
 fn an_intermediate_signs_and_is_sent_along() {
     let root = material();

@@ -24,6 +24,8 @@ pub struct Authority {
     roots: String,
     from: u64,
     until: u64,
+    /// The part that ends then.
+    ends: &'static str,
     form: Form,
 }
 
@@ -71,20 +73,22 @@ impl Authority {
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(wrong(names::KEY, "it is the key of another certificate"));
         }
-        let seconds = |time: ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
         let (from, until) = (seconds(parsed.validity().not_before), seconds(parsed.validity().not_after));
         if until <= now {
-            return Err(CaError::expired());
+            return Err(CaError::expired(names::CERTIFICATE));
         }
         let id = xxh3_64(&der);
         let issuer =
             Issuer::from_ca_cert_der(&der, key).map_err(|error| wrong(names::CERTIFICATE, &error.to_string()))?;
         let roots = certificates(&material.roots, names::ROOTS)?;
         let chain = if roots.contains(&der) { String::new() } else { chain(material) };
-        let form = material.form;
-        let authority = Self { issuer, id, chain, roots: material.roots.clone(), from, until, form };
-        authority.check(now)?;
-        Ok(authority)
+        let (form, ends) = (material.form, names::CERTIFICATE);
+        let authority = Self { issuer, id, chain, roots: material.roots.clone(), from, until, ends, form };
+        let (until, ends) = authority.vouched(&roots, now)?;
+        if until <= now {
+            return Err(CaError::expired(ends));
+        }
+        Ok(Self { until, ends, ..authority })
     }
 
     /// Which certificate signs: another one has another id.
@@ -113,9 +117,15 @@ impl Authority {
         self.from
     }
 
-    /// When its certificate ends, in seconds since 1970. Nothing it signs lasts longer.
+    /// Until when what it signs is taken, in seconds since 1970: its certificate ends then, or one of those between it and the
+    /// roots, or the last of the roots that vouch for it. Nothing it signs lasts longer.
     pub fn until(&self) -> u64 {
         self.until
+    }
+
+    /// Says of the part that ends first that it has.
+    pub fn expired(&self) -> CaError {
+        CaError::expired(self.ends)
     }
 
     /// What its parts are called where they come from.
@@ -178,7 +188,7 @@ impl Authority {
     ) -> Result<rcgen::Certificate, CaError> {
         // Whatever somebody thinks the time is: nothing is signed that is over when it begins.
         if self.until <= now {
-            return Err(CaError::expired());
+            return Err(self.expired());
         }
         params.distinguished_name = DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -187,20 +197,54 @@ impl Authority {
         Ok(params.signed_by(key, &self.issuer)?)
     }
 
-    /// Signs something, and looks whether who trusts the roots takes it.
-    fn check(&self, now: u64) -> Result<(), CaError> {
-        let wrong = |reason: String| CaError::Part { part: names::CHAIN, reason };
-        let issued = self.issue("spiffe://check/ns/check/sa/check", now, now + 60)?;
+    /// Signs something, and looks until when who trusts the roots takes it, and which part ends then.
+    ///
+    /// Who verifies by webpki looks at the time of every certificate but that of the root; Envoy at that as well.
+    fn vouched(&self, roots: &[CertificateDer<'static>], now: u64) -> Result<(u64, &'static str), CaError> {
+        let issued = self.issue("spiffe://check/ns/check/sa/check", now, self.until)?;
         let mut chain = certificates(&issued.chain, names::CHAIN)?;
         let leaf = chain.remove(0);
-        let provider = rustls::crypto::ring::default_provider().into();
-        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(self.root_store().into(), provider)
-            .build()
-            .map_err(|error| CaError::Part { part: names::ROOTS, reason: error.to_string() })?;
-        let at = rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(now));
-        let verified = verifier.verify_client_cert(&leaf, &chain, at);
-        verified.map(drop).map_err(|error| wrong(format!("the roots don't vouch for what is signed: {error}")))
+        taken(self.root_store(), &leaf, &chain, now)?;
+        let mut ends: Vec<u64> = chain.iter().filter_map(end).chain([self.until]).collect();
+        ends.sort_unstable();
+        let by = |root: &CertificateDer<'static>| {
+            let mut alone = RootCertStore::empty();
+            alone.add(root.clone()).ok()?;
+            let taken = |at| taken(alone.clone(), &leaf, &chain, at).ok();
+            taken(now)?;
+            let last = ends.iter().rev().copied().find(|at| taken(*at).is_some())?;
+            let part = if last == self.until { names::CERTIFICATE } else { names::CHAIN };
+            Some((last, part).min((end(root)?, names::ROOTS)))
+        };
+        roots.iter().filter_map(by).max().ok_or_else(|| CaError::expired(names::CHAIN))
     }
+}
+
+/// Whether who trusts those takes a certificate at that time, in seconds since 1970.
+fn taken(
+    roots: RootCertStore,
+    leaf: &CertificateDer<'_>,
+    chain: &[CertificateDer<'_>],
+    at: u64,
+) -> Result<(), CaError> {
+    let wrong = |reason: String| CaError::Part { part: names::CHAIN, reason };
+    let provider = rustls::crypto::ring::default_provider().into();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+        .build()
+        .map_err(|error| CaError::Part { part: names::ROOTS, reason: error.to_string() })?;
+    let at = rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(at));
+    let verified = verifier.verify_client_cert(leaf, chain, at);
+    verified.map(drop).map_err(|error| wrong(format!("the roots don't vouch for what is signed: {error}")))
+}
+
+/// When a certificate ends, in seconds since 1970.
+fn end(certificate: &CertificateDer<'_>) -> Option<u64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(seconds(parsed.validity().not_after))
+}
+
+fn seconds(time: ASN1Time) -> u64 {
+    u64::try_from(time.timestamp()).unwrap_or(0)
 }
 
 /// What the certificate of a workload says besides its key and its time.

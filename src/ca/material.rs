@@ -89,9 +89,9 @@ pub enum CaError {
 }
 
 impl CaError {
-    /// The time of the certificate that signs is over.
-    pub fn expired() -> Self {
-        CaError::Part { part: names::CERTIFICATE, reason: "it has expired".to_owned() }
+    /// The time of that part is over.
+    pub fn expired(part: &'static str) -> Self {
+        CaError::Part { part, reason: "it has expired".to_owned() }
     }
 
     /// The time of the certificate that signs has not come.

@@ -152,7 +152,7 @@ impl Followed {
         let Some(authority) = authority else { return Ok(()) };
         // Nobody would take what it signs.
         if authority.until() <= now {
-            return Err(authority.form().named(CaError::expired()).into());
+            return Err(authority.form().named(authority.expired()).into());
         }
         if self.served.is_none_or(|served| served.is_due(now)) {
             self.serve(&authority)?;
