@@ -1,6 +1,7 @@
 //! What many say is passed on once, however many they are and whatever they say.
 
 use chancery::xds::chorus::{Chorus, DIFFERENT, Others, PEERS, QUIET};
+use chancery::xds::registry::Registry;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ fn at(number: usize) -> Option<IpAddr> {
 
 /// That it was said so often besides, from so many addresses.
 fn others(times: u64, peers: usize) -> Option<Others> {
-    Some(Others { times, peers })
+    Some(Others { times, peers, left_out: 0 })
 }
 
 #[test]
@@ -44,4 +45,31 @@ fn those_who_all_say_something_else_are_bounded() {
     assert_eq!(passed_on(start), DIFFERENT);
     assert_eq!(passed_on(start + QUIET / 2), 0);
     assert_eq!(passed_on(start + QUIET), DIFFERENT, "and there is room again");
+}
+
+/// Who says something else each time is told of all the same: how often, with the next that is passed on, and once.
+#[test]
+fn what_there_was_no_room_for_is_counted() {
+    let (chorus, start) = (Chorus::default(), Instant::now());
+    let left_out = |text: &str, now| chorus.hear(text, at(0), now).map(|others| others.left_out);
+    for number in 0..DIFFERENT {
+        assert_eq!(left_out(&format!("{number}"), start), Some(0), "the control: there is room");
+    }
+    assert_eq!((left_out("a", start), left_out("b", start), left_out("a", start)), (None, None, None));
+    assert_eq!(left_out("0", start + QUIET), Some(3), "also with what was known before");
+    assert_eq!(left_out("a", start + QUIET), Some(0), "it was told");
+}
+
+/// Handshakes that fail in as many ways as there is room for hide nobody who shows a bad credential.
+#[test]
+fn nobody_is_unheard_because_of_another_kind_of_complaint() {
+    let (registry, now) = (Registry::default(), Instant::now());
+    let complaints = registry.complaints();
+    let kinds = [&complaints.handshakes, &complaints.credentials, &complaints.rejections, &complaints.visitors];
+    for kind in kinds {
+        for number in 0..DIFFERENT {
+            assert!(kind.hear(&format!("{number}"), at(0), now).is_some(), "the others are full, or empty");
+        }
+        assert_eq!(kind.hear("the token has expired", at(1), now), None, "the control: this one is full");
+    }
 }

@@ -147,9 +147,10 @@ pub async fn ask(
         Err(refused) => {
             context.metrics.security.visitor_refused(refused.reason);
             let said = refused.logged.as_ref().unwrap_or(&refused.text);
-            let others = context.registry.complaints().hear(said, Some(peer.ip()), Instant::now());
-            if let Some((times, peers)) = others.map(|others| (others.times, others.peers)) {
-                tracing::warn!(%peer, reason = refused.reason, others = times, peers, "refused a visitor: {said}");
+            let others = context.registry.complaints().visitors.hear(said, Some(peer.ip()), Instant::now());
+            if let Some((times, peers, left_out)) = others.map(|others| (others.times, others.peers, others.left_out)) {
+                let reason = refused.reason;
+                tracing::warn!(%peer, reason, others = times, peers, left_out, "refused a visitor: {said}");
             }
             refused.into_response()
         }

@@ -104,11 +104,10 @@ pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsCo
             Err(failure) => {
                 context.metrics.xds.refused("handshake");
                 let from = peer.map(|peer| peer.ip());
-                if let Some(Others { times, peers }) =
-                    context.registry.complaints().hear(&failure, from, Instant::now())
-                {
+                let heard = context.registry.complaints().handshakes.hear(&failure, from, Instant::now());
+                if let Some(Others { times, peers, left_out }) = heard {
                     let peer = peer.map(tracing::field::display);
-                    tracing::info!(peer, others = times, peers, "a TLS handshake failed: {failure}");
+                    tracing::info!(peer, others = times, peers, left_out, "a TLS handshake failed: {failure}");
                 }
             }
         },
@@ -291,9 +290,9 @@ impl AdsService {
     fn distrust(&self, distrusted: Distrusted) -> Refusal {
         let said = distrusted.logged();
         let (from, complaints) = (self.peer.map(|peer| peer.ip()), self.context.registry.complaints());
-        if let Some(Others { times, peers }) = complaints.hear(&said, from, Instant::now()) {
+        if let Some(Others { times, peers, left_out }) = complaints.credentials.hear(&said, from, Instant::now()) {
             let (peer, reason) = (self.peer.map(tracing::field::display), distrusted.reason);
-            tracing::warn!(peer, reason, others = times, peers, "refused a proxy: {said}");
+            tracing::warn!(peer, reason, others = times, peers, left_out, "refused a proxy: {said}");
         }
         Refusal::Distrusted(distrusted)
     }

@@ -6,7 +6,7 @@
 pub mod reach;
 pub mod rejections;
 
-use super::chorus::Chorus;
+use super::chorus::Complaints;
 use super::quarantine::Charge;
 use super::request::Wire;
 use super::session::lacking::Lacking;
@@ -101,7 +101,7 @@ pub struct Registry(Arc<Live>);
 struct Live {
     next: AtomicU64,
     proxies: DashMap<u64, Arc<Proxy>>,
-    complaints: Chorus,
+    complaints: Complaints,
     stirred: Notify,
 }
 
@@ -125,8 +125,8 @@ impl Registry {
         self.0.stirred.notified().await;
     }
 
-    /// What proxies reject, and why.
-    pub fn complaints(&self) -> &Chorus {
+    /// What clients say is wrong, and what is wrong with them.
+    pub fn complaints(&self) -> &Complaints {
         &self.0.complaints
     }
 

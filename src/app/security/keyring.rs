@@ -133,8 +133,8 @@ impl Keyring {
     /// Counts it, and says so; where others fail for the same reason, only how many.
     fn failed(&self, identity: &Identity, reason: &str) {
         self.metrics.signing_failed();
-        if let Some(Others { times, .. }) = self.complaints.hear(reason, None, std::time::Instant::now()) {
-            tracing::error!(%identity, others = times, "no certificate could be signed, the last stays in use: {reason}");
+        if let Some(Others { times, left_out, .. }) = self.complaints.hear(reason, None, std::time::Instant::now()) {
+            tracing::error!(%identity, others = times, left_out, "no certificate could be signed, the last stays in use: {reason}");
         }
     }
 
