@@ -6,6 +6,7 @@
 pub mod guard;
 mod kinds;
 mod objects;
+pub mod port;
 mod problems;
 mod proxies;
 mod status;
@@ -34,7 +35,6 @@ use objects::Wanted;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -116,8 +116,7 @@ pub async fn serve(
     context: AdminContext,
     shutdown: CancellationToken,
 ) -> Result<(), std::io::Error> {
-    let service = router(context).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    port::serve(listener, router(context), shutdown).await
 }
 
 fn router(context: AdminContext) -> Router {

@@ -3,6 +3,7 @@
 use crate::secure::{DAY, Secure, asking, cart};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until};
 use chancery::admin::guard::{Guard, Operators, Shows};
+use chancery::admin::port::{HEADERS, PLACES};
 use chancery::admin::{AdminContext, PAGES, serve};
 use chancery::model::identity::Identity;
 use chancery::model::problem::{Cause, Problem, Severity};
@@ -16,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -281,4 +282,51 @@ async fn who_has_proven_what_is_shown() {
     let _proxies = port.proxies().await;
     let (_, answer) = port.get("/api/v1/proxies", Some(&port.token("shop", "any"))).await;
     assert!(answer.contains(r#""proven":{"by":"token","serviceAccount":"shop/cart"}"#), "{answer}");
+}
+
+/// Whether it is open, also a little later.
+async fn is_open(socket: &mut TcpStream) -> bool {
+    tokio::time::timeout(Duration::from_millis(50), socket.read(&mut [0; 16])).await.is_err()
+}
+
+/// Connections that say nothing keep nobody out: who has been there longest makes room, and who comes is answered at once. The
+/// control: as many as there is room for are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_say_nothing_keep_nobody_out() {
+    const MORE: usize = 40;
+    let port = Port::guarded().await;
+    let mut silent = Vec::new();
+    for _ in 0..PLACES + MORE {
+        let mut socket = TcpStream::connect(port.address).await.expect("a connection");
+        socket.write_all(b"GET /livez HTTP/1.1\r\nhost: ").await.expect("room");
+        silent.push(socket);
+    }
+    assert_eq!(port.get("/livez", None).await.0, 200);
+    let (first, rest) = silent.split_at_mut(MORE + 1);
+    for socket in first {
+        let read = tokio::time::timeout(PATIENCE, socket.read(&mut [0; 16])).await.expect("it is ended");
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    }
+    for socket in [0, rest.len() / 2, rest.len() - 1] {
+        assert!(is_open(&mut rest[socket]).await, "the control: there is room for number {socket}");
+    }
+}
+
+/// Who begins a request and doesn't go on is waited for only so long. The control: until then it may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_does_not_come_is_not_waited_for() {
+    let port = Port::guarded().await;
+    let mut half = TcpStream::connect(port.address).await.expect("a connection");
+    let mut late = TcpStream::connect(port.address).await.expect("a connection");
+    for socket in [&mut half, &mut late] {
+        socket.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n").await.expect("room");
+    }
+    tokio::time::sleep(HEADERS / 2).await;
+    late.write_all(b"\r\n").await.expect("the control: it is open");
+    let mut answer = [0; 12];
+    late.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let read = tokio::time::timeout(HEADERS, half.read(&mut answer)).await.expect("it is ended");
+    // It may be told why before.
+    assert!(read.is_err() || !answer.starts_with(b"HTTP/1.1 200") || read.is_ok_and(|read| read == 0));
 }
