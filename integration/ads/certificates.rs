@@ -293,3 +293,23 @@ fn the_messages_are_as_they_are_written_down() {
     let request = CertificateRequest { csr: "a".into(), validity_duration: 5, metadata };
     assert_eq!(request.encode_to_vec(), [1 << 3 | 2, 1, b'a', 3 << 3, 5, 4 << 3 | 2, 0]);
 }
+
+/// A token that has just ended is believed for a little while, because clocks differ, and a certificate would last a day. The
+/// control: one that is about to end gets one.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_signed_for_a_token_that_is_over() {
+    let secure = Secure::new(DAY).await;
+    let (_, csr) = key();
+    let ends_in = |seconds: i64| {
+        let ago = Duration::from_secs(3600);
+        secure.token_of_then(&cart(), ago, Duration::from_secs(3600_u64.saturating_add_signed(seconds)))
+    };
+    let signed = async |token: &str| {
+        let channel = secure.channel(None).await.expect("a connection");
+        asked(channel, Some(token), &wanting(&csr)).await
+    };
+    let refused = signed(&ends_in(-20)).await.expect_err("nothing is signed");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    assert!(refused.message().contains("the time of the token is over"), "{refused}");
+    assert!(signed(&ends_in(30)).await.is_ok(), "the control");
+}

@@ -226,6 +226,21 @@ async fn a_stream_ends_before_its_token_does() {
     assert!(begun.elapsed() < Duration::from_secs(3), "it was told to come back with a new one");
 }
 
+/// It is told to come back while something is in flight, and does not answer. The control: it is not ended before that.
+#[tokio::test]
+async fn no_stream_outlives_its_token() {
+    let secure = Secure::new(DAY).await;
+    let lasts = Duration::from_secs(3);
+    let mut client = secure.asks(&secure.token(&cart(), lasts), &["default"], BTreeMap::new()).await;
+    let begun = std::time::Instant::now();
+    secure.place(&cart()).await;
+    client.next().await.expect("secrets");
+    client.ended().await;
+    let had = begun.elapsed();
+    assert!(had < lasts + Duration::from_secs(1), "it was waited for its answer: {had:?}");
+    assert!(had > lasts / 2, "the control: {had:?}");
+}
+
 #[tokio::test]
 async fn a_directory_that_is_no_authority_is_an_error() {
     let place = tempfile::tempdir().expect("a directory");

@@ -281,9 +281,10 @@ impl AdsService {
         })?;
         let (credential, keyring) = (Credential::Workload(proven.identity), Some(security.keyring.clone()));
         // What comes after is to have begun while this is still good.
-        let leaves = Some(tokio::time::Instant::now() + proven.lasts.mul_f64(0.8 + 0.15 * fastrand::f64()));
-        let (means, binds) = (Some(proven.means), proven.binds);
-        Ok(Guest { peer: self.peer, credential, means, keyring, binds, leaves })
+        let now = tokio::time::Instant::now();
+        let leaves = Some(now + proven.lasts.mul_f64(0.8 + 0.15 * fastrand::f64()));
+        let (means, binds, ends) = (Some(proven.means), proven.binds, Some(now + proven.lasts));
+        Ok(Guest { peer: self.peer, credential, means, keyring, binds, leaves, ends })
     }
 
     /// Says who was not believed, and why; where others come with the same, only how many.

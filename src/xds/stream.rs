@@ -292,7 +292,7 @@ impl Stream {
                 self.wants_to_write = self.write(permit).map_err(End::Refused)?;
                 return Ok(());
             }
-            Event::Aged => self.leaves = Some(Instant::now() + SETTLE),
+            Event::Aged => self.leaves = Some(self.guest.at_most(Instant::now() + SETTLE)),
             Event::Gone | Event::Heard(Heard::Gone) => return Err(End::Gone),
             Event::Shutdown => return Err(End::Refused(Refusal::ShuttingDown)),
         }
@@ -427,7 +427,7 @@ impl Stream {
     fn on_timer(&mut self) -> Result<(), Refusal> {
         self.turn.take_if(|turn| turn.ends() <= Instant::now());
         if self.guest.leaves.take_if(|leaves| *leaves <= Instant::now()).is_some() {
-            self.leaves = Some(Instant::now() + SETTLE);
+            self.leaves = Some(self.guest.at_most(Instant::now() + SETTLE));
         }
         if self.patience.is_none_or(|patience| patience > Instant::now()) {
             return Ok(());

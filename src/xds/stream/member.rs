@@ -31,12 +31,27 @@ pub struct Guest {
     pub binds: Option<u64>,
     /// When it has to come back with a new credential.
     pub leaves: Option<Instant>,
+    /// When the one by which it has come ends, and with it the stream.
+    pub ends: Option<Instant>,
 }
 
 impl Guest {
     /// Somebody who has proven nothing.
     pub fn stranger(peer: Option<SocketAddr>) -> Self {
-        Self { peer, credential: Credential::None, means: None, keyring: None, binds: None, leaves: None }
+        Self { peer, credential: Credential::None, means: None, keyring: None, binds: None, leaves: None, ends: None }
+    }
+}
+
+impl Guest {
+    /// That time, or when the credential ends, if that is before.
+    pub(super) fn at_most(&self, at: Instant) -> Instant {
+        self.ends.map_or(at, |ends| ends.min(at))
+    }
+
+    /// Whether the time of its credential is over: one that had ended when it came may have been let in all the same, because
+    /// clocks differ.
+    pub(in crate::xds) fn is_over(&self) -> bool {
+        self.ends.is_some_and(|ends| ends <= Instant::now())
     }
 }
 
@@ -73,6 +88,9 @@ impl Member {
         let (Vault::Asked(held), Some(keyring), Some(identity)) = (&self.vault, &guest.keyring, self.identity()) else {
             return false;
         };
+        if guest.is_over() {
+            return false;
+        }
         let private = keyring.hold(identity, guest.binds, *held);
         self.seat.confide(private);
         self.vault = Vault::Open;
