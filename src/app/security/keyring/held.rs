@@ -19,7 +19,7 @@ pub type Holder = (Identity, Option<u64>);
 #[derive(Default)]
 pub struct Held {
     by_holder: BTreeMap<Holder, Entry>,
-    /// When which is due; what an entry doesn't say as well has been put off.
+    /// When which is due, each once: who comes back again and again leaves nothing behind.
     due: BTreeSet<(Instant, Holder)>,
 }
 
@@ -43,8 +43,9 @@ impl Held {
 
     /// Hands something out that is due then.
     pub fn hand(&mut self, holder: Holder, private: &Arc<Private>, term: Option<Term>, due: Instant) {
-        self.due.insert((due, holder.clone()));
-        let handed = self.by_holder.remove(&holder).map(|entry| entry.handed).unwrap_or_default();
+        let before = self.by_holder.remove(&holder);
+        self.plan_one(&holder, before.as_ref().map(|entry| entry.due), due);
+        let handed = before.map(|entry| entry.handed).unwrap_or_default();
         let mut handed: Vec<_> = handed.into_iter().filter(|private| private.strong_count() > 0).collect();
         handed.push(Arc::downgrade(private));
         self.by_holder.insert(holder, Entry { handed, term, due });
@@ -55,16 +56,17 @@ impl Held {
         let entry = self.by_holder.get_mut(holder)?;
         let there: Vec<_> = entry.handed.iter().filter_map(Weak::upgrade).collect();
         there.iter().for_each(|private| private.replace(layer.clone()));
-        (entry.term, entry.due) = (Some(term), due);
-        self.due.insert((due, holder.clone()));
+        entry.term = Some(term);
+        let before = std::mem::replace(&mut entry.due, due);
+        self.plan_one(holder, Some(before), due);
         there.into_iter().last()
     }
 
     /// Puts off what could not be replaced until then.
     pub fn put_off(&mut self, holder: &Holder, due: Instant) {
         if let Some(entry) = self.by_holder.get_mut(holder) {
-            entry.due = due;
-            self.due.insert((due, holder.clone()));
+            let before = std::mem::replace(&mut entry.due, due);
+            self.plan_one(holder, Some(before), due);
         }
     }
 
@@ -105,11 +107,50 @@ impl Held {
         });
     }
 
+    /// One is due then, and not when it was to be before.
+    fn plan_one(&mut self, holder: &Holder, before: Option<Instant>, due: Instant) {
+        if let Some(before) = before {
+            self.due.remove(&(before, holder.clone()));
+        }
+        self.due.insert((due, holder.clone()));
+    }
+
     fn plan(&mut self, due: impl Fn(Option<Term>, Instant) -> Instant) {
         self.due.clear();
         for (holder, entry) in &mut self.by_holder {
             entry.due = due(entry.term, entry.due);
             self.due.insert((entry.due, holder.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who comes back a thousand times is due once, and when it was said last.
+    #[test]
+    fn who_comes_back_is_due_once() {
+        let (mut held, start, second) = (Held::default(), Instant::now(), Duration::from_secs(1));
+        let holder = |name: &str| (Identity::new("shop".into(), name.into()), None);
+        let (cart, other) = (holder("cart"), holder("other"));
+        let (term, mut last) = (Term { from: 0, renew: 1, until: 2 }, start);
+        for round in 1..=1000 {
+            let private = Arc::new(Private::new(Layer::default()));
+            last = start + second * round;
+            // As who comes back does it whose last stream is gone, and who can't be signed for.
+            held.replace(&cart, &Layer::default(), term, last + second);
+            held.hand(cart.clone(), &private, Some(term), last);
+            held.put_off(&cart, last + 2 * second);
+            assert_eq!(held.due.len(), 1, "round {round}");
+        }
+        let private = Arc::new(Private::new(Layer::default()));
+        held.hand(cart.clone(), &private, Some(term), last);
+        held.hand(other.clone(), &private, Some(term), last + second);
+        assert_eq!(held.due.len(), 2, "the control: somebody else is due as well");
+        assert_eq!(held.next(), Some(last));
+        assert_eq!(held.take_due(last), Some(cart));
+        assert_eq!(held.take_due(last), None);
+        assert_eq!(held.take_due(last + second), Some(other));
     }
 }
