@@ -4,5 +4,7 @@
 mod clerk;
 #[path = "status/desk.rs"]
 mod desk;
+#[path = "status/events.rs"]
+mod events;
 #[path = "status/verdict.rs"]
 mod verdict;

@@ -57,7 +57,7 @@ pub struct Channels {
 pub async fn run(client: Client, options: lease::Options, channels: Channels, shutdown: CancellationToken) {
     let Channels { facts, leadership, writing, metrics } = channels;
     let (holds, held) = watch::channel(Held::default());
-    let (complaints, complained) = mpsc::channel(events::WAITING);
+    let (complaints, complained) = mpsc::channel(events::QUEUED);
     let identity = options.identity.clone();
     let told = Told { held: holds, leadership, facts: facts.clone() };
     let keeper = Keeper::new(client.clone(), options, told, metrics.clone());
@@ -90,7 +90,7 @@ struct Office {
     client: Client,
     facts: watch::Receiver<Facts>,
     held: watch::Receiver<Held>,
-    complaints: mpsc::Sender<clerk::Complaint>,
+    complaints: mpsc::Sender<(u64, clerk::Complaint)>,
     writing: watch::Sender<Writing>,
     metrics: StatusMetrics,
     clerk: Clerk,
@@ -142,8 +142,9 @@ impl Office {
             let facts = self.facts.borrow_and_update().clone();
             self.clerk.learn(Facts { coming, ..facts }, now);
         }
-        for complaint in self.clerk.complaints() {
-            self.metrics.dropped(u64::from(self.complaints.try_send(complaint).is_err()));
+        // Nobody else sends: there is room for as many as there was room for.
+        for complaint in self.clerk.complaints(self.complaints.capacity()) {
+            self.metrics.dropped(u64::from(self.complaints.try_send((held.term, complaint)).is_err()));
         }
         self.metrics.dropped(self.clerk.dropped());
         while self.writes.len() < AT_ONCE {

@@ -6,7 +6,7 @@ use chancery::model::reach::{Reach, Reaches, Standing};
 use chancery::source::kubernetes::inventory::{Entry, Inventory, Which};
 use chancery::source::kubernetes::kinds::{KINDS, Watched};
 use chancery::source::kubernetes::news::Id;
-use chancery::status::clerk::{Clerk, Draft, Facts};
+use chancery::status::clerk::{Clerk, Complaint, Draft, Facts};
 use chancery::status::desk::Outcome;
 use chancery::status::shape::{PROGRAMMED, Status};
 use std::collections::BTreeSet;
@@ -148,10 +148,46 @@ fn a_rejection_is_said_at_once_and_complained_of_once() {
     let draft = clerk.next(now + Duration::from_millis(150)).expect("it is due at once");
     assert_eq!(draft.status.condition(PROGRAMMED).expect("it is there").reason, "Rejected");
     clerk.learn(rejected, now);
-    let complaints = clerk.complaints();
+    let complaints = clerk.complaints(64);
     assert_eq!(complaints.len(), 1);
     assert_eq!((&complaints[0].which, &*complaints[0].text), (&which("a"), "a proxy rejects it"));
-    assert!(clerk.complaints().is_empty());
+    assert!(clerk.complaints(64).is_empty());
+}
+
+/// More is broken than can be told at once: what found no room is offered again, each once, and what was healed meanwhile is not.
+#[test]
+fn what_there_was_no_room_to_tell_is_told_later() {
+    let start = Instant::now();
+    let mut clerk = Clerk::new(start);
+    let slices = KINDS.iter().find(|kind| kind.plural == "endpointslices").expect("it is watched");
+    let names: Vec<String> = (0..100).map(|number| format!("slice-{number:03}")).collect();
+    let broken = |names: &[String]| {
+        let problems = names.iter().map(|name| {
+            let object = ObjectKey { kind: ObjectKind::EndpointSlice, ..key(name) };
+            let (severity, cause) = (Severity::Error, Cause::Content);
+            Problem { object, field: String::new(), severity, text: "no".into(), cause }
+        });
+        let problems: Vec<_> = problems.collect();
+        let mut facts = facts(&[], &problems);
+        for name in names {
+            let entry = Entry { kind: slices, generation: None, uid: name.as_str().into(), ..entry("1", 0, "") };
+            facts.inventory.insert(Which::of(slices, &which(name).id), entry);
+        }
+        facts
+    };
+    clerk.learn(broken(&names), start);
+    assert!(clerk.complaints(0).is_empty(), "the control: without room nothing is told");
+    let told = |complaints: Vec<Complaint>| -> Vec<String> {
+        complaints.into_iter().map(|complaint| complaint.which.id.name.to_string()).collect()
+    };
+    assert_eq!(told(clerk.complaints(64)), names[..64]);
+    // Nothing happens but that the same is said again.
+    clerk.learn(broken(&names), start);
+    clerk.learn(broken(&names[..90]), start);
+    assert_eq!(told(clerk.complaints(16)), names[64..80]);
+    assert_eq!(told(clerk.complaints(64)), names[80..90], "those that are gone are not told of");
+    assert!(clerk.complaints(64).is_empty());
+    assert_eq!(clerk.dropped(), 0);
 }
 
 /// What is not understood is complained of once for each generation; of a kind without a status once for each thing that is wrong, and
@@ -172,7 +208,7 @@ fn what_is_broken_is_complained_of_once() {
         facts.inventory.insert(Which::of(service, &id), broken);
         clerk.learn(facts, start);
         assert_eq!(clerk.waiting(), 1, "only our own kind has a status");
-        let told = clerk.complaints().into_iter();
+        let told = clerk.complaints(64).into_iter();
         told.map(|told| (told.which.plural, told.reason.as_str(), told.text)).collect::<Vec<_>>()
     };
     let said = |plural, text: &str| (plural, "Invalid", format!("spec.x: {text}"));

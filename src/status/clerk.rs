@@ -139,9 +139,8 @@ impl Complaint {
     }
 }
 
-/// How many complaints may be told at once, and how many are remembered as told.
-const COMPLAINTS: usize = 64;
-const REMEMBERED: usize = 4096;
+/// How many complaints of an object are remembered as told besides those that it is still about.
+const REMEMBERED: usize = 64;
 
 /// What is known, what was looked at, and what waits.
 #[derive(Debug)]
@@ -152,8 +151,10 @@ pub struct Clerk {
     looked: BTreeMap<Which, u64>,
     /// What the answers to writes say is stored, by the state that was written over.
     written: BTreeMap<Which, (Arc<str>, Entry)>,
-    complaints: Vec<Complaint>,
-    complained: BTreeSet<u64>,
+    /// Objects of which something may be left to be told.
+    untold: BTreeSet<Which>,
+    /// What was told of each object.
+    complained: BTreeMap<Which, BTreeSet<u64>>,
     rivals: Rivals,
     /// Kinds of which no status may be written, until when that is believed.
     denied: BTreeMap<(&'static str, &'static str), Instant>,
@@ -168,8 +169,8 @@ impl Clerk {
             desk: Desk::new(now),
             looked: BTreeMap::new(),
             written: BTreeMap::new(),
-            complaints: Vec::new(),
-            complained: BTreeSet::new(),
+            untold: BTreeSet::new(),
+            complained: BTreeMap::new(),
             rivals: Rivals::default(),
             denied: BTreeMap::new(),
             dropped: 0,
@@ -183,6 +184,10 @@ impl Clerk {
         if self.looked.len() > inventory.len() {
             self.looked.retain(|which, _| inventory.contains_key(which));
             self.rivals.retain(|which| inventory.contains_key(which));
+        }
+        self.untold.retain(|which| inventory.contains_key(which));
+        if self.complained.len() > inventory.len() {
+            self.complained.retain(|which, _| inventory.contains_key(which));
         }
         self.written.retain(|which, (over, _)| inventory.get(which).is_some_and(|entry| entry.version == *over));
         for (which, entry) in &inventory {
@@ -245,12 +250,20 @@ impl Clerk {
         self.rivals.disputed()
     }
 
-    /// What was not told yet.
-    pub fn complaints(&mut self) -> Vec<Complaint> {
-        std::mem::take(&mut self.complaints)
+    /// What was not told yet, as much as there is room for; that counts as told. The rest is offered when this is asked again.
+    pub fn complaints(&mut self, room: usize) -> Vec<Complaint> {
+        let mut all = Vec::new();
+        while all.len() < room {
+            let Some(which) = self.untold.pop_first() else { break };
+            let known = self.facts.inventory.get(&which).map(|entry| self.current(&which, entry).clone());
+            if let Some(entry) = known {
+                all.extend(self.complain(which, &entry, room - all.len()));
+            }
+        }
+        all
     }
 
-    /// How many statuses and complaints found no room since this was asked last.
+    /// How many statuses found no room since this was asked last.
     pub fn dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
@@ -274,7 +287,9 @@ impl Clerk {
 
     /// Looks at an object; false if there was no room for what is to be written.
     fn look(&mut self, which: &Which, entry: &Entry, now: Instant) -> bool {
-        self.complain(which, entry);
+        if self.grievances(which, entry).next().is_some() {
+            self.untold.insert(which.clone());
+        }
         if !entry.kind.has_status() {
             return true;
         }
@@ -318,26 +333,36 @@ impl Clerk {
         told.filter(|told| is_rejection(&told.cause) && told.severity == Severity::Error)
     }
 
-    fn complain(&mut self, which: &Which, entry: &Entry) {
+    /// What there is to tell of an object, told or not.
+    fn grievances(&self, which: &Which, entry: &Entry) -> impl Iterator<Item = (Reason, String)> {
         let rejections = self.rejections(which, entry).map(|told| (Reason::Rejected, told.text.clone()));
         let broken = mistakes(self.facts.told(which, entry)).filter(|_| entry.kind.is_in_effect());
-        let all: Vec<_> = rejections.chain(broken.map(|text| (Reason::Invalid, text))).collect();
-        for (reason, text) in all {
+        rejections.chain(broken.map(|text| (Reason::Invalid, text)))
+    }
+
+    /// What was not told yet of an object, as much as there is room for.
+    fn complain(&mut self, which: Which, entry: &Entry, room: usize) -> Vec<Complaint> {
+        let complaint = |(reason, text)| {
             let complaint = Complaint { which: which.clone(), entry: entry.clone(), reason, text };
-            let print = xxh3_64(complaint.about().as_bytes());
-            if self.complained.contains(&print) {
-                continue;
-            }
-            if self.complaints.len() >= COMPLAINTS {
-                self.dropped += 1;
-                return;
-            }
-            if self.complained.len() >= REMEMBERED {
-                self.complained.clear(); // The API server knows those that were told lately by their names.
-            }
-            self.complained.insert(print);
-            self.complaints.push(complaint);
+            (xxh3_64(complaint.about().as_bytes()), complaint)
+        };
+        let all: Vec<_> = self.grievances(&which, entry).map(complaint).collect();
+        let told = self.complained.entry(which.clone()).or_default();
+        if told.len() > REMEMBERED {
+            // What is told again all the same the API server knows by its name.
+            let still: BTreeSet<_> = all.iter().map(|(print, _)| *print).collect();
+            told.retain(|print| still.contains(print));
         }
+        let mut fresh = Vec::new();
+        for (print, complaint) in all {
+            if fresh.len() < room {
+                fresh.extend(told.insert(print).then_some(complaint));
+            } else if !told.contains(&print) {
+                self.untold.insert(which);
+                break;
+            }
+        }
+        fresh
     }
 }
 

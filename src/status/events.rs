@@ -1,5 +1,6 @@
 //! Tells of rejections and of broken objects with Events, each once: its name says what it is about, so that a second one is refused.
-//! What could not be written, for want of the right or of an API server, is tried again.
+//! What could not be written, for want of the right, of an API server or of the Lease, is kept and tried again. What came of an
+//! earlier term is left out: whoever leads now tells everything anew.
 
 use super::clerk::Complaint;
 use super::later::Later;
@@ -18,8 +19,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How many wait at most.
-pub const WAITING: usize = 64;
+/// How many may be on their way here. What finds no room doesn't count as told.
+pub const QUEUED: usize = 64;
+/// How many wait for another try at most. While there are so many nothing new is taken on.
+const WAITING: usize = 1024;
 /// How far two are apart.
 const APART: Duration = Duration::from_millis(100);
 /// How long an answer may take.
@@ -29,38 +32,43 @@ const NOTE: usize = 1000;
 /// The most characters of an object's name in that of an Event.
 const NAME: usize = 200;
 
-/// Tells of what comes while the Lease is held; the rest is for whoever holds it.
+/// Tells of what comes while the Lease is held, each with the term in which it came. What comes while it may not write waits.
 pub async fn run(
     client: Client,
     instance: String,
-    mut complaints: mpsc::Receiver<Complaint>,
-    held: watch::Receiver<Held>,
+    mut complaints: mpsc::Receiver<(u64, Complaint)>,
+    mut held: watch::Receiver<Held>,
     metrics: StatusMetrics,
 ) {
     let mut later = Later::new(WAITING, Instant::now());
-    let mut denied = false;
+    let (mut denied, mut current) = (false, held.borrow().term);
     loop {
         let due = later.due();
-        let (since, event, again) = tokio::select! {
-            complaint = complaints.recv() => {
-                let Some(complaint) = complaint else { return };
-                (Instant::now(), event(&complaint, &instance, MicroTime(Timestamp::now())), false)
+        let (term, since, event, again) = tokio::select! {
+            complaint = complaints.recv(), if later.has_room() => {
+                let Some((term, complaint)) = complaint else { return };
+                (term, Instant::now(), event(&complaint, &instance, MicroTime(Timestamp::now())), false)
             }
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
                 let Some((since, event)) = later.take(Instant::now()) else { continue };
-                (since, event, true)
+                (current, since, event, true)
             }
         };
-        if !held.borrow().is_valid(Instant::now()) {
+        // A Lease that could not be renewed for a while may still be ours: nobody else tells what came in its term.
+        let valid = held.wait_for(|held| held.is_valid(Instant::now())).await.map(|held| held.term);
+        let Ok(now) = valid else { return };
+        if now != current {
             later.clear();
+            current = now;
+        }
+        if term != current {
             continue;
         }
         let result = write(&client, &event, &mut denied).await;
         metrics.event_sent(result);
         match result {
             "denied" | "failed" => {
-                let left_out = later.keep(since, event, again, Instant::now());
-                metrics.dropped(u64::from(left_out.is_some()));
+                later.keep(since, event, again, Instant::now());
             }
             _ => later.went(Instant::now()),
         }

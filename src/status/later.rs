@@ -39,14 +39,18 @@ impl<T> Later<T> {
         self.waiting.pop_front()
     }
 
-    /// Keeps what could not be written, `again` if that was another try. Returns what there is no more room for.
-    pub fn keep(&mut self, since: Instant, item: T, again: bool, now: Instant) -> Option<T> {
+    /// Whether another one may be kept. Whoever asks before it takes anything on loses nothing.
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < self.most
+    }
+
+    /// Keeps what could not be written, `again` if that was another try.
+    pub fn keep(&mut self, since: Instant, item: T, again: bool, now: Instant) {
         if again || self.waiting.is_empty() {
             self.pause = if again { (self.pause * 2).clamp(PAUSE.start, PAUSE.end) } else { PAUSE.start };
             self.at = now + self.pause;
         }
         self.waiting.push_back((since, item));
-        if self.waiting.len() > self.most { self.waiting.pop_front().map(|(_, item)| item) } else { None }
     }
 
     /// One was written: the others may be tried at once.
@@ -54,7 +58,7 @@ impl<T> Later<T> {
         (self.pause, self.at) = (Duration::ZERO, now);
     }
 
-    /// Forgets everything: it is for somebody else to tell.
+    /// Forgets everything: it is told anew, by somebody else or by us.
     pub fn clear(&mut self) {
         self.waiting.clear();
     }
@@ -79,7 +83,7 @@ mod tests {
             pauses.push((due - now).as_secs());
             now = due;
             let (since, item) = later.take(now).expect("something waits");
-            assert_eq!(later.keep(since, item, true, now), None);
+            later.keep(since, item, true, now);
         }
         assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
         assert_eq!(later.take(now), Some((start, "a")));
@@ -90,13 +94,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_or_too_much_is_left_out() {
+    fn what_is_old_is_left_out_and_there_is_room_until_there_is_none() {
         let start = Instant::now();
         let mut later = Later::new(2, start);
-        assert_eq!(later.keep(start, 1, false, start), None);
-        assert_eq!(later.keep(start + SECOND, 2, false, start), None);
-        assert_eq!(later.keep(start + SECOND * 2, 3, false, start), Some(1));
-        assert_eq!(later.take(start + WORTH + SECOND), Some((start + SECOND * 2, 3)));
+        later.keep(start, 1, false, start);
+        assert!(later.has_room());
+        later.keep(start + SECOND * 2, 2, false, start);
+        assert!(!later.has_room());
+        assert_eq!(later.take(start + WORTH + SECOND), Some((start + SECOND * 2, 2)));
+        assert!(later.has_room());
         assert_eq!(later.take(start), None);
     }
 }

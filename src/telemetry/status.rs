@@ -29,11 +29,8 @@ impl StatusMetrics {
                 "chancery_status_events_total",
                 "Attempts to tell of a rejection or a broken object with an Event.",
             ),
-            dropped: IntCounter::new(
-                "chancery_status_dropped_total",
-                "Statuses and Events for which there was no room.",
-            )
-            .expect("a valid name"),
+            dropped: IntCounter::new("chancery_status_dropped_total", "Statuses for which there was no room.")
+                .expect("a valid name"),
         };
         for gauge in [&metrics.leader, &metrics.waiting] {
             registry.register(Box::new(gauge.clone())).expect("each name is registered once");
