@@ -12,6 +12,8 @@ mod requests;
 mod resumption;
 #[path = "identity/reviews.rs"]
 mod reviews;
+#[path = "identity/roots.rs"]
+mod roots;
 #[path = "identity/rotation.rs"]
 mod rotation;
 #[path = "identity/tokens.rs"]

@@ -1,7 +1,8 @@
 //! What is trusted, in every namespace: a ConfigMap that proxies mount, written by the process that writes status; and, where
 //! that is wanted, a ClusterTrustBundle, which Pods of any namespace mount.
 //!
-//! Nobody waits for it. What somebody else has changed in one is put right at the next round.
+//! Nobody waits for it. What somebody else has changed in one is put right at the next round. One that can't be written is tried
+//! again ever more rarely.
 
 use super::Authorities;
 use crate::ca::authority::Authority;
@@ -17,6 +18,7 @@ use kube::core::Status;
 use kube::{Api, Client};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -29,6 +31,8 @@ const MANAGER: &str = "chancery";
 const LOOK: Duration = Duration::from_secs(1);
 /// How often all are looked at again.
 const ROUND: Duration = Duration::from_secs(600);
+/// How long to leave one alone that could not be written, at first and at most.
+const PAUSE: Range<Duration> = Duration::from_secs(1)..Duration::from_secs(60);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -66,13 +70,14 @@ impl fmt::Display for Place {
 
 /// Writes for as long as the process runs.
 pub async fn run(client: Client, sources: Sources) {
-    let (mut done, mut round, mut trouble) = (BTreeMap::<Place, String>::new(), Instant::now(), None);
+    let (mut done, mut round) = (BTreeMap::<Place, String>::new(), Instant::now());
+    let mut failures = BTreeMap::<Place, Failures>::new();
     loop {
         tokio::time::sleep(LOOK).await;
         let leads = matches!(sources.leadership.borrow().now(), Standing::Leading(_));
         let authority = sources.authorities.borrow().clone();
         let Some(authority) = authority.filter(|_| leads) else {
-            done.clear();
+            (done, failures) = Default::default();
             continue;
         };
         if round.elapsed() > ROUND {
@@ -80,22 +85,63 @@ pub async fn run(client: Client, sources: Sources) {
         }
         let places = places(&sources);
         done.retain(|place, _| places.contains(place));
-        let mut failed = None;
+        failures.retain(|place, _| places.contains(place));
+        let mut trouble = Vec::new();
         for place in &places {
             if done.get(place).is_some_and(|roots| roots == authority.roots()) {
+                continue;
+            }
+            if failures.get(place).is_some_and(|failures| failures.waits(Instant::now())) {
                 continue;
             }
             // Somebody else may write since the last one, and may trust something else.
             let Standing::Leading(until) = sources.leadership.borrow().now() else { break };
             match put(&client, place, &authority, until.into()).await {
-                Ok(()) => _ = done.insert(place.clone(), authority.roots().to_owned()),
-                Err(reason) => failed = Some(format!("{place}: {reason}")),
+                Ok(()) => {
+                    done.insert(place.clone(), authority.roots().to_owned());
+                    failures.remove(place);
+                }
+                Err(reason) => {
+                    let failures = failures.entry(place.clone()).or_insert_with(Failures::none);
+                    if failures.count(&reason, Instant::now()) {
+                        trouble.push(format!("{place}: {reason}"));
+                    }
+                }
             }
         }
-        if failed.is_some() && failed != trouble {
-            tracing::error!("what is trusted could not be written: {}", failed.as_deref().unwrap_or_default());
+        if let Some(first) = trouble.first() {
+            tracing::error!(others = trouble.len() - 1, "what is trusted could not be written: {first}");
         }
-        trouble = failed;
+    }
+}
+
+/// How often in a row one could not be written, and when it is tried again.
+#[derive(Debug)]
+struct Failures {
+    times: u32,
+    until: Instant,
+    reason: String,
+}
+
+impl Failures {
+    fn none() -> Self {
+        Self { times: 0, until: Instant::now(), reason: String::new() }
+    }
+
+    fn waits(&self, now: Instant) -> bool {
+        now < self.until
+    }
+
+    /// One more; whether it is for another reason than before. Those that fail together should not be tried again together.
+    fn count(&mut self, reason: &str, now: Instant) -> bool {
+        let pause = PAUSE.start.saturating_mul(2u32.saturating_pow(self.times.min(16))).min(PAUSE.end);
+        self.until = now + pause.mul_f64(fastrand::f64().mul_add(0.5, 0.5));
+        self.times = self.times.saturating_add(1);
+        let other = self.reason != reason;
+        if other {
+            reason.clone_into(&mut self.reason);
+        }
+        other
     }
 }
 
