@@ -30,6 +30,8 @@ mod invalid;
 mod kinds;
 #[path = "kubernetes/leaders.rs"]
 mod leaders;
+#[path = "kubernetes/lists.rs"]
+mod lists;
 #[path = "kubernetes/losses.rs"]
 mod losses;
 #[path = "kubernetes/namespaces.rs"]

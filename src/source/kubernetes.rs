@@ -4,7 +4,7 @@
 //! once for each kind; [`news`] what it tells; `gather` makes batches of that with the help of `store`, which knows
 //! what is there; [`inventory`] is what a status is written on. The API server may be away for as long as it likes: what is known stays in effect.
 
-mod api;
+pub mod api;
 mod gather;
 pub mod inventory;
 pub mod kinds;
@@ -14,7 +14,7 @@ mod raw;
 mod settings;
 mod store;
 mod trouble;
-mod watch;
+pub mod watch;
 
 pub use gather::{Sinks, unknown};
 
@@ -127,8 +127,8 @@ pub async fn run(client: Client, options: Options, sinks: Sinks) {
         let again = sinks.again.subscribe();
         let (client, news, metrics) = (client.clone(), news.clone(), sinks.metrics.clone());
         let only = only(kind, &own, &options.mesh_config_map);
-        let watch =
-            Watch { client, kind, only, seconds: options.watch_seconds, news, metrics, again, failures: 0, lost: None };
+        let seconds = options.watch_seconds;
+        let watch = Watch { client, kind, only, seconds, news, metrics, again, failures: 0, lost: None, whole: false };
         watches.spawn(watch.run());
     }
     drop(news);

@@ -166,7 +166,18 @@ impl Api {
     /// # Errors
     /// Any [`Failure`].
     pub async fn page(&self, after: Option<&str>) -> Result<Page, Failure> {
-        let mut params = ListParams::default().limit(PAGE);
+        self.list(ListParams::default().limit(PAGE), after).await
+    }
+
+    /// A whole list as one page: long, but of one state, whatever is forgotten meanwhile.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    pub async fn whole(&self) -> Result<Page, Failure> {
+        self.list(ListParams::default(), None).await
+    }
+
+    async fn list(&self, mut params: ListParams, after: Option<&str>) -> Result<Page, Failure> {
         params.field_selector = self.selector();
         params.continue_token = after.map(str::to_owned);
         let question = match self.kind.is_metadata_only() {

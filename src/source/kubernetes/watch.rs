@@ -51,6 +51,8 @@ pub struct Watch {
     pub failures: u32,
     /// Why it has to be listed again, if it was listed before.
     pub lost: Option<&'static str>,
+    /// Whether the next list is asked for at once: the API server had forgotten the state of the last before all pages were read.
+    pub whole: bool,
 }
 
 /// Nobody listens any more.
@@ -135,11 +137,12 @@ impl Watch {
         }
     }
 
-    /// All objects, and the state that they are of. While a page is read the API server makes the next.
-    async fn list(&self, api: &Api) -> Result<(Vec<Item>, String), Over> {
+    /// All objects, and the state that they are of: in pages, unless that took longer than the API server keeps a state (etcd: 5
+    /// min at first, as kube-apiserver has it compacted). While a page is read the API server makes the next.
+    async fn list(&mut self, api: &Api) -> Result<(Vec<Item>, String), Over> {
         let (mut items, fields) = (Vec::new(), self.kind.read_as().and_then(read_only));
         self.tell(News::State(State::Listing(0))).await?;
-        let mut page = api.page(None).await?;
+        let mut page = if self.whole { api.whole().await? } else { api.page(None).await? };
         loop {
             let mut ahead = JoinSet::new();
             if !page.meta.r#continue.is_empty() {
@@ -150,11 +153,15 @@ impl Watch {
             }
             page.items(fields, |raw| items.push(self.item(raw, api.version())))?;
             if ahead.is_empty() {
+                self.whole = false;
                 return Ok((items, page.meta.resource_version));
             }
             self.tell(News::State(State::Listing(items.len()))).await?;
             let next = ahead.join_next().await.expect("one was asked for");
-            page = next.expect("asking does not panic, and ends early with us only")?;
+            let next = next.expect("asking does not panic, and ends early with us only");
+            // From its beginning it would take as long again.
+            self.whole |= matches!(next, Err(Failure::Expired(_)));
+            page = next?;
         }
     }
 
