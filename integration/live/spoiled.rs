@@ -40,7 +40,7 @@ pub async fn a_broken_authority_is_told_of_and_not_used(setup: Setup) -> Outcome
             ("ca-key.pem: it is not a private key in PKCS#8 PEM", key(GARBAGE.as_bytes())),
             ("ca-key.pem: it is the key of another certificate", key(other.key.expose())),
             ("ca-cert.pem: it has expired", Material { roots: good.roots.clone(), ..expired }),
-            ("ca-key.pem: No such file or directory", key(b"")),
+            ("ca-key.pem: it is missing", key(b"")),
         ];
         let mut load = scene.traffic();
         load.time = LONG;
