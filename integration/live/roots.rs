@@ -1,6 +1,7 @@
 //! One root takes over from another under load, and no handshake fails.
 
 use crate::harness::envoy::Setup;
+use crate::harness::load::Load;
 use crate::harness::scene::{RECONNECT, SOON, Scene};
 use crate::harness::tools::{self, Release};
 use crate::harness::{Failure, Outcome, timing};
@@ -83,8 +84,11 @@ pub async fn another_at_once(scene: &mut Scene) -> Outcome<()> {
     let api = scene.chancery.api();
     let others: Vec<&str> = scene.envoys[1..].iter().map(|envoy| envoy.node.as_str()).collect();
     api.settled(&others, RECONNECT).await?;
+    // These are with the client before it can hear of anything.
+    let load = Load { workers: 20, ..scene.requests(100) }.start();
+    tokio::time::sleep(Duration::from_millis(200)).await;
     scene.client().thaw()?;
-    if scene.requests(100).run().await?.clean().is_ok() {
+    if load.finished().await?.clean().is_ok() {
         return Err(Failure::new("the control: who trusts another root than its peers have is served"));
     }
     scene.settled_within(RECONNECT).await?;
