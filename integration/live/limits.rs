@@ -90,7 +90,8 @@ pub async fn an_endpoint_that_fails_is_ejected_and_returns(setup: Setup) -> Outc
                             maxEjectionPercent: 100}\n";
         everybody(scene, RULE).await?;
         scene.echoes[1].fail(true);
-        let errors = Load { workers: 1, ..scene.requests(20) }.run().await?;
+        // An ejection takes effect a moment after the error that causes it.
+        let errors = Load { workers: 1, rate: Some(50.0), ..scene.requests(20) }.run().await?;
         if errors.statuses != [(200, 17), (503, 3)].into() {
             return Err(Failure::new(format!("three errors eject it, and this was seen: {errors:?}")));
         }
