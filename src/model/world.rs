@@ -103,6 +103,28 @@ pub fn keys(object: &Object) -> Vec<Key> {
     keys
 }
 
+/// What is found by an object, as one of these says; nothing where there is none.
+fn found_by<T: Ord>(object: Option<&Object>, found: fn(&Object) -> Vec<T>) -> BTreeSet<T> {
+    object.into_iter().flat_map(found).collect()
+}
+
+/// Puts what an object says now in place of what it said before; what is the same stays untouched.
+fn exchange<T: Ord + Clone>(
+    set: &mut OrdSet<T>,
+    old: Option<&Object>,
+    new: Option<&Object>,
+    found: fn(&Object) -> Vec<T>,
+) {
+    let (before, after) = (found_by(old, found), found_by(new, found));
+    before.difference(&after).for_each(|gone| _ = set.remove(gone));
+    set.extend(after.difference(&before).cloned());
+}
+
+/// The keys under which the index says that an object is found.
+fn indexed(object: &Object) -> Vec<Key> {
+    keys(object).into_iter().filter(Key::is_indexed).collect()
+}
+
 fn own_addresses(object: &Object) -> Vec<(IpAddr, ObjectKey)> {
     let Object::Pod(pod) = object else { return Vec::new() };
     pod.own_addresses().map(|address| (address, object.key().clone())).collect()
@@ -164,16 +186,14 @@ impl World {
         if old == value {
             return false;
         }
-        for gone in old.iter().flat_map(keys) {
-            self.unindex(&gone, &key);
+        // Most changes leave an object where it is found, and every touch copies a path of the tree.
+        let (before, after) = (found_by(old.as_ref(), indexed), found_by(value.as_ref(), indexed));
+        before.difference(&after).for_each(|gone| self.unindex(gone, &key));
+        for found in after.difference(&before) {
+            self.index.entry(found.clone()).or_default().insert(&key);
         }
-        for found in value.iter().flat_map(keys).filter(Key::is_indexed) {
-            self.index.entry(found).or_default().insert(&key);
-        }
-        old.iter().flat_map(addressed).for_each(|gone| _ = self.addresses.remove(&gone));
-        self.addresses.extend(value.iter().flat_map(addressed));
-        old.iter().flat_map(own_addresses).for_each(|gone| _ = self.pods.remove(&gone));
-        self.pods.extend(value.iter().flat_map(own_addresses));
+        exchange(&mut self.addresses, old.as_ref(), value.as_ref(), addressed);
+        exchange(&mut self.pods, old.as_ref(), value.as_ref(), own_addresses);
         match value {
             Some(value) => self.objects.insert(key, value),
             None => self.objects.remove(&key),
