@@ -105,6 +105,11 @@ impl Backlog {
         self.pending.len() + self.roll.as_ref().map_or(0, |roll| roll.names().len())
     }
 
+    /// Whether there is something to say of a name.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.pending.contains_key(name) || self.is_on_roll(name)
+    }
+
     /// Whether the client has been told everything.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.roll.is_none()

@@ -7,6 +7,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Version};
 use crate::xds::gate::Wait;
 use crate::xds::quarantine::Charge;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ pub struct TypeStatus {
     pub wildcard: bool,
     /// How many names it asked for explicitly.
     pub names: usize,
-    /// How many names have something waiting to be sent.
+    /// How many names have something waiting to be sent: new to say, held back, or both.
     pub waiting: usize,
     /// The version the client should hold.
     pub desired: Version,
@@ -101,7 +102,7 @@ impl Session {
             kind: track.kind,
             wildcard: track.subscription.is_wildcard(),
             names: track.subscription.names().len(),
-            waiting: track.waiting() + held.len(),
+            waiting: track.waiting() + held_only(track, &held),
             desired: track.desired(&self.view),
             desired_at: track.desired_at,
             sent: track.sent,
@@ -115,4 +116,10 @@ impl Session {
             warming: self.warming(track.kind),
         }
     }
+}
+
+/// How many names are held back, in one part or several, and have nothing else waiting.
+fn held_only(track: &Track, held: &[Wait]) -> usize {
+    let names: BTreeSet<&str> = held.iter().map(|wait| &*wait.name).collect();
+    names.into_iter().filter(|name| !track.is_pending(name)).count()
 }

@@ -475,6 +475,11 @@ impl Track {
         self.backlog.len()
     }
 
+    /// Whether something of a name is waiting to be sent.
+    pub(super) fn is_pending(&self, name: &str) -> bool {
+        self.backlog.contains(name)
+    }
+
     /// When the response was sent that is not answered yet.
     pub(super) fn in_flight_since(&self) -> Option<Instant> {
         self.outstanding.map(|outstanding| outstanding.at)
