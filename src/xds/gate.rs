@@ -103,6 +103,10 @@ impl Gate {
         let ready = |refs: &[&Ref]| refs.iter().all(|to| self.is_ready(to, &clusters, tracks));
         pins.hold(view, old, tracks, &ready, now);
         self.pins = pins;
+        // What stays with a unit may go in another look, once the unit does not stay.
+        let stays = |view: &View, kind| view.stays(kind).into_iter().map(|form| form.version()).collect::<Vec<_>>();
+        let differs = |kind: Kind| stays(view, kind) != stays(old, kind);
+        self.stirred |= !self.lingering.is_empty() && NAMERS.into_iter().any(differs);
     }
 
     /// Whether nothing has to be waited for before a cluster is named: the client has accepted it in some form, or there is

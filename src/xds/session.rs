@@ -36,6 +36,8 @@ pub const IN_FLIGHT: Duration = Duration::from_secs(1);
 pub const MAX_NAMES: usize = 100_000;
 /// How long a resource name may be, in bytes.
 pub const MAX_NAME: usize = 1024;
+/// How many times in a row what is held back or stays is looked at: routes go with their listener, and clusters with their routes.
+const LOOKS: usize = 4;
 /// How many types that aren't served are remembered, so that each is counted once.
 const MAX_UNKNOWN_TYPES: usize = 32;
 
@@ -209,6 +211,10 @@ impl Session {
         }
         let track = &mut self.tracks[kind as usize];
         let less = track.subscribe(names, first, warming, &self.view)?;
+        if less {
+            // What it does not want any more names nothing.
+            self.gate.stir();
+        }
         let again = self.quarantine.keep(kind, less, |name| track.subscription.covers(name));
         // In SotW the next set says what is there.
         again.iter().filter(|_| self.wire == Wire::Delta).for_each(|name| track.doubt(name));
@@ -316,8 +322,11 @@ impl Session {
 
     fn next(&mut self, now: Instant) -> Option<Response> {
         self.skip_idle_searches();
-        if self.gate.is_due(now) || self.quarantine.is_due(now) {
-            self.look(self.view.newest().clone(), None, now);
+        // What one look finds to be over may end what stays for its sake.
+        for _ in 0..LOOKS {
+            if self.gate.is_due(now) || self.quarantine.is_due(now) {
+                self.look(self.view.newest().clone(), None, now);
+            }
         }
         self.tracks.iter_mut().for_each(|track| track.age(now));
         if self.stranded.runs_out(now) {
