@@ -51,12 +51,14 @@ struct Look {
     since: BTreeMap<Key, Duration>,
     /// Units that were sent when their time was over.
     overdue: BTreeSet<Key>,
+    /// What was sent in a form that named a cluster that did not exist then, nor since.
+    dangling: BTreeSet<(Key, Hash, String)>,
 }
 
 impl Look {
     fn new(wire: Wire) -> Self {
-        let (open, accepted, since, overdue) = Default::default();
-        Self { rules: Rules::new(wire), open, accepted, since, overdue }
+        let (open, accepted, since, overdue, dangling) = Default::default();
+        Self { rules: Rules::new(wire), open, accepted, since, overdue, dangling }
     }
 
     fn asked(&mut self, asked: &Asked, at: Duration) {
@@ -73,6 +75,9 @@ impl Look {
         if NAMERS.contains(&sent.kind) {
             for (name, hash) in &sent.resources {
                 wrong.extend(self.judge((sent.kind, name.clone()), *hash, at));
+                let named = clusters(&self.rules, sent.kind, name, *hash);
+                let missing = named.into_iter().filter(|cluster| !self.rules.exists(Kind::Cluster, cluster));
+                self.dangling.extend(missing.map(|cluster| ((sent.kind, name.clone()), *hash, cluster)));
             }
             let names = sent.resources.iter().map(|(name, _)| name.clone());
             self.open.insert((sent.kind, sent.nonce.clone()), names.collect());
@@ -119,8 +124,15 @@ impl Look {
         let names = |key: &&Key, hash: Option<Hash>| {
             hash.is_some_and(|hash| clusters(&self.rules, key.0, &key.1, hash).contains(cluster))
         };
+        // What led nowhere when it was sent leads nowhere still, and nothing is owed to it.
+        let dangles = |key: &&Key, hash: Option<Hash>| {
+            hash.is_some_and(|hash| self.dangling.contains(&((*key).clone(), hash, cluster.clone())))
+        };
         let is_over = |key: &&Key| self.rules.exists(key.0, &key.1) && !names(key, self.rules.truth(key.0, &key.1));
-        let uses = |key: &&Key| names(key, self.rules.prospect(key.0, &key.1)) && is_over(key);
+        let uses = |key: &&Key| {
+            let form = self.rules.prospect(key.0, &key.1);
+            names(key, form) && !dangles(key, form) && is_over(key)
+        };
         let users = self.accepted.iter().filter(uses);
         users.map(|(kind, name)| format!("{cluster} is taken away, and {kind} {name} still names it")).collect()
     }
@@ -128,6 +140,7 @@ impl Look {
     fn note(&mut self, at: Duration) {
         // Routes may go without a word, with their listener: those that come back are new.
         self.accepted.retain(|(kind, name)| self.rules.exists(*kind, name));
+        self.dangling.retain(|(.., cluster)| !self.rules.exists(Kind::Cluster, cluster));
         for unit in NAMERS.into_iter().flat_map(|kind| self.rules.told_of(kind)) {
             let (told, truth) = (self.rules.told(unit.0, &unit.1), self.rules.truth(unit.0, &unit.1));
             if told == truth {
