@@ -1,5 +1,7 @@
 //! The xDS server over real connections: a gRPC client on loopback, a board posted to by hand.
 
+#[path = "ads/arrivals.rs"]
+mod arrivals;
 #[path = "ads/broken.rs"]
 mod broken;
 #[path = "ads/causes.rs"]

@@ -32,6 +32,7 @@ use crate::xds::admission::Admission;
 use crate::xds::limits;
 use crate::xds::registry::Registry;
 use crate::xds::server::{self, ServeError};
+use crate::xds::shares::Shares;
 use crate::xds::shelf::Shelf;
 use crate::xds::stream::XdsContext;
 use crate::xds::trust::Examiner;
@@ -287,6 +288,7 @@ impl House {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
             admission,
+            shares: Shares::new(options.max_request),
             shelf: Shelf::default(),
             options,
         };

@@ -29,6 +29,7 @@ pub mod request;
 pub mod response;
 pub mod server;
 pub mod session;
+pub mod shares;
 pub mod shelf;
 mod socket;
 pub mod sotw;

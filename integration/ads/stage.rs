@@ -13,6 +13,7 @@ use chancery::xds::admission::Admission;
 use chancery::xds::limits::Options;
 use chancery::xds::registry::Registry;
 use chancery::xds::server::{ServeError, serve};
+use chancery::xds::shares::Shares;
 use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
 use envoy_types::pb::envoy::config::core::v3::Node;
@@ -117,6 +118,7 @@ pub fn context_with(options: Options, shelf: Shelf) -> Arc<XdsContext> {
         board: Arc::default(),
         registry: Registry::default(),
         admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
+        shares: Shares::new(options.max_request),
         metrics,
         readiness: Readiness::default(),
         shelf,

@@ -19,6 +19,7 @@ use chancery::xds::admission::Admission;
 use chancery::xds::limits::Options;
 use chancery::xds::registry::Registry;
 use chancery::xds::server::serve;
+use chancery::xds::shares::Shares;
 use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,7 @@ fn start(
         board,
         registry,
         admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
+        shares: Shares::new(options.max_request),
         shelf: Shelf::default(),
         metrics,
         readiness: Readiness::default(),

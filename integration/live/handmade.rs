@@ -21,6 +21,7 @@ use chancery::xds::admission::Admission;
 use chancery::xds::limits::Options;
 use chancery::xds::registry::{Proxy, Registry};
 use chancery::xds::server::serve;
+use chancery::xds::shares::Shares;
 use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
 use std::net::SocketAddr;
@@ -74,7 +75,9 @@ impl Server {
         let (board, registry, metrics) = (Arc::<Board>::default(), Registry::default(), Metrics::new());
         let (readiness, shelf) = (Readiness::default(), Shelf::default());
         let admission = Admission::new(options.admission, options.turn, metrics.admission.clone());
-        let context = XdsContext { board: board.clone(), registry, metrics, readiness, admission, shelf, options };
+        let shares = Shares::new(options.max_request);
+        let context =
+            XdsContext { board: board.clone(), registry, metrics, readiness, admission, shares, shelf, options };
         let (context, shutdown) = (Arc::new(context), CancellationToken::new());
         let listener = TcpListener::bind(address).await?;
         let served = serve(listener, context.clone(), shutdown.clone());

@@ -22,6 +22,7 @@ use chancery::xds::admission::Admission;
 use chancery::xds::limits::Options;
 use chancery::xds::registry::Registry;
 use chancery::xds::server::serve;
+use chancery::xds::shares::Shares;
 use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -103,6 +104,7 @@ impl Stage {
             registry: Registry::default(),
             readiness: Readiness::default(),
             admission: Admission::new(options.admission, options.turn, metrics.admission.clone()),
+            shares: Shares::new(options.max_request),
             metrics,
             shelf: Shelf::default(),
             options,

@@ -1,9 +1,10 @@
 //! How many streams are given their first configuration at once: as many as fit into a number of bytes, the others wait.
 //!
 //! Nobody is refused as long as there is memory, because a start with thousands of proxies that come back is the normal case. First come, first
-//! served: a stream takes as many bytes as first configurations have needed lately, and gives them back when its client
+//! served, but for who has [many turns](super::shares) already: a stream takes as many bytes as first configurations have needed lately, and gives them back when its client
 //! has acknowledged everything, or has had its time. What a stream needs beyond that is taken as well, if it is there.
 
+use super::shares::Part;
 use crate::telemetry::admission::AdmissionMetrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -48,14 +49,15 @@ impl Admission {
         self.shut.load(Ordering::Relaxed)
     }
 
-    /// Waits for room. Cancel safe: who goes away gives up the place in the queue.
-    pub async fn enter(&self) -> Turn {
+    /// Waits until the client may have one turn more, then for room. Cancel safe: who goes away gives up the place in the queue.
+    pub async fn enter(&self, part: &Part) -> Turn {
         let waiting = self.metrics.waits();
+        let share = part.turn().await;
         let units = self.units(self.typical.load(Ordering::Relaxed));
         let permit = self.room.clone().acquire_many_owned(units).await.expect("the semaphore is never closed");
         waiting.is_over();
         self.metrics.admitted(u64::from(units) * UNIT);
-        Turn { admission: self.clone(), permit, sent: 0, ends: Instant::now() + self.turn }
+        Turn { admission: self.clone(), permit, _share: share, sent: 0, ends: Instant::now() + self.turn }
     }
 
     /// Nobody needs more than there is.
@@ -76,6 +78,8 @@ impl Admission {
 pub struct Turn {
     admission: Admission,
     permit: OwnedSemaphorePermit,
+    /// Of what the client may have at once.
+    _share: Option<OwnedSemaphorePermit>,
     sent: u64,
     ends: Instant,
 }

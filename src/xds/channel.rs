@@ -6,6 +6,7 @@ use super::frames::{Frames, PREFIX};
 use super::refrain::Refrain;
 use super::refusal::{Large, Refusal};
 use super::request::{Request, Wire};
+use super::shares::{self, Arrival};
 use super::{delta, sotw};
 use crate::snapshot::wire::fields;
 use bytes::{Bytes, BytesMut};
@@ -17,11 +18,14 @@ use prost::Message;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::Status;
 
 /// How large a request is at most for which room is made before it has arrived.
 const LIKELY: usize = 512 * 1024;
+/// How much arrives at once at most, in bytes: a frame of HTTP/2, as this server lets others send them.
+const FRAME: usize = 16 * 1024;
 /// How much of a request that is too large is read to find out who sent it.
 const NODE_WITHIN: usize = 64 * 1024;
 
@@ -31,7 +35,20 @@ pub struct Incoming<B = hyper::body::Incoming> {
     limit: usize,
     body: B,
     pending: BytesMut,
+    arrival: Arrival,
     refrain: Refrain,
+}
+
+/// What came of reading on.
+enum Read {
+    /// There is more than before.
+    More,
+    /// The client has nothing more to say.
+    End,
+    /// It is gone.
+    Gone,
+    /// What has begun was not whole within that time.
+    Late(Duration),
 }
 
 /// What a client says next.
@@ -47,9 +64,9 @@ pub enum Heard {
 }
 
 impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
-    /// Decodes the body of an HTTP/2 request, whose messages have at most `limit` bytes.
-    pub fn new(wire: Wire, body: B, limit: usize) -> Self {
-        Self { wire, limit, body, pending: BytesMut::new(), refrain: Refrain::default() }
+    /// Decodes the body of an HTTP/2 request, whose messages have at most `limit` bytes and arrive as there is room.
+    pub fn new(wire: Wire, body: B, limit: usize, arrival: Arrival) -> Self {
+        Self { wire, limit, body, pending: BytesMut::new(), arrival, refrain: Refrain::default() }
     }
 
     /// Waits until the client has said anything, or gone. Cancel safe.
@@ -70,33 +87,59 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
                 Err(refusal) => return Heard::Refused(refusal),
             }
             match self.more().await {
-                Some(Ok(())) => {}
-                Some(Err(())) => return Heard::Gone,
+                Read::More => {}
+                Read::Gone => return Heard::Gone,
+                Read::Late(time) => return Heard::Refused(Refusal::Silent(time)),
                 // A connection that ends under the stream, as one that is silent does, ends the body without its last word.
-                None if !self.body.is_end_stream() => return Heard::Gone,
-                None if self.pending.is_empty() => return Heard::Finished,
-                None => return Heard::Refused(Refusal::Garbage("it ends too early".into())),
+                Read::End if !self.body.is_end_stream() => return Heard::Gone,
+                Read::End if self.pending.is_empty() => return Heard::Finished,
+                Read::End => return Heard::Refused(Refusal::Garbage("it ends too early".into())),
             }
         }
     }
 
-    /// Reads on; none at the end.
-    async fn more(&mut self) -> Option<Result<(), ()>> {
-        let frame = self.body.frame().await?.map_err(drop);
-        Some(frame.map(|frame| {
-            if let Ok(data) = frame.into_data() {
-                self.make_room(data.len());
-                self.pending.extend_from_slice(&data);
+    /// Reads on: what has begun is read as there is room, and has its time.
+    async fn more(&mut self) -> Read {
+        if self.pending.is_empty() {
+            let frame = self.body.frame().await;
+            return self.keep(frame);
+        }
+        let (size, next) = (self.size().min(self.limit), self.pending.len() + FRAME);
+        let ends = self.arrival.ends(size);
+        let read = async {
+            self.arrival.room_for(size, next).await;
+            self.body.frame().await
+        };
+        match tokio::time::timeout_at(ends, read).await {
+            Ok(frame) => self.keep(frame),
+            Err(_) => Read::Late(shares::time(size)),
+        }
+    }
+
+    fn keep(&mut self, frame: Option<Result<Frame<Bytes>, B::Error>>) -> Read {
+        match frame {
+            None => Read::End,
+            Some(Err(_)) => Read::Gone,
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    self.make_room(data.len());
+                    self.pending.extend_from_slice(&data);
+                }
+                Read::More
             }
-        }))
+        }
+    }
+
+    /// How large the message is that has begun to arrive, as it says itself; nothing, if it has not said so yet.
+    fn size(&self) -> usize {
+        self.pending.get(1..PREFIX).map_or(0, |size| size.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
     }
 
     /// Makes room for the rest of the message that has begun to arrive, so that it is not moved again and again; not for
     /// more than is likely, because whoever says what comes may never send it.
     fn make_room(&mut self, arrives: usize) {
-        let Some((prefix, content)) = self.pending.split_at_checked(PREFIX) else { return };
-        let size = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-        let rest = size.min(LIKELY).saturating_sub(content.len());
+        let Some((_, content)) = self.pending.split_at_checked(PREFIX) else { return };
+        let rest = self.size().min(LIKELY).saturating_sub(content.len());
         self.pending.reserve(rest.max(arrives));
     }
 
@@ -106,7 +149,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
         if prefix[0] != 0 {
             return Err(Refusal::Garbage("it is compressed, or no gRPC".into()));
         }
-        let size = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+        let size = self.size();
         if size > self.limit {
             return Err(Refusal::TooLarge(Large { what: "request", size, limit: self.limit, node: String::new() }));
         }
@@ -119,6 +162,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
             self.pending.split_to(PREFIX + size).freeze()
         };
         let message = message.slice(PREFIX..);
+        self.arrival.is_over();
         let request = match self.wire {
             Wire::Sotw => sotw::read_next(&message, &mut self.refrain),
             Wire::Delta => delta::read(&message),
@@ -130,7 +174,7 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> Incoming<B> {
     /// A first request says who sends it near its beginning.
     async fn too_large(&mut self, large: Large) -> Refusal {
         let enough = NODE_WITHIN.min(PREFIX + large.size);
-        while self.pending.len() < enough && matches!(self.more().await, Some(Ok(()))) {}
+        while self.pending.len() < enough && matches!(self.more().await, Read::More) {}
         let number = match self.wire {
             Wire::Sotw => 2,
             Wire::Delta => 1,

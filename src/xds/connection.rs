@@ -41,8 +41,8 @@ use tonic::{Code, Status};
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 /// The Delta method.
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
-/// Calls on one connection: Envoy makes one.
-const MAX_CALLS: u32 = 100;
+/// Calls on one connection: Envoy makes one, and Istio's agent asks for a certificate on it besides.
+const MAX_CALLS: u32 = 8;
 /// The headers of one call, in bytes.
 const MAX_HEADERS: u32 = 16 * 1024;
 /// What a client may send before it is read, in bytes: HTTP/2's own default, and the least a connection can have.
@@ -235,8 +235,9 @@ impl AdsService {
             Err(refusal) => return self.turn_away(&refusal),
         };
         let (sender, body) = ResponseBody::channel();
-        let incoming = Incoming::new(wire, request.into_body(), self.context.options.max_request);
-        let stream = Stream::new(self.context.clone(), wire, guest);
+        let part = self.context.shares.part(guest.client());
+        let incoming = Incoming::new(wire, request.into_body(), self.context.options.max_request, part.arrival());
+        let stream = Stream::new(self.context.clone(), wire, guest, part);
         tokio::spawn(stream.run(incoming, sender, self.ends.clone()));
         answering(body)
     }

@@ -19,6 +19,7 @@ use super::registry::{Proxy, Registry, SharedSession};
 use super::request::{Request, Wire};
 use super::response::Response;
 use super::session::{Outcome, Received, Session};
+use super::shares::{Part, Shares};
 use super::shelf::Shelf;
 use crate::alarm::Alarm;
 use crate::model::audience::ProxyFacts;
@@ -61,6 +62,8 @@ pub struct XdsContext {
     pub readiness: Readiness,
     /// How many are configured at once.
     pub admission: Admission,
+    /// What one client may have at once.
+    pub shares: Shares,
     /// What was joined to be sent.
     pub shelf: Shelf,
     /// What an operator can set.
@@ -157,6 +160,7 @@ pub struct Stream {
     span: Span,
     wire: Wire,
     guest: Guest,
+    part: Part,
     session: SharedSession,
     member: Option<Member>,
     /// When the wait for a first request, and then for a first snapshot, is over; none once that has arrived.
@@ -174,14 +178,14 @@ pub struct Stream {
 
 impl Stream {
     /// A stream that has just opened.
-    pub fn new(context: Arc<XdsContext>, wire: Wire, guest: Guest) -> Self {
+    pub fn new(context: Arc<XdsContext>, wire: Wire, guest: Guest, part: Part) -> Self {
         let span = info_span!("stream", wire = wire.short(), peer = guest.peer.map(tracing::field::display));
         let session = SharedSession::new(Session::with(wire, context.options.gate));
         let patience = Some(Instant::now() + FIRST_REQUEST);
         let (wants_to_write, large) = (false, false);
         let (member, turn, leaves) = (None, None, None);
         let alarm = Alarm::default();
-        Self { context, span, wire, guest, session, member, patience, wants_to_write, turn, leaves, large, alarm }
+        Self { context, span, wire, guest, part, session, member, patience, wants_to_write, turn, leaves, large, alarm }
     }
 
     /// Runs until either side ends it.
@@ -223,7 +227,7 @@ impl Stream {
     ) -> Result<Turn, End> {
         let begun = async {
             tokio::time::timeout(FIRST_REQUEST, incoming.begun()).await.map_err(|_| Refusal::Silent(FIRST_REQUEST))?;
-            let turn = self.context.admission.enter().await;
+            let turn = self.context.admission.enter(&self.part).await;
             // Those before may have taken what there was.
             if self.context.admission.is_shut() { Err(Refusal::Short) } else { Ok(turn) }
         };

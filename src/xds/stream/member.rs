@@ -9,6 +9,7 @@ use crate::snapshot::set::Snapshot;
 use crate::xds::identity::Credential;
 use crate::xds::registry::Listed;
 use crate::xds::request::{Names, Request};
+use crate::xds::shares::Client;
 use crate::xds::trust::{Keyring, Means};
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
@@ -43,6 +44,14 @@ impl Guest {
 }
 
 impl Guest {
+    /// Whose share it has of what there is for all.
+    pub(in crate::xds) fn client(&self) -> Option<Client> {
+        match &self.credential {
+            Credential::None => None,
+            Credential::Workload(identity) => Client::of(identity, self.peer.map(|peer| peer.ip())),
+        }
+    }
+
     /// That time, or when the credential ends, if that is before.
     pub(super) fn at_most(&self, at: Instant) -> Instant {
         self.ends.map_or(at, |ends| ends.min(at))
