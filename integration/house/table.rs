@@ -69,13 +69,13 @@ pub const ROOMS: &[Room] = &[
     },
     Room {
         name: "peers",
-        may: &["model::name", "model::problem", "model::provenance", "model::reach", "telemetry"],
+        may: &["ca::key", "model::name", "model::problem", "model::provenance", "model::reach", "telemetry"],
         never: &["envoy_types", "tonic"],
     },
     Room { name: "ca", may: &["model::sensitive"], never: &["kube", "k8s_openapi", "tokio", "envoy_types"] },
     Room {
         name: "tokens",
-        may: &["model::identity", "model::sensitive"],
+        may: &["ca::key", "model::identity", "model::sensitive"],
         never: &["kube", "k8s_openapi", "tokio", "envoy_types", "std::fs"],
     },
     Room {

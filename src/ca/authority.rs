@@ -1,11 +1,12 @@
 //! Signs: certificates of workloads, which say one SPIFFE ID and nothing else, and of this server.
 
+use super::key::Key;
 use super::material::{CaError, Form, Material, date, names};
 use super::request::RequestedKey;
 use crate::model::sensitive::Sensitive;
 use rcgen::{
-    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
-    SanType, string::Ia5String,
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyUsagePurpose, PublicKeyData, SanType,
+    string::Ia5String,
 };
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
@@ -17,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// An authority that can sign.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, Key>,
     id: u64,
     /// What is sent after a certificate, so that who knows only the root finds the way.
     chain: String,
@@ -62,7 +63,7 @@ impl Authority {
 
     fn of(material: &Material, now: u64) -> Result<Self, CaError> {
         let wrong = |part, reason: &str| CaError::Part { part, reason: reason.to_owned() };
-        let key = std::str::from_utf8(material.key.expose()).ok().and_then(|pem| KeyPair::from_pem(pem).ok());
+        let key = Key::of_pem(&material.key);
         let key = key.ok_or_else(|| wrong(names::KEY, "it is not a private key in PKCS#8 PEM"))?;
         let der = certificates(&material.certificate, names::CERTIFICATE)?.swap_remove(0);
         let (_, parsed) =
@@ -141,15 +142,23 @@ impl Authority {
         store
     }
 
+    /// When a certificate ends that is signed at `now` and is to last until `until`.
+    ///
+    /// # Errors
+    /// If nothing can be signed.
+    pub fn term(&self, now: u64, until: u64) -> Result<u64, CaError> {
+        // Whatever somebody thinks the time is: nothing is signed that is over when it begins.
+        (self.until > now).then_some(until.min(self.until)).ok_or_else(|| self.expired())
+    }
+
     /// A certificate of a new key that says one SPIFFE ID, for who has proven it.
     ///
     /// # Errors
     /// If nothing can be signed.
     pub fn issue(&self, spiffe: &str, now: u64, until: u64) -> Result<Issued, CaError> {
-        let (key, until) = (KeyPair::generate()?, until.min(self.until));
+        let (key, until) = (Key::generate()?, self.term(now, until)?);
         let certificate = self.sign(workload(spiffe)?, &key, now, until)?;
-        let key = Sensitive::new(key.serialize_pem().into_bytes());
-        Ok(Issued { chain: certificate.pem() + &self.chain, key, until })
+        Ok(Issued { chain: certificate.pem() + &self.chain, key: key.pem(), until })
     }
 
     /// A certificate of somebody's own key that says one SPIFFE ID, for who has proven it: itself first, then those between
@@ -158,7 +167,7 @@ impl Authority {
     /// # Errors
     /// If nothing can be signed.
     pub fn certify(&self, key: &RequestedKey, spiffe: &str, now: u64, until: u64) -> Result<Vec<String>, CaError> {
-        let certificate = self.sign(workload(spiffe)?, key.key(), now, until.min(self.until))?;
+        let certificate = self.sign(workload(spiffe)?, key.key(), now, self.term(now, until)?)?;
         let roots = pems(&self.roots);
         let between = pems(&self.chain).into_iter().filter(|one| !roots.contains(one));
         Ok([certificate.pem()].into_iter().chain(between).chain([roots.concat()]).collect())
@@ -171,11 +180,11 @@ impl Authority {
     pub fn serve(&self, server_names: &[String], now: u64, lasts: Duration) -> Result<Served, CaError> {
         let mut params = CertificateParams::new(server_names)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let (key, until) = (KeyPair::generate()?, self.until.min(now + lasts.as_secs()));
+        let (key, until) = (Key::generate()?, self.term(now, now + lasts.as_secs())?);
         let certificate = self.sign(params, &key, now, until)?;
         let between = certificates(&self.chain, names::CHAIN).unwrap_or_default();
         let chain = [certificate.der().clone()].into_iter().chain(between).collect();
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let key = PrivateKeyDer::Pkcs8(key.der().to_vec().into());
         Ok(Served { chain, key, until })
     }
 
@@ -186,10 +195,6 @@ impl Authority {
         now: u64,
         until: u64,
     ) -> Result<rcgen::Certificate, CaError> {
-        // Whatever somebody thinks the time is: nothing is signed that is over when it begins.
-        if self.until <= now {
-            return Err(self.expired());
-        }
         params.distinguished_name = DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;

@@ -1,9 +1,8 @@
 //! What an authority is made of: its certificate and key, the chain from its root to it, and the roots.
 
+use super::key::Key;
 use crate::model::sensitive::Sensitive;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
-};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyUsagePurpose, date_time_ymd};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
@@ -119,7 +118,7 @@ impl Material {
     /// # Errors
     /// If the system gives no randomness.
     pub fn self_signed(now: u64) -> Result<Self, CaError> {
-        let key = KeyPair::generate()?;
+        let key = Key::generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "chancery root");
@@ -128,8 +127,7 @@ impl Material {
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         date(&mut params, now, now + ROOT_LASTS.as_secs());
         let root = params.self_signed(&key)?.pem();
-        let key = Sensitive::new(key.serialize_pem().into_bytes());
-        Ok(Self { roots: root.clone(), certificate: root, key, chain: String::new(), form: Form::Cacerts })
+        Ok(Self { roots: root.clone(), certificate: root, key: key.pem(), chain: String::new(), form: Form::Cacerts })
     }
 }
 

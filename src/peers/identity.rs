@@ -3,10 +3,11 @@
 //! There is no authority: each replica says its certificate where only replicas may write, and is believed to be who it is
 //! by that very certificate.
 
-use rcgen::{CertificateParams, KeyPair};
+use crate::ca::key::Key;
+use rcgen::CertificateParams;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ pub enum IdentityError {
 
 /// A key and its certificate. The key is never shown.
 pub struct Identity {
-    key: PrivatePkcs8KeyDer<'static>,
+    key: Key,
     certificate: CertificateDer<'static>,
     pem: String,
     provider: Arc<CryptoProvider>,
@@ -40,10 +41,10 @@ impl Identity {
     /// # Errors
     /// If the system gives no randomness.
     pub fn new() -> Result<Self, IdentityError> {
-        let key = KeyPair::generate()?;
+        let key = Key::generate()?;
         let certificate = CertificateParams::new([NAME.to_owned()])?.self_signed(&key)?;
         let (pem, provider) = (certificate.pem(), Arc::new(rustls::crypto::ring::default_provider()));
-        Ok(Self { key: key.serialize_der().into(), certificate: certificate.der().clone(), pem, provider })
+        Ok(Self { key, certificate: certificate.der().clone(), pem, provider })
     }
 
     /// The certificate, for the others to know.
@@ -78,7 +79,7 @@ impl Identity {
     }
 
     fn private_key(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::Pkcs8(self.key.clone_key())
+        PrivateKeyDer::Pkcs8(self.key.der().to_vec().into())
     }
 }
 

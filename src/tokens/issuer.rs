@@ -3,12 +3,11 @@
 use super::claims::{Audiences, Claims, Kubernetes, subject};
 use super::crypto;
 use super::keys::Keys;
+use crate::ca::key::Key;
 use crate::model::identity::Identity;
 use crate::model::sensitive::Sensitive;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rcgen::KeyPair;
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::pem::PemObject;
+use rcgen::PublicKeyData;
 use std::time::Duration;
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
@@ -40,8 +39,7 @@ impl Issuer {
     /// # Errors
     /// If the system gives no randomness.
     pub fn new_key() -> Result<Sensitive, IssuerError> {
-        let key = KeyPair::generate().map_err(|_| IssuerError::Sign)?;
-        Ok(Sensitive::new(key.serialize_pem().into_bytes()))
+        Ok(Key::generate().map_err(|_| IssuerError::Sign)?.pem())
     }
 
     /// Reads a key.
@@ -49,10 +47,9 @@ impl Issuer {
     /// # Errors
     /// If it is not one.
     pub fn of_pem(pem: &Sensitive) -> Result<Self, IssuerError> {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(pem.expose()).map_err(|_| IssuerError::Key)?;
-        let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_ECDSA_P256_SHA256);
-        let point = pair.map_err(|_| IssuerError::Key)?.public_key_raw().to_vec();
-        let key = EncodingKey::from_ec_der(der.secret_pkcs8_der());
+        let key = Key::of_pem(pem).filter(|key| *key.algorithm() == rcgen::PKCS_ECDSA_P256_SHA256);
+        let key = key.ok_or(IssuerError::Key)?;
+        let (point, key) = (key.der_bytes().to_vec(), EncodingKey::from_ec_der(key.der()));
         Ok(Self { key, id: format!("{:016x}", xxh3_64(&point)), point })
     }
 

@@ -12,6 +12,7 @@ use kube::{Api, Client, Error, ResourceExt};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use thiserror::Error;
+use zeroize::Zeroize;
 
 /// How long an answer of the API server may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -84,7 +85,9 @@ impl Store {
         }
         let content = |source| StoreError::Content { name: name.clone(), source };
         let made = secret_of(name, &Material::self_signed(now).map_err(content)?);
-        match tokio::time::timeout(PATIENCE, api.create(&PostParams::default(), &made)).await {
+        let created = tokio::time::timeout(PATIENCE, api.create(&PostParams::default(), &made)).await;
+        wipe(made);
+        match created {
             // Another replica was first: its authority is ours.
             Ok(Err(Error::Api(status))) if status.code == 409 => self.read().await,
             Ok(created) => created.map_err(|error| failed(name, &error)).and_then(|secret| read(name, secret)),
@@ -124,8 +127,9 @@ impl Store {
             }
         }
         // It is refused if it is not what was read any more.
-        asked(name, api.replace(name, &PostParams::default(), &secret)).await?;
-        Ok(())
+        let replaced = asked(name, api.replace(name, &PostParams::default(), &secret)).await;
+        wipe(secret);
+        replaced.map(wipe).map_err(E::from)
     }
 
     /// What the authority is made of.
@@ -163,9 +167,10 @@ fn failed(name: &str, error: &Error) -> StoreError {
 
 fn read(name: &str, secret: Secret) -> Result<Material, StoreError> {
     let form = form(&secret);
-    let data = secret.data.unwrap_or_default();
-    let part = |part| Some((part, Sensitive::new(data.get(form.name(part))?.0.clone())));
+    let data = secret.data.as_ref();
+    let part = |part| Some((part, Sensitive::new(data?.get(form.name(part))?.0.clone())));
     let material = Material::of_parts(&names::ALL.into_iter().filter_map(part).collect(), form);
+    wipe(secret);
     material.map_err(|source| StoreError::Content { name: name.to_owned(), source })
 }
 
@@ -184,6 +189,11 @@ fn keeper(secret: &Secret) -> Option<String> {
         Some(certificate) => format!("cert-manager, by its Certificate {},", shown(certificate)),
         None => "whoever writes tls.crt and tls.key".to_owned(),
     })
+}
+
+/// Overwrites what is in a Secret, of which nobody needs any more what was not taken from it.
+fn wipe(secret: Secret) {
+    secret.data.into_iter().flatten().for_each(|(_, mut part)| part.0.zeroize());
 }
 
 fn secret_of(name: &str, material: &Material) -> Secret {
