@@ -112,6 +112,8 @@ async fn who_comes_back_keeps_its_certificate() {
     client.send(DeltaDiscoveryRequest { node: None, ..request(&names, held(&version)) }).await;
     let silence = tokio::time::timeout(Duration::from_millis(500), client.next()).await;
     assert!(silence.is_err(), "nothing is sent that it has: {silence:?}");
+    let signed = |times| secure.stage.metrics().contains(&format!("\nchancery_ca_certificates_signed_total {times}\n"));
+    assert!(signed(1), "nor made: {}", secure.stage.metrics());
 
     // The control: one that isn't ours, or is about to end, is replaced.
     let until = u128::from_str_radix(&version, 16).expect("a version") as u64;
@@ -124,6 +126,7 @@ async fn who_comes_back_keeps_its_certificate() {
         let again = client.next().await.expect("another one");
         assert_ne!(version_of(&again, "default"), stated);
     }
+    assert!(signed(3), "{}", secure.stage.metrics());
 }
 
 async fn until_left(secure: &Secure) {

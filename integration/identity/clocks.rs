@@ -177,6 +177,33 @@ async fn who_is_ten_minutes_early_or_late_takes_what_is_handed_out() {
     assert!((18..60).contains(&signed), "{signed} in ten days");
 }
 
+/// What a certificate says is known before there is one: who comes back with what it has costs neither a key nor a signature,
+/// nor does a renewal that nobody is sent. The control: what is sent is signed, and once for all who are sent it.
+#[tokio::test(start_paused = true)]
+async fn only_what_is_sent_is_signed() {
+    let stage = Stage::new(Duration::from_secs(DAY));
+    let version = |private: &Private| private.newest().get(Kind::Secret, "default").expect("a secret").version();
+    let hold = |held| stage.keyring.hold(&Identity::new("shop".into(), "cart".into()), None, held);
+    let first = hold(None);
+    let held = version(&first);
+    assert_eq!(stage.signed(), [0, 0], "nobody was sent it");
+    let sent = shown(&first);
+    assert!(stage.counts(sent) && shown(&hold(None)) == sent);
+    assert_eq!(stage.signed(), [1, 0]);
+    drop(first);
+    for _ in 0..100 {
+        sleep(SECOND).await;
+        assert_eq!(version(&hold(Some(held))), held);
+    }
+    assert_eq!(stage.signed(), [1, 0], "it has it");
+    let there = hold(Some(held));
+    sleep(Duration::from_secs(DAY)).await;
+    assert_ne!(version(&there), held, "it was renewed");
+    assert_eq!(stage.signed(), [1, 0], "and nobody was sent it");
+    assert!(stage.counts(shown(&there)));
+    assert_eq!(stage.signed(), [2, 0], "the control");
+}
+
 /// Nobody signs what is over when it begins, whoever asks.
 #[test]
 fn an_authority_that_is_over_signs_nothing() {

@@ -9,7 +9,7 @@ use super::resource::Version;
 use super::wire;
 use bytes::Bytes;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use zeroize::Zeroizing;
 
 /// Field numbers of `envoy.service.discovery.v3.Resource`.
@@ -71,6 +71,29 @@ impl Entry {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Entry({} bytes)", self.bytes.len())
+    }
+}
+
+/// An entry that is made when somebody wants it.
+pub(super) struct Later {
+    made: OnceLock<Entry>,
+    make: Box<dyn Fn() -> Entry + Send + Sync>,
+}
+
+impl Later {
+    pub(super) fn new(make: impl Fn() -> Entry + Send + Sync + 'static) -> Self {
+        Self { made: OnceLock::new(), make: Box::new(make) }
+    }
+
+    /// The entry, which whoever is first has made.
+    pub(super) fn entry(&self) -> Entry {
+        self.made.get_or_init(|| (self.make)()).clone()
+    }
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Later")
     }
 }
 

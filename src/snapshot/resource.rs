@@ -3,7 +3,7 @@
 //! `translate` hands in messages; everything after shares the bytes made here.
 
 use super::canonical::canonical;
-use super::entry::{Entry, Label, Parts};
+use super::entry::{Entry, Label, Later, Parts};
 use super::fragments::Fragments;
 use super::kind::Kind;
 use super::wire;
@@ -186,6 +186,7 @@ pub struct Resource {
 enum Form {
     Whole(Entry),
     Parts(Arc<Parts>),
+    Later(Arc<Later>),
 }
 
 impl Resource {
@@ -214,6 +215,7 @@ impl Resource {
         let head = match &self.form {
             Form::Whole(entry) => entry.body(),
             Form::Parts(parts) => parts.head.clone(),
+            Form::Later(later) => later.entry().body(),
         };
         let parts = Parts::new(head, fragments);
         Self { version: parts.version(), form: Form::Parts(Arc::new(parts)), ..self.clone() }
@@ -230,6 +232,13 @@ impl Resource {
         debug_assert_eq!(Kind::Secret.type_url(), M::type_url().trim_start_matches('/'), "message of another kind");
         let body = Zeroizing::new(message.encode_to_vec());
         let form = Form::Whole(Entry::sealed(Label { kind: Kind::Secret, name, version }, &body));
+        let (refs, provenance) = ([].into(), Provenance::default());
+        Self { kind: Kind::Secret, name: name.into(), version, form, refs, provenance, vital: None }
+    }
+
+    /// A secret of that version that is made when its bytes are wanted for the first time, and once for all who want them.
+    pub fn later(name: &str, version: Version, make: impl Fn() -> Resource + Send + Sync + 'static) -> Self {
+        let form = Form::Later(Arc::new(Later::new(move || make().entry())));
         let (refs, provenance) = ([].into(), Provenance::default());
         Self { kind: Kind::Secret, name: name.into(), version, form, refs, provenance, vital: None }
     }
@@ -268,6 +277,7 @@ impl Resource {
         match &self.form {
             Form::Whole(entry) => entry.body().len(),
             Form::Parts(parts) => parts.head.len() + parts.fragments.length(),
+            Form::Later(later) => later.entry().body().len(),
         }
     }
 
@@ -290,6 +300,7 @@ impl Resource {
         match &self.form {
             Form::Whole(entry) => entry.clone(),
             Form::Parts(parts) => parts.entry(Label { kind: self.kind, name: &self.name, version: self.version }),
+            Form::Later(later) => later.entry(),
         }
     }
 
@@ -307,7 +318,7 @@ impl Resource {
     /// holds them.
     pub fn joins(&self) -> u64 {
         match &self.form {
-            Form::Whole(_) => 0,
+            Form::Whole(_) | Form::Later(_) => 0,
             Form::Parts(parts) => parts.joins(),
         }
     }
@@ -341,7 +352,7 @@ impl Resource {
     /// The fragments it is made of; none for most kinds.
     pub fn fragments(&self) -> Option<&Fragments> {
         match &self.form {
-            Form::Whole(_) => None,
+            Form::Whole(_) | Form::Later(_) => None,
             Form::Parts(parts) => Some(&parts.fragments),
         }
     }

@@ -72,9 +72,16 @@ pub(super) fn authorities(name: &str, secret: &Stored<Held>) -> Resource {
     trusted(name, pem, [secret.reference()].into_iter().collect())
 }
 
-/// The certificate of a workload, with those that lead to the root, and its key.
-pub fn certificate(version: Version, chain: &str, key: &Sensitive) -> Resource {
-    shown(CERTIFICATE, version, chain, key)
+/// The certificate of a workload, with those that lead to the root, and its key: what `issue` gives when it is sent for the
+/// first time. If that is nothing, it is a secret without content, which a client refuses, and keeps what it has.
+pub fn certificate(
+    version: Version,
+    issue: impl Fn() -> Option<(String, Sensitive)> + Send + Sync + 'static,
+) -> Resource {
+    Resource::later(CERTIFICATE, version, move || match issue() {
+        Some((chain, key)) => shown(CERTIFICATE, version, &chain, &key),
+        None => Resource::sealed(CERTIFICATE, version, &Secret { name: CERTIFICATE.to_owned(), r#type: None }),
+    })
 }
 
 fn shown(name: &str, version: Version, chain: &str, key: &Sensitive) -> Resource {
@@ -134,7 +141,7 @@ mod tests {
     #[test]
     fn nothing_shows_a_key() {
         let key = Sensitive::new(b"PRIVATE".to_vec());
-        let resource = certificate(Version(1), "CHAIN", &key);
+        let resource = certificate(Version(1), move || Some(("CHAIN".to_owned(), key.clone())));
         assert!(!format!("{resource:?}").contains("80, 82, 73") && !format!("{resource:?}").contains("PRIVATE"));
         let secret: Secret = resource.message().expect("a secret");
         let delivered =

@@ -1,8 +1,8 @@
-//! The secrets of workloads: signed when they are asked for, renewed at half their life for as long as somebody holds them,
-//! but not beyond the certificate by which somebody has come.
+//! The secrets of workloads: renewed at half their life for as long as somebody holds them, but not beyond the certificate by
+//! which somebody has come.
 //!
-//! A workload that comes back and states the certificate it has keeps it: the one that is made then says the same and is
-//! not sent, unless it is asked for anew.
+//! What a certificate says, and so its version, is known before there is one: it is made and signed when it is sent for the
+//! first time. So a workload that comes back and states the certificate it has keeps it, and costs neither a key nor a signature.
 
 mod held;
 
@@ -15,7 +15,7 @@ use crate::clock::{Clock, Watch};
 use crate::model::identity::Identity;
 use crate::model::world::State;
 use crate::snapshot::private::Private;
-use crate::snapshot::resource::Version;
+use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::set::Layer;
 use crate::telemetry::security::SecurityMetrics;
 use crate::translate::secret::{self, Statement};
@@ -56,11 +56,11 @@ pub struct Keyring {
     metrics: SecurityMetrics,
     held: Mutex<Held>,
     stirred: Notify,
-    complaints: Chorus,
+    complaints: Arc<Chorus>,
 }
 
-/// What is signed for a workload, for how long it counts, and how soon it is to be signed anew.
-struct Signed {
+/// What a workload is given, for how long it counts, and how soon there is to be another.
+struct Given {
     layer: Layer,
     term: Term,
     renewed: Duration,
@@ -69,7 +69,7 @@ struct Signed {
 impl Keyring {
     /// A keyring with nothing on it.
     pub fn new(sources: Sources, lasts: Duration, metrics: SecurityMetrics) -> Self {
-        let (held, stirred, complaints) = (Mutex::default(), Notify::new(), Chorus::default());
+        let (held, stirred, complaints) = (Mutex::default(), Notify::new(), Arc::default());
         Self { sources, lasts, metrics, held, stirred, complaints }
     }
 
@@ -119,8 +119,8 @@ impl Keyring {
     }
 
     fn renew(&self, holder: &Holder) {
-        match self.sign(holder, None) {
-            Ok(Signed { layer, term, renewed }) => {
+        match self.give(holder, None) {
+            Ok(Given { layer, term, renewed }) => {
                 self.held().replace(holder, &layer, term, Instant::now() + renewed);
             }
             Err(reason) => {
@@ -130,16 +130,12 @@ impl Keyring {
         }
     }
 
-    /// Counts it, and says so; where others fail for the same reason, only how many.
     fn failed(&self, identity: &Identity, reason: &str) {
-        self.metrics.signing_failed();
-        if let Some(Others { times, left_out, .. }) = self.complaints.hear(reason, None, std::time::Instant::now()) {
-            tracing::error!(%identity, others = times, left_out, "no certificate could be signed, the last stays in use: {reason}");
-        }
+        failed(&self.metrics, &self.complaints, identity, reason);
     }
 
-    /// Signs for a workload; a certificate that says what the one of that version says, if that is still good.
-    fn sign(&self, (identity, binds): &Holder, held: Option<Version>) -> Result<Signed, String> {
+    /// What a workload is given: a certificate that says what the one of that version says, if that is still good.
+    fn give(&self, (identity, binds): &Holder, held: Option<Version>) -> Result<Given, String> {
         let Sources { authorities, states, clock } = &self.sources;
         let authority = authorities.borrow().clone().ok_or("there is no authority yet")?;
         let domain = trust_domain(states).ok_or("the trust domain is not known yet")?;
@@ -149,35 +145,63 @@ impl Keyring {
         }
         // Certificates end at whole seconds: this one lasts no less than it should.
         let fresh = (now + 1 + self.lasts.as_secs()).min(binds.unwrap_or(u64::MAX));
-        let signed = self.signed_by(&authority, &spiffe, (now, fresh), held).map_err(|error| error.to_string())?;
+        let given = self.given_by(authority, &spiffe, (now, fresh), held).map_err(|error| error.to_string())?;
         // Another one would end no later.
         let last = binds.filter(|ends| *ends == fresh).map(|ends| Duration::from_secs(ends - now));
-        Ok(Signed { renewed: last.unwrap_or(signed.renewed), ..signed })
+        Ok(Given { renewed: last.unwrap_or(given.renewed), ..given })
     }
 
-    /// Signs what begins now and lasts until that time, at most.
-    fn signed_by(
+    /// What begins now and lasts until that time, at most.
+    fn given_by(
         &self,
-        authority: &Authority,
+        authority: Arc<Authority>,
         spiffe: &str,
         (now, fresh): (u64, u64),
         held: Option<Version>,
-    ) -> Result<Signed, CaError> {
+    ) -> Result<Given, CaError> {
         let (half, statement) = (self.lasts / 2, Statement { signer: authority.id(), spiffe });
         let held = held.and_then(|version| statement.until(version));
         let good = held.filter(|until| (now + half.as_secs()..=fresh).contains(until));
-        let issued = authority.issue(spiffe, now, good.unwrap_or(fresh))?;
-        self.metrics.signed();
-        let left = Duration::from_secs(issued.until.saturating_sub(now));
+        let until = authority.term(now, good.unwrap_or(fresh))?;
+        let left = Duration::from_secs(until.saturating_sub(now));
         let mut layer = Layer::default();
-        let version = statement.version(issued.until);
-        layer.insert(Arc::new(secret::certificate(version, &issued.chain, &issued.key)));
         layer.insert(Arc::new(secret::roots(authority.roots())));
+        let version = statement.version(until);
+        layer.insert(Arc::new(self.certificate(version, authority, spiffe.to_owned(), (now, until))));
         // One that was kept has lived for a while; one of an authority that ends sooner lasts less.
         let renewed = if good.is_some() { left.saturating_sub(half) } else { left.min(self.lasts) / 2 };
         let renewed = renewed.mul_f64(0.9 + 0.2 * fastrand::f64()).max(SOONEST);
-        let term = Term { from: now, renew: now + renewed.as_secs(), until: issued.until };
-        Ok(Signed { layer, term, renewed })
+        let term = Term { from: now, renew: now + renewed.as_secs(), until };
+        Ok(Given { layer, term, renewed })
+    }
+
+    /// The certificate of that version, which is made and signed when somebody is sent it.
+    fn certificate(
+        &self,
+        version: Version,
+        authority: Arc<Authority>,
+        spiffe: String,
+        (now, until): (u64, u64),
+    ) -> Resource {
+        let (metrics, complaints) = (self.metrics.clone(), self.complaints.clone());
+        secret::certificate(version, move || match authority.issue(&spiffe, now, until) {
+            Ok(issued) => {
+                metrics.signed();
+                Some((issued.chain, issued.key))
+            }
+            Err(error) => {
+                failed(&metrics, &complaints, &spiffe, &error.to_string());
+                None
+            }
+        })
+    }
+}
+
+/// Counts it, and says so; where others fail for the same reason, only how many.
+fn failed(metrics: &SecurityMetrics, complaints: &Chorus, whose: &dyn fmt::Display, reason: &str) {
+    metrics.signing_failed();
+    if let Some(Others { times, left_out, .. }) = complaints.hear(reason, None, std::time::Instant::now()) {
+        tracing::error!(%whose, others = times, left_out, "no certificate could be signed, the last stays in use: {reason}");
     }
 }
 
@@ -188,14 +212,14 @@ impl trust::Keyring for Keyring {
         if let Some(private) = there {
             return private;
         }
-        let signed = self.sign(&holder, held);
+        let given = self.give(&holder, held);
         let (mut guard, now) = (self.held(), Instant::now());
         // Two streams of one workload may have come at once.
         if let Some(other) = guard.good(&holder, clock.now()) {
             return other;
         }
-        let (layer, term, again) = match signed {
-            Ok(Signed { layer, term, renewed }) => {
+        let (layer, term, again) = match given {
+            Ok(Given { layer, term, renewed }) => {
                 // Who holds what counts no more is given this as well.
                 if let Some(private) = guard.replace(&holder, &layer, term, now + renewed) {
                     self.stirred.notify_one();
