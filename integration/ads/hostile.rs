@@ -5,7 +5,7 @@ use crate::raw::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PREFACE, RESET, Raw,
 };
 use crate::secure::{DAY, Secure, asking, cart};
-use crate::stage::{Delta, NODE_ID, PATIENCE, Stage, until, value};
+use crate::stage::{Delta, NODE_ID, PATIENCE, Stage, seeds, until, value};
 use chancery::snapshot::kind::Kind;
 use chancery::xds::limits::Options;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
@@ -13,7 +13,7 @@ use fastrand::Rng;
 use std::net::Ipv4Addr;
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tonic::Code;
 
 /// The method that is served.
@@ -98,14 +98,14 @@ async fn random_bytes_end_only_their_own_connection() {
     let stage = Stage::new().await;
     let mut good = Good::at(&stage).await;
     let secure = Secure::new(DAY).await;
-    for seed in 0..STRANGERS {
+    for (number, seed) in (0..STRANGERS).zip(seeds(STRANGERS)) {
         let random = &mut Rng::with_seed(seed);
         says(TcpStream::connect(stage.address).await.expect("a connection"), &nonsense(random)).await;
         says(TcpStream::connect(secure.stage.address).await.expect("a connection"), &nonsense(random)).await;
-        if seed % 4 == 0 {
+        if number % 4 == 0 {
             says(secure.socket().await, &nonsense(random)).await;
         }
-        if seed % 40 == 0 {
+        if number % 40 == 0 {
             good.goes_on().await;
         }
     }
@@ -145,6 +145,59 @@ async fn half_handshakes_keep_nobody_out() {
         drop(strangers);
         left(&secure.stage, 1).await;
     }
+}
+
+/// A connection from an address of this machine that has said this.
+async fn said_from(stage: &Stage, from: Ipv4Addr, bytes: &[u8]) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((from, 0).into()).expect("an address of this machine");
+    let mut socket = socket.connect(stage.address).await.expect("a connection");
+    _ = socket.write_all(bytes).await;
+    socket
+}
+
+/// Where many handshakes have failed, few may be in progress at once: who is elsewhere has the rest of the places. The controls: that
+/// many are in progress from elsewhere, and who only looks whether somebody listens is no failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_whose_handshakes_fail_has_a_share_of_the_places() {
+    const PLACES: usize = 16;
+    let (hostile, looks, elsewhere) =
+        (Ipv4Addr::new(127, 0, 0, 9), Ipv4Addr::new(127, 0, 0, 8), Ipv4Addr::new(127, 0, 0, 7));
+    let secure = Secure::with(Options { handshakes: PLACES, ..Options::default() }).await;
+    let stage = &secure.stage;
+    for _ in 0..300 {
+        says(said_from(stage, hostile, b"").await, b"GET / HTTP/1.1\r\n\r\n").await;
+        says(said_from(stage, looks, b"").await, b"").await;
+    }
+    let counted = |reason: &str| value(stage, &format!("chancery_xds_refusals_total{{reason=\"{reason}\"}}"));
+    assert_eq!((counted("handshake"), counted("throttled")), (600, 0), "one at a time");
+    let held = || value(stage, "chancery_xds_handshakes");
+    let half = async |from| {
+        let mut sockets = Vec::new();
+        for _ in 0..PLACES / 2 {
+            sockets.push(said_from(stage, from, b"\x16\x03\x01\x02\x00\x01\x00").await);
+        }
+        sockets
+    };
+    let begun = Instant::now();
+    let few = half(hostile).await;
+    let share = PLACES as u64 / 4;
+    until("the others are not listened to", || counted("throttled") == PLACES as u64 / 2 - share).await;
+    let many = [half(looks).await, half(elsewhere).await];
+    until("places are taken", || held() >= PLACES as u64 / 2).await;
+    assert!(counted("throttled") <= share, "nobody else is turned away: {:?}", begun.elapsed());
+    // Who is good and comes from there gets in as soon as one of them has had its time.
+    let token = secure.token(&cart(), DAY);
+    let channel = tokio::time::timeout(4 * PATIENCE, async {
+        loop {
+            if let Ok(channel) = secure.tried_from(hostile).await {
+                return channel;
+            }
+        }
+    });
+    let channel = channel.await.expect("in time");
+    Delta::begin(channel, Some(&token), asking(Kind::Cluster, NODE_ID, Vec::new())).await.expect("it is let in");
+    drop((few, many));
 }
 
 /// Who is not believed again and again is not looked at for a while; somebody at another address is. The control: before

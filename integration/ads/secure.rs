@@ -179,8 +179,13 @@ impl Secure {
 
     /// The same, from another address of this machine.
     pub async fn channel_from(&self, from: Ipv4Addr) -> Channel {
+        self.tried_from(from).await.expect("a connection")
+    }
+
+    /// The same where it may be refused.
+    pub async fn tried_from(&self, from: Ipv4Addr) -> Result<Channel, tonic::transport::Error> {
         let connector = Connector { address: self.stage.address, from: Some(from), tls: self.tls(None) };
-        Endpoint::from_static("https://chancery").connect_with_connector(connector).await.expect("a connection")
+        Endpoint::from_static("https://chancery").connect_with_connector(connector).await
     }
 
     /// Another door to the same, with something behind it changed.

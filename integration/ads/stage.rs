@@ -28,6 +28,7 @@ use http_body_util::{BodyExt, Full};
 use rustix::process::{Resource as Limit, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -161,6 +162,14 @@ pub fn facts() -> ProxyFacts {
 pub fn placement() -> Placement {
     let namespace = Namespace::from("shop");
     Placement { audience: Audience::of_everyone_in(namespace.clone()), workload: Workload::plain(namespace) }
+}
+
+/// So many seeds, others each time unless `CHANCERY_SEED` says where they begin.
+pub fn seeds(count: u64) -> Range<u64> {
+    let first = std::env::var("CHANCERY_SEED").ok().and_then(|text| text.parse().ok());
+    let first = first.unwrap_or_else(|| fastrand::u64(..u64::MAX - count));
+    println!("CHANCERY_SEED={first}");
+    first..first + count
 }
 
 /// The node id of the proxy that [`facts`] describes.

@@ -2,7 +2,7 @@
 
 use crate::grants::{self, CHOSEN, FAR, HIDDEN};
 use crate::secure::{DAY, Secure, all_secrets, asking, cart, names_in, pair_in, pair_named};
-use crate::stage::{Delta, NODE_ID, until};
+use crate::stage::{Delta, NODE_ID, seeds, until};
 use chancery::ca::peer;
 use chancery::model::identity::{BoundPod, Identity};
 use chancery::publish::Engine;
@@ -24,12 +24,15 @@ async fn every_type_is_for_who_has_proven_to_be_the_proxy_it_asks_for() {
     let elsewhere = secure.token(&Identity::new("bank".into(), "cart".into()), DAY);
     let pod = BoundPod { name: "cart-2".into(), uid: "".into() };
     let beside = secure.token(&Identity { pod: Some(pod), ..Identity::new("shop".into(), "cart".into()) }, DAY);
+    // Who may see everything at the admin port is no proxy.
+    let operator = secure.token(&Identity::new("system".into(), "ops".into()), DAY);
     for kind in Kind::ALL {
         for (token, expected) in [
             (None, Some(Code::Unauthenticated)),
             (Some("nonsense"), Some(Code::Unauthenticated)),
             (Some(elsewhere.as_str()), Some(Code::PermissionDenied)),
             (Some(beside.as_str()), Some(Code::PermissionDenied)),
+            (Some(operator.as_str()), Some(Code::PermissionDenied)),
             (Some(own.as_str()), None),
         ] {
             let channel = secure.channel(None).await.expect("a connection");
@@ -101,13 +104,19 @@ fn somebody(random: &mut Rng) -> Identity {
 async fn nobody_gets_what_is_anothers() {
     let secure = Secure::new(DAY).await;
     let (mut there, mut engine, mut world, mut granted) = (Vec::new(), Engine::default(), grants::world(&WORDS), 0);
-    for seed in 0..ASKERS {
+    for seed in seeds(ASKERS) {
         let random = &mut Rng::with_seed(seed);
-        let (who, other) = (somebody(random), somebody(random));
+        let (mut who, other) = (somebody(random), somebody(random));
+        let mut names = names(random, &other);
+        // One of them has something to ask for, and does.
+        if there.is_empty() {
+            who.service_account = CHOSEN.into();
+            names.push(format!("kubernetes://{FAR}"));
+        }
         let (namespace, pod) = (who.namespace.clone(), who.pod.as_ref().expect("one of a Pod").name.clone());
         let id = format!("sidecar~10.0.0.1~{pod}.{namespace}~{namespace}.svc.cluster.local");
         let channel = secure.channel(None).await.expect("a connection");
-        let request = asking(Kind::Secret, &id, names(random, &other));
+        let request = asking(Kind::Secret, &id, names);
         let asked = request.resource_names_subscribe.clone();
         let stream = Delta::begin(channel, Some(&secure.token(&who, DAY)), request).await;
         let mut stream = stream.unwrap_or_else(|status| panic!("seed {seed}: {status}"));

@@ -1,14 +1,20 @@
 //! Few questions at once are asked of the API server, and none is kept waiting by those of others: proxies and visitors have
 //! turns of their own, and who has come to be mistrusted while it waited has none any more.
 
+use chancery::app::security::issuers::{Issuers, Known};
 use chancery::app::security::reviews::{FOR_PROXIES, FOR_VISITORS, Reviewer};
 use chancery::app::security::verifier::{Believed, ByTokenOrCertificate};
 use chancery::clock::Clock;
 use chancery::model::identity::{BoundPod, Identity};
+use chancery::model::labels::Labels;
+use chancery::model::object::{Meta, Object, Stored};
+use chancery::model::pod::Pod;
+use chancery::model::provenance::{ObjectKey, ObjectKind, ObjectRef};
+use chancery::model::world::{State, World};
 use chancery::telemetry::Metrics;
 use chancery::tokens::Distrust;
-use chancery::tokens::issuer::Issuer;
-use chancery::xds::mistrust::Mistrust;
+use chancery::tokens::issuer::{ISSUER, Issuer};
+use chancery::xds::mistrust::{Mistrust, Place, Suspect};
 use chancery::xds::refusal::Refusal;
 use chancery::xds::trust::{Examiner, Presented, Proven, THROTTLED, Token, Unproven, Verifier};
 use http::{Request, Response};
@@ -21,7 +27,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -180,6 +186,75 @@ async fn who_is_mistrusted_when_its_turn_comes_has_none() {
     // The control: of as many from as many addresses each is.
     let (answers, asked) = flood(|number| Ipv4Addr::from_bits(number as u32).into()).await;
     assert_eq!((asked, answers.iter().filter(refused).count()), (answers.len(), answers.len()));
+}
+
+/// The Pod that tokens are bound to here.
+fn cart(uid: &str) -> Identity {
+    let pod = BoundPod { name: "cart-1".into(), uid: uid.into() };
+    Identity { pod: Some(pod), ..Identity::new("shop".into(), "cart".into()) }
+}
+
+/// A World with that Pod in it.
+fn with_pod(uid: &str) -> State {
+    let key = ObjectKey { kind: ObjectKind::Pod, namespace: "shop".into(), name: "cart-1".into() };
+    let reference = ObjectRef { key: key.clone(), uid: Some(uid.into()), generation: None };
+    let value = Pod {
+        labels: Labels::default(),
+        addresses: Vec::new(),
+        host_network: false,
+        service_account: "cart".into(),
+        node: None,
+        ports: Vec::new(),
+    };
+    let mut world = World::default();
+    world.apply([(key, Some(Object::Pod(Stored::new(Meta { reference, created: None }, value))))]);
+    State { world, since: None }
+}
+
+/// Where much is not believed, who names a Pod that there is answers for itself. The controls: who names none, or one that there
+/// isn't, is not looked at; and who names that Pod and shows what is not good is not either, in the end, but only where it is.
+#[tokio::test]
+async fn who_shares_an_address_with_somebody_hostile_is_looked_at() {
+    let issuer = Issuer::of_pem(&Issuer::new_key().expect("a key")).expect("an issuer");
+    let issuers = Issuers { keys: issuer.keys(), issuer: Some(ISSUER.to_owned()) };
+    let newest = watch::channel(Arc::new(issuers)).1;
+    let tokens = Believed::Here(Known { newest, unknown_key: Arc::default() });
+    let (clock, states) = (Clock::system(), watch::channel(Some(with_pod("8f2c"))).1);
+    let verifier = ByTokenOrCertificate { tokens, audience: "chancery".to_owned(), states, clock: clock.clone() };
+    let examiner = Examiner { verifier: Arc::new(verifier), mistrust: Arc::<Mistrust>::default() };
+    let [shared, elsewhere]: [IpAddr; 2] = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+    let token = |of: &Identity| issuer.issue(of, "chancery", clock.now(), Duration::from_secs(3600)).expect("a token");
+    let seen = async |token: &str, from: IpAddr| {
+        let token = Token(token.to_owned());
+        let presented = Presented { token: Some(&token), ..Presented::default() };
+        match examiner.examine(presented, Some(from)).await {
+            Ok(_) => "believed",
+            Err(Unproven::Throttled) => "not looked at",
+            Err(Unproven::Distrusted(_)) => "not believed",
+        }
+    };
+    let (good, unbound) = (token(&cart("8f2c")), token(&Identity::new("shop".into(), "cart".into())));
+    assert_eq!(seen(&unbound, shared).await, "believed", "nothing is held against it yet");
+    for _ in 0..100_000 {
+        examiner.mistrust.note(Suspect::Place(Place::of(shared)), Instant::now());
+    }
+    for (token, expected) in [
+        (&*good, "believed"),
+        (&unbound, "not looked at"),
+        (&token(&cart("another")), "not looked at"),
+        (&token(&cart("")), "not looked at"),
+        ("nonsense", "not looked at"),
+    ] {
+        assert_eq!(seen(token, shared).await, expected);
+    }
+    let altered = good[..good.len() - 8].to_owned() + "AAAAAAAA";
+    let mut tries = 0;
+    while seen(&altered, shared).await == "not believed" {
+        tries += 1;
+        assert!(tries < 2000, "it is looked at again and again");
+    }
+    assert!(tries >= 64, "{tries}");
+    assert_eq!(seen(&good, elsewhere).await, "believed");
 }
 
 /// What the API server says where it doesn't say whether a token is good is for the log; who shows the token is told that it

@@ -10,13 +10,14 @@ use super::channel::{Incoming, ResponseBody};
 use super::chorus::Others;
 use super::identity::Credential;
 use super::limits::Options;
-use super::porch::{Place, Porch};
+use super::mistrust::{Origin, Place, Suspect};
+use super::porch::{self, Porch};
 use super::rarely::Rarely;
 use super::refusal::Refusal;
 use super::request::Wire;
 use super::socket::Socket;
 use super::stream::{Ends, Guest, Stream, XdsContext};
-use super::trust::{Answer, Distrusted, Presented, Security, Token, Unproven};
+use super::trust::{Answer, Distrusted, Presented, Security, THROTTLED, Token, Unproven};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::server::conn::http2;
@@ -24,6 +25,7 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -77,7 +79,7 @@ impl Guarded {
 }
 
 /// A connection that was accepted, and its place on the porch of a guarded door.
-pub(super) type Arrival = (TcpStream, Option<Place>);
+pub(super) type Arrival = (TcpStream, Option<porch::Place>);
 
 /// Serves one connection until it ends.
 pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsContext>, shutdown: CancellationToken) {
@@ -94,15 +96,15 @@ pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsCo
     };
     match &door {
         Door::Open => serve(socket, service(None), accepted).await,
-        Door::Guarded(guarded) => match greet(socket, guarded, &context, &shutdown).await {
+        Door::Guarded(guarded) => match greet((socket, peer), guarded, &context, &shutdown).await {
             Ok(stream) => {
                 drop(place);
                 let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                 let service = service(certificate.map(|certificate| certificate.clone().into_owned()));
                 serve(stream, service, accepted).await;
             }
-            Err(failure) => {
-                context.metrics.xds.refused("handshake");
+            Err(Unfriendly { reason, failure }) => {
+                context.metrics.xds.refused(reason);
                 let from = peer.map(|peer| peer.ip());
                 let heard = context.registry.complaints().handshakes.hear(&failure, from, Instant::now());
                 if let Some(Others { times, peers, left_out }) = heard {
@@ -114,20 +116,46 @@ pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsCo
     }
 }
 
-/// Speaks TLS with who has connected.
+/// Why TLS is not spoken with somebody: in a word, of those for metrics, and in words.
+struct Unfriendly {
+    reason: &'static str,
+    failure: String,
+}
+
+impl From<String> for Unfriendly {
+    fn from(failure: String) -> Self {
+        Self { reason: "handshake", failure }
+    }
+}
+
+/// Speaks TLS with who has connected. What goes wrong is held against where it comes from, unless nothing was said: so those
+/// look who want to know whether somebody listens.
 async fn greet(
-    socket: Socket,
+    (socket, peer): (Socket, Option<SocketAddr>),
     Guarded { security, porch, .. }: &Guarded,
     context: &XdsContext,
     shutdown: &CancellationToken,
-) -> Result<TlsStream<Socket>, String> {
+) -> Result<TlsStream<Socket>, Unfriendly> {
     let _begun = context.metrics.xds.handshake_begun();
-    let tls = security.tls.borrow().clone().ok_or("the server has no certificate yet")?;
-    tokio::select! {
-        greeted = TlsAcceptor::from(tls).accept(socket) => greeted.map_err(|error| error.to_string()),
-        had = porch.patience() => Err(format!("it took longer than {} s", had.as_secs())),
-        () = shutdown.cancelled() => Err("the server is shutting down".to_owned()),
+    let tls = security.tls.borrow().clone().ok_or_else(|| "the server has no certificate yet".to_owned())?;
+    let suspect = peer.map(|peer| Suspect::Stranger(Place::of(peer.ip())));
+    let origin = suspect.map(|suspect| Origin { mistrust: &security.examiner.mistrust, suspect });
+    let mistrusted = origin.is_some_and(Origin::is_mistrusted);
+    let place = mistrusted.then(|| porch.suspect());
+    if let Some(None) = place {
+        let failure = "too many that come from there have not shaken hands".to_owned();
+        return Err(Unfriendly { reason: THROTTLED, failure });
     }
+    let (failure, said) = tokio::select! {
+        greeted = TlsAcceptor::from(tls).accept(socket) => match greeted {
+            Ok(stream) => return Ok(stream),
+            Err(error) => (error.to_string(), error.kind() == ErrorKind::InvalidData),
+        },
+        had = porch.patience(mistrusted) => (format!("it took longer than {} s", had.as_secs()), true),
+        () = shutdown.cancelled() => ("the server is shutting down".to_owned(), false),
+    };
+    origin.filter(|_| said).into_iter().for_each(Origin::note);
+    Err(failure.into())
 }
 
 /// Speaks HTTP/2 until the connection ends, which was accepted then.

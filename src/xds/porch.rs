@@ -1,7 +1,7 @@
 //! Where connections are until their handshake is over: so many at once, and whoever comes then waits in the system's queue.
 //!
 //! Some never get further, and others must not be kept out by them: while somebody waits, who has had a little time loses
-//! its place.
+//! its place; and so does at any time who comes from where much led nowhere, and has a share of the places only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may take while others wait.
 const BRIEF: Duration = Duration::from_secs(2);
+/// The share of the places for those from where much led nowhere.
+const SHARE: usize = 4;
 /// How often it is looked whether they do.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -22,6 +24,8 @@ pub(super) struct Porch {
     places: Arc<Semaphore>,
     /// Whether there is none left, and somebody may wait for one.
     crowded: Arc<AtomicBool>,
+    /// The places that suspects may have of them.
+    suspects: Arc<Semaphore>,
 }
 
 /// A place, kept until it is dropped.
@@ -33,7 +37,14 @@ pub(super) struct Place {
 impl Porch {
     /// So many places.
     pub(super) fn new(places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)), crowded: Arc::default() }
+        let suspects = Arc::new(Semaphore::new((places / SHARE).max(1)));
+        Self { places: Arc::new(Semaphore::new(places)), crowded: Arc::default(), suspects }
+    }
+
+    /// One of the places that suspects may have, if there is one now.
+    pub(super) fn suspect(&self) -> Option<Place> {
+        let permit = self.suspects.clone().try_acquire_owned().ok()?;
+        Some(Place { _permit: permit })
     }
 
     /// Waits for a place.
@@ -45,10 +56,10 @@ impl Porch {
     }
 
     /// Waits until somebody who has come now has had all the time that there is; how much that was.
-    pub(super) async fn patience(&self) -> Duration {
+    pub(super) async fn patience(&self, suspected: bool) -> Duration {
         let begun = Instant::now();
         sleep(BRIEF).await;
-        while begun.elapsed() < PATIENCE && !self.crowded.load(Ordering::Relaxed) {
+        while !suspected && begun.elapsed() < PATIENCE && !self.crowded.load(Ordering::Relaxed) {
             sleep(LOOK).await;
         }
         begun.elapsed()
@@ -64,16 +75,27 @@ mod tests {
     async fn who_stays_long_makes_room_for_who_waits_and_only_then() {
         let porch = Porch::new(1);
         let held = porch.place().await;
-        assert!(porch.patience().await >= PATIENCE, "nobody waits");
+        assert!(porch.patience(false).await >= PATIENCE, "nobody waits");
         let waiting = tokio::spawn({
             let porch = porch.clone();
             async move { porch.place().await }
         });
         tokio::task::yield_now().await;
-        let had = porch.patience().await;
+        let had = porch.patience(false).await;
         assert!((BRIEF..PATIENCE / 2).contains(&had), "{had:?}");
         assert!(!waiting.is_finished(), "the control: there is no place yet");
         drop(held);
         assert!(timeout(BRIEF, waiting).await.is_ok(), "now there is");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn suspects_have_little_time_and_few_places() {
+        let porch = Porch::new(2 * SHARE);
+        assert!(porch.patience(true).await < PATIENCE / 2);
+        let held = [porch.suspect(), porch.suspect()];
+        assert!(held.iter().all(Option::is_some) && porch.suspect().is_none());
+        drop(held);
+        assert!(porch.suspect().is_some());
+        assert!(Porch::new(1).suspect().is_some(), "nobody is kept out for good");
     }
 }

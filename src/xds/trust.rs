@@ -2,7 +2,7 @@
 //!
 //! Whoever composes the process implements it: this room knows neither authorities nor who issues tokens.
 
-use super::mistrust::{Mistrust, Origin};
+use super::mistrust::{Mistrust, Origin, Place, Suspect};
 use super::refusal::Refusal;
 use crate::model::identity::Identity;
 use crate::snapshot::private::Private;
@@ -119,6 +119,10 @@ pub trait Verifier: Send + Sync + fmt::Debug {
     /// # Errors
     /// Why it proves nothing; also where nothing is presented.
     fn verify<'a>(&'a self, presented: Presented<'a>) -> Answer<'a, Result<Proven, Distrusted>>;
+
+    /// A Pod that there is and that a token says it is of, by a hash of what nobody guesses of it; none where it says of no such.
+    /// That proves nothing, but tells who may be what it says from who is certainly not.
+    fn claimed(&self, token: &Token) -> Option<u64>;
 }
 
 /// Looks at what clients present at one port: who says what it proves, and what is held against addresses at all of them.
@@ -145,8 +149,10 @@ impl Examiner {
     /// # Errors
     /// Why it is not believed, or not looked at.
     pub async fn examine(&self, presented: Presented<'_>, from: Option<IpAddr>) -> Result<Proven, Unproven> {
-        let origin = from.map(|address| Origin { mistrust: &self.mistrust, address });
-        if origin.is_some_and(Origin::is_mistrusted) {
+        let origin = from.map(|address| self.origin(&presented, Place::of(address)));
+        // A certificate has been looked at before, in the handshake, and nothing is left that would cost much.
+        let costs = presented.token.is_some() || presented.certificate.is_none();
+        if costs && origin.is_some_and(Origin::is_mistrusted) {
             return Err(Unproven::Throttled);
         }
         let verified = self.verifier.verify(Presented { origin, ..presented }).await;
@@ -159,6 +165,17 @@ impl Examiner {
             false if distrusted.reason == THROTTLED => Unproven::Throttled,
             false => Unproven::Distrusted(distrusted),
         })
+    }
+
+    /// Against whom it is held that this is not believed. Where a place is mistrusted it is not who may be a Pod that there is:
+    /// others behind the same address answer for themselves.
+    fn origin(&self, presented: &Presented<'_>, place: Place) -> Origin<'_> {
+        let all = Origin { mistrust: &self.mistrust, suspect: Suspect::Place(place) };
+        let token = presented.token.filter(|_| all.is_mistrusted());
+        match token.and_then(|token| self.verifier.claimed(token)) {
+            Some(claimed) => Origin { suspect: Suspect::Claimant(place, claimed), ..all },
+            None => all,
+        }
     }
 }
 

@@ -6,14 +6,16 @@ use super::trust_domain;
 use crate::ca::peer;
 use crate::clock::Clock;
 use crate::model::identity::Identity;
+use crate::model::provenance::{ObjectKey, ObjectKind};
 use crate::model::world::State;
 use crate::tokens::{self, Distrust, Proof, Rules};
 use crate::xds::mistrust::Origin;
-use crate::xds::trust::{Answer, Distrusted, Means, Presented, Proven, Verifier};
+use crate::xds::trust::{Answer, Distrusted, Means, Presented, Proven, Token, Verifier};
 use rustls::pki_types::CertificateDer;
 use std::fmt;
 use std::time::Duration;
 use tokio::sync::watch;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Who says whether a token is good.
 pub enum Believed {
@@ -97,6 +99,16 @@ impl ByTokenOrCertificate {
         Ok(Proven { identity, means: Means::Certificate, lasts: self.left(until), binds: Some(until) })
     }
 
+    /// The UID of the Pod that it says it is of: as good as a secret to who has no right to see that Pod.
+    fn claimed_pod(&self, token: &str) -> Option<u64> {
+        let Identity { namespace, pod, .. } = tokens::claimed(token)?;
+        let (kind, pod) = (ObjectKind::Pod, pod?);
+        let state = self.states.borrow();
+        let there = state.as_ref()?.world.object(&ObjectKey { kind, namespace, name: pod.name })?;
+        let uid = there.meta().reference.uid.as_ref().filter(|uid| !uid.is_empty() && **uid == pod.uid)?;
+        Some(xxh3_64(uid.as_bytes()))
+    }
+
     fn left(&self, until: u64) -> Duration {
         Duration::from_secs(until.saturating_sub(self.clock.now()))
     }
@@ -105,6 +117,10 @@ impl ByTokenOrCertificate {
 impl Verifier for ByTokenOrCertificate {
     fn verify<'a>(&'a self, presented: Presented<'a>) -> Answer<'a, Result<Proven, Distrusted>> {
         Box::pin(self.proven(presented))
+    }
+
+    fn claimed(&self, token: &Token) -> Option<u64> {
+        self.claimed_pod(&token.0)
     }
 }
 
