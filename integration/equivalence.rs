@@ -33,8 +33,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use worlds::{
-    NODES, authentication, exports, key, mesh, node, pod, present, proxy, routes, rule, secret, service, service_key,
-    sidecar, slice, with_secret,
+    NODES, account, authentication, exports, key, mesh, node, pod, present, proxy, routes, rule, secret, service,
+    service_key, sidecar, slice, with_secret,
 };
 
 const NAMESPACES: [&str; 3] = ["shop", "bank", "ops"];
@@ -165,10 +165,11 @@ fn secrets() -> impl Strategy<Value = Change> {
 }
 
 fn pods() -> impl Strategy<Value = Change> {
-    (0..NAMESPACES.len(), 0..3usize, any::<bool>(), any::<bool>()).prop_map(|(namespace, name, first, meshed)| {
+    (0..NAMESPACES.len(), 0..3usize, any::<[bool; 3]>()).prop_map(|(namespace, name, [first, meshed, next])| {
         let version = ("version", if first { "v1" } else { "v2" });
         let labels = [version, ("security.istio.io/tlsMode", "istio")];
-        present(pod(NAMESPACES[namespace], PODS[name], if meshed { &labels } else { &labels[..1] }))
+        let pod = pod(NAMESPACES[namespace], PODS[name], if meshed { &labels } else { &labels[..1] });
+        present(account(pod, if next { "next" } else { "default" }))
     })
 }
 

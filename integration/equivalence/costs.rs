@@ -6,7 +6,7 @@ use chancery::model::audience::ProxyFacts;
 use chancery::model::name::ServiceKey;
 use chancery::model::provenance::{ObjectKey, ObjectKind};
 use chancery::model::service::Protocol;
-use chancery::model::world::World;
+use chancery::model::world::{Change, World};
 use chancery::publish::losses::Loss;
 use chancery::publish::{Engine, Outcome};
 use chancery::snapshot::board::{Board, Posted, Seat, Seats};
@@ -86,7 +86,11 @@ impl Stage {
     }
 
     fn apply(&mut self, object: chancery::model::object::Object) -> Outcome {
-        self.world.apply([present(object)]);
+        self.change(present(object))
+    }
+
+    fn change(&mut self, change: Change) -> Outcome {
+        self.world.apply([change]);
         let outcome = self.engine.advance(&self.world, &Seats::default());
         self.post(&outcome);
         outcome
@@ -110,6 +114,10 @@ fn namespace(index: usize) -> String {
 
 fn key(index: usize) -> ServiceKey {
     service_key(&namespace(index), &format!("s{index}"))
+}
+
+fn key_of_pod(name: &str) -> ObjectKey {
+    super::worlds::key(ObjectKind::Pod, "team-7", name)
 }
 
 /// The namespaces whose layers were posted.
@@ -151,7 +159,30 @@ fn one_endpoint_change_builds_one_resource_with_mutual_tls() {
     }
 }
 
-/// The control of the test above: a change that reaches more is counted as more.
+/// Who is about to come is accepted when its Pod is seen, and who leaves until it is gone: a cluster doesn't change when its
+/// endpoints do. The control: it does where the Service selects no such Pod.
+#[test]
+fn clusters_change_with_pods_and_not_with_their_endpoints() {
+    for (version, selected) in [("v1", true), ("v3", false)] {
+        let mut stage = Stage::of(100, true);
+        let labels: &[_] = &[("security.istio.io/tlsMode", "istio"), ("version", version)];
+        // It selects by the version.
+        stage.apply(service("team-7", "s7", &[(80, Protocol::Http)], 1));
+        stage.apply(pod("team-7", "s7-1", labels));
+        let endpoints = |stage: &mut Stage, endpoints: &[_]| stage.apply(slice(&key(7), "s7", &[80], endpoints)).built;
+        endpoints(&mut stage, &[(1, true, false)]);
+        let coming = stage.apply(account(pod("team-7", "s7-2", labels), "next")).built;
+        let came = endpoints(&mut stage, &[(1, true, false), (2, false, false)]);
+        let ready = endpoints(&mut stage, &[(1, true, false), (2, true, false)]);
+        let left = endpoints(&mut stage, &[(2, true, false)]);
+        let gone = stage.change((key_of_pod("s7-1"), None)).built;
+        // The cluster, or its endpoints, or both.
+        let expected = if selected { [1, 1, 1, 1, 1] } else { [0, 2, 1, 2, 0] };
+        assert_eq!([coming, came, ready, left, gone], expected, "{version}");
+    }
+}
+
+/// The control of the tests above: a change that reaches more is counted as more.
 #[test]
 fn one_service_more_builds_more() {
     let mut stage = Stage::new(100);

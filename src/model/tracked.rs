@@ -190,6 +190,12 @@ impl<'w> Tracked<'w> {
         found.filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None })
     }
 
+    /// The Pods that a Service selects, sorted by name: whatever becomes of them, as long as there are objects of them.
+    pub fn pods_of(&self, service: &ServiceKey) -> impl Iterator<Item = &'w Stored<Pod>> {
+        let found = self.read(Key::PodsOf(service.clone()));
+        found.filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None })
+    }
+
     /// The Services that are other names for a host.
     pub fn aliases_of(&self, host: &Host) -> Vec<Stored<Service>> {
         let found = self.read(Key::AliasesOf(host.clone()));

@@ -5,6 +5,7 @@
 
 mod found;
 
+use super::labels::{Labels, selects};
 use super::name::{Host, Namespace, ServiceKey};
 use super::object::Object;
 use super::provenance::{ObjectKey, ObjectKind};
@@ -43,6 +44,8 @@ pub enum Key {
     PodsAt(IpAddr),
     /// Pods of a namespace.
     PodsIn(Namespace),
+    /// Pods that a service selects.
+    PodsOf(ServiceKey),
     /// EndpointSlices of a service.
     SlicesOf(ServiceKey),
     /// DestinationRules that name a host.
@@ -63,13 +66,15 @@ impl Key {
         matches!(self, Key::Names(_) | Key::NamesOnPort(_) | Key::HttpOnPort(_) | Key::NamesNear(_))
     }
 
-    /// Whether the index says what is found under the key: objects are found by their keys, and addresses elsewhere.
+    /// Whether an object is found in the index under a key that is its own: objects are found by their keys, addresses
+    /// elsewhere, and the Pods of a service by what both say.
     fn is_indexed(&self) -> bool {
-        !matches!(self, Key::Object(_) | Key::AddressedBy(_) | Key::PodsAt(_) | Key::PodsIn(_))
+        !matches!(self, Key::Object(_) | Key::AddressedBy(_) | Key::PodsAt(_) | Key::PodsIn(_) | Key::PodsOf(_))
     }
 }
 
-/// The keys under which an object is found: the one place that says what a change of it touches.
+/// The keys under which an object is found: the one place that says what a change of it touches, but for what follows from
+/// another object as well ([`World::selecting`]).
 pub fn keys(object: &Object) -> Vec<Key> {
     let mut keys = vec![Key::Object(object.key().clone()), Key::Names(object.key().kind)];
     match object {
@@ -89,6 +94,7 @@ pub fn keys(object: &Object) -> Vec<Key> {
             keys.extend(service.nearness().map(Key::NamesNear));
             keys.extend(service.exports.is_some().then_some(Key::Exporting));
             keys.extend(service.alias().cloned().map(Key::AliasesOf));
+            keys.push(Key::PodsOf(service.key.clone()));
         }
         Object::EndpointSlice(slice) => keys.push(Key::SlicesOf(slice.service.clone())),
         Object::DestinationRule(rule) => {
@@ -192,6 +198,7 @@ impl World {
         for found in after.difference(&before) {
             self.index.entry(found.clone()).or_default().insert(&key);
         }
+        self.relate(&key, old.as_ref(), value.as_ref());
         exchange(&mut self.addresses, old.as_ref(), value.as_ref(), addressed);
         exchange(&mut self.pods, old.as_ref(), value.as_ref(), own_addresses);
         match value {
@@ -208,6 +215,50 @@ impl World {
                 self.index.remove(gone);
             }
         }
+    }
+
+    /// Keeps what is found under [`Key::PodsOf`], where a Pod or a service has become another.
+    fn relate(&mut self, key: &ObjectKey, old: Option<&Object>, new: Option<&Object>) {
+        if labels(old) == labels(new) {
+            return;
+        }
+        match key.kind {
+            ObjectKind::Pod => {
+                for service in old.into_iter().flat_map(|old| self.selecting(old)).collect::<Vec<_>>() {
+                    self.unindex(&Key::PodsOf(service), key);
+                }
+                for service in new.into_iter().flat_map(|new| self.selecting(new)).collect::<Vec<_>>() {
+                    self.index.entry(Key::PodsOf(service)).or_default().insert(key);
+                }
+            }
+            ObjectKind::Service => {
+                let service = Key::PodsOf(ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() });
+                self.index.remove(&service);
+                let selector = labels(new).filter(|selector| !selector.is_empty());
+                let selected = |pod: &&Object| selector.zip(labels(Some(pod))).is_some_and(|(of, is)| selects(of, is));
+                let pods = self.objects_in(ObjectKind::Pod, &key.namespace).filter(selected);
+                let found: Vec<_> = pods.map(|pod| pod.key().clone()).collect();
+                for pod in found {
+                    self.index.entry(service.clone()).or_default().insert(&pod);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The services that select a Pod, which may be there or not.
+    fn selecting(&self, pod: &Object) -> impl Iterator<Item = ServiceKey> {
+        let (namespace, is) = (&pod.key().namespace, labels(Some(pod)));
+        let under = |(key, value): (&Arc<str>, &Arc<str>)| {
+            self.found(&Key::SelectedBy(namespace.clone(), key.clone(), value.clone()))
+        };
+        let found = is.into_iter().flat_map(Labels::iter).flat_map(under).filter_map(|key| self.object(key));
+        let selecting =
+            found.filter(move |service| labels(Some(service)).zip(is).is_some_and(|(of, is)| selects(of, is)));
+        selecting.map(|service| {
+            let key = service.key();
+            ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }
+        })
     }
 
     /// The object of that key.
@@ -249,7 +300,7 @@ impl World {
     }
 
     /// The keys of the objects found under an index key, sorted.
-    pub fn found(&self, key: &Key) -> impl Iterator<Item = &ObjectKey> {
+    pub fn found<'w>(&'w self, key: &Key) -> impl Iterator<Item = &'w ObjectKey> + use<'w> {
         self.index.get(key).into_iter().flat_map(Found::iter)
     }
 
@@ -283,8 +334,21 @@ impl World {
                 imbl::ordmap::DiffItem::Remove(_, old) => (Some(old), None),
             };
             touch(before, after, &mut touched);
+            for (world, pod) in [(old, before), (self, after)] {
+                let pod = pod.filter(|pod| matches!(pod, Object::Pod(_)) && before != after);
+                touched.extend(pod.into_iter().flat_map(|pod| world.selecting(pod)).map(Key::PodsOf));
+            }
         }
         touched
+    }
+}
+
+/// The labels of a Pod, and those that a service selects by.
+fn labels(object: Option<&Object>) -> Option<&Labels> {
+    match object? {
+        Object::Pod(pod) => Some(&pod.labels),
+        Object::Service(service) => Some(&service.selector),
+        _ => None,
     }
 }
 

@@ -1,14 +1,14 @@
 //! The workloads behind a Service, as who connects to them has to know them: whether they take mutual TLS, and as whom they
 //! run.
 //!
-//! A Pod takes it that says so with a label, as in Istio, unless a PeerAuthentication disables it. Whether an endpoint is
-//! ready makes no difference: who is about to come has to be known before it answers.
+//! A Pod takes it that says so with a label, as in Istio, unless a PeerAuthentication disables it. Who is about to come has to
+//! be known before it answers, and who leaves until it is gone: as whom workloads run, all Pods say that the Service selects.
 
 use super::inbound::captured::SPEAKS_FIRST;
 use crate::model::authentication::{Mode, Modes, Policies};
 use crate::model::endpoint::{Endpoint, EndpointSlice};
 use crate::model::mesh::TrustDomains;
-use crate::model::name::{Name, Namespace};
+use crate::model::name::{Name, Namespace, ServiceKey};
 use crate::model::object::Stored;
 use crate::model::pod::Pod;
 use crate::model::provenance::ObjectRef;
@@ -44,6 +44,20 @@ impl Peers {
                 && let Some(pod) = world.pod(namespace, name)
             {
                 let known = peers.meet(&pod, &policies);
+                peers.known.insert(name.clone(), known);
+            }
+        }
+        peers
+    }
+
+    /// Those, and the Pods that the Service selects, of which some may never be endpoints: not those that are not scheduled,
+    /// that have no address, or that have run to their end.
+    pub fn with_selected(self, world: &Tracked, service: &ServiceKey) -> Self {
+        let (mut peers, policies) = (self, Policies::of(world, &service.namespace));
+        for pod in world.pods_of(service) {
+            let name = &pod.key().name;
+            if !peers.known.contains_key(name) {
+                let known = peers.meet(pod, &policies);
                 peers.known.insert(name.clone(), known);
             }
         }

@@ -115,7 +115,7 @@ impl<'a> Decider<'a> {
         self.behind.get_or_init(|| {
             let (key, trust) = (&self.service.key, self.mesh.trust());
             let slices = self.world.slices_of(key);
-            let peers = Peers::of(self.world, &key.namespace, &slices);
+            let peers = Peers::of(self.world, &key.namespace, &slices).with_selected(self.world, key);
             Behind { names: peers.names(&key.namespace, &trust), slices, peers, trust }
         })
     }
