@@ -44,6 +44,8 @@ mod policies;
 mod recorded;
 #[path = "trace/recorder.rs"]
 mod recorder;
+#[path = "kubernetes/refusals.rs"]
+mod refusals;
 #[path = "kubernetes/replays.rs"]
 mod replays;
 #[path = "kubernetes/replicas.rs"]

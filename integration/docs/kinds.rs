@@ -12,6 +12,7 @@ const PAGE: &str = "docs/reference/kubernetes.md";
 fn row(kind: &Watched) -> String {
     let need = match kind.need {
         Need::Required => "required",
+        Need::Served => "required where it is served",
         Need::Optional => "optional",
     };
     let used = match kind.used {

@@ -1,6 +1,7 @@
 //! Kinds that are not there, that may not be seen, or that mean nothing yet.
 
 use crate::harness::cluster::{ADMIN, Definitions, Options};
+use crate::harness::timing::soak;
 use crate::harness::{Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage};
@@ -90,7 +91,10 @@ fn role(rules: &str) -> String {
 }
 
 const REQUIRED: &str = "{apiGroups: ['', discovery.k8s.io], verbs: [list, watch], \
-                        resources: [namespaces, services, endpointslices, pods]}";
+                        resources: [namespaces, services, endpointslices, pods, configmaps]}";
+/// What says how requests are protected, but for who may make them.
+const PROTECTING: &str = "{apiGroups: [networking.istio.io], verbs: [list, watch], resources: [destinationrules]}";
+const STRICT: &str = "{apiGroups: [security.istio.io], verbs: [list, watch], resources: [peerauthentications]}";
 const POLICIES: &str = "{apiGroups: ['*'], verbs: [list, watch], resources: ['*']}";
 
 /// Without a right to what is required nothing is served, and the reason is told; other kinds only are not in effect.
@@ -103,7 +107,7 @@ async fn what_may_not_be_seen_is_told() -> Outcome<()> {
     let told = stage.chancery.api().readiness().await?;
     let reason = "pods is forbidden: User \"restricted\" cannot list resource \"pods\"";
     assert!(told.contains("waiting for") && told.contains(reason), "{told}");
-    cluster.apply(&role(REQUIRED)).await?;
+    cluster.apply(&role(&format!("{REQUIRED}, {PROTECTING}, {STRICT}"))).await?;
     stage.chancery.ready(SOON).await?;
     stage.is(VIRTUAL_SERVICES, "denied").await?;
     stage.connect().await?;
@@ -127,4 +131,45 @@ async fn rights_that_come_together_are_seen_together() -> Outcome<()> {
     let kind = stage.chancery.api().kind(VIRTUAL_SERVICES).await?;
     assert_eq!((&*kind.state, kind.objects), ("watching", 1), "{kind:?}");
     Ok(())
+}
+
+const PEER_AUTHENTICATIONS: &str = "peerauthentications.security.istio.io";
+const LOCK: &str = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: lock, namespace: guarded}\n\
+                    spec: {mtls: {mode: STRICT}}\n";
+
+/// Fails unless nothing is served for want of the right to see who may talk, and for nothing else.
+async fn waits_for_the_right(stage: &Stage) -> Outcome<()> {
+    let reason = "denied: peerauthentications.security.istio.io is forbidden";
+    let alone = deadline::until("it waits for that right alone", SOON, async || {
+        let told = stage.chancery.api().readiness().await.ok()?;
+        (told.contains(reason) && told.matches(" (").count() == 1).then_some(())
+    });
+    alone.await.map_err(|failure| failure.with(&stage.chancery.tail()))?;
+    let waits = async || !stage.chancery.api().is_ready().await;
+    deadline::throughout("nothing is served", soak(2), waits).await
+}
+
+/// Without the right to see what may keep somebody out nothing is served, for nobody would be kept out. Taken away later it changes nothing
+/// for those that are served, until chancery starts again. The control is the test above: without VirtualServices it serves.
+#[tokio::test]
+async fn a_right_to_what_protects_is_waited_for() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options { users: vec![USER], ..Options::default() }).await?;
+    let mut stage = Stage::set(&cluster, USER, "guarded").await?;
+    cluster.apply(LOCK).await?;
+    cluster.apply(&role(&format!("{REQUIRED}, {PROTECTING}"))).await?;
+    stage.chancery.launch()?;
+    waits_for_the_right(&stage).await?;
+    cluster.apply(&role(&format!("{REQUIRED}, {PROTECTING}, {STRICT}"))).await?;
+    stage.chancery.ready(SOON).await?;
+    stage.is(PEER_AUTHENTICATIONS, "watching").await?;
+    stage.connect().await?;
+    let known = async || stage.chancery.api().kind(PEER_AUTHENTICATIONS).await.is_ok_and(|kind| kind.objects == 1);
+    assert!(known().await, "the lock is known");
+    cluster.apply(&role(&format!("{REQUIRED}, {PROTECTING}"))).await?;
+    stage.is(PEER_AUTHENTICATIONS, "denied").await?;
+    let kept = async || known().await && stage.chancery.api().is_ready().await;
+    deadline::throughout("what was known is kept", soak(2), kept).await?;
+    stage.chancery.kill()?;
+    stage.chancery.launch()?;
+    waits_for_the_right(&stage).await
 }

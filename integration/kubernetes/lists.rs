@@ -84,8 +84,8 @@ async fn asked(remembers: bool, lists: usize) -> Vec<&'static str> {
     let (_again, again) = watch::channel(0);
     let kind = KINDS.iter().find(|kind| kind.plural == "services").expect("it is watched");
     let (client, metrics) = (Client::new(server.clone(), "default"), Metrics::new().kubernetes);
-    let only = Only::default();
-    let watch = Watch { client, kind, only, seconds: 60, news, metrics, again, failures: 0, lost: None, whole: false };
+    let (only, seconds, failures, lost, whole, refused) = (Only::default(), 60, 0, None, false, false);
+    let watch = Watch { client, kind, only, seconds, news, metrics, again, failures, lost, whole, refused };
     let watching = tokio::spawn(watch.run());
     let mut seen = 0;
     let until = async {

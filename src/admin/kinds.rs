@@ -1,7 +1,7 @@
 //! What is watched in the cluster, one entry for each kind.
 
 use crate::source::kubernetes::kinds::Need;
-use crate::source::kubernetes::news::KindStatus;
+use crate::source::kubernetes::news::{KindStatus, State};
 use serde_json::{Value, json};
 
 /// A kind as JSON.
@@ -12,7 +12,11 @@ pub fn describe(status: &KindStatus) -> Value {
         "resource": kind.to_string(),
         "state": status.state.as_str(),
         "objects": status.objects,
-        "required": kind.need == Need::Required,
+        "required": match kind.need {
+            Need::Required => true,
+            Need::Served => status.state != State::Missing,
+            Need::Optional => false,
+        },
         "inEffect": kind.is_in_effect(),
     });
     if let Some(within) = kind.within {

@@ -128,7 +128,8 @@ pub async fn run(client: Client, options: Options, sinks: Sinks) {
         let (client, news, metrics) = (client.clone(), news.clone(), sinks.metrics.clone());
         let only = only(kind, &own, &options.mesh_config_map);
         let seconds = options.watch_seconds;
-        let watch = Watch { client, kind, only, seconds, news, metrics, again, failures: 0, lost: None, whole: false };
+        let (failures, lost, whole, refused) = (0, None, false, false);
+        let watch = Watch { client, kind, only, seconds, news, metrics, again, failures, lost, whole, refused };
         watches.spawn(watch.run());
     }
     drop(news);

@@ -68,6 +68,8 @@ struct Gatherer {
     listed: BTreeSet<String>,
     /// Kinds that could not be listed at some time before.
     troubled: BTreeSet<String>,
+    /// Kinds of which it was said that there is nothing to be seen, since they were listed last.
+    refused: BTreeSet<String>,
     /// Whether the first batch was sent.
     begun: bool,
     revision: u64,
@@ -77,8 +79,8 @@ struct Gatherer {
 impl Gatherer {
     fn new(kinds: &[&'static Watched], sinks: Sinks) -> Self {
         let (store, trouble, status) = (Store::default(), Trouble::default(), unknown(kinds).to_vec());
-        let (listed, troubled) = (BTreeSet::new(), BTreeSet::new());
-        Self { store, status, trouble, listed, troubled, begun: false, revision: 0, sinks }
+        let (listed, troubled, refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { store, status, trouble, listed, troubled, refused, begun: false, revision: 0, sinks }
     }
 
     fn take(&mut self, kind: &'static Watched, news: News, changes: &mut Vec<Change>) {
@@ -88,7 +90,8 @@ impl Gatherer {
                 status.settled = true;
                 self.listed.insert(kind.place());
                 self.store.replace(kind, items, changes);
-                if kind.need == Need::Required && self.troubled.remove(&kind.place()) && !self.begun {
+                self.refused.remove(&kind.place());
+                if kind.need != Need::Optional && self.troubled.remove(&kind.place()) && !self.begun {
                     self.doubt();
                 }
             }
@@ -100,14 +103,15 @@ impl Gatherer {
                     self.troubled.insert(kind.place());
                 }
                 if !self.begun && kind.is_in_effect() {
-                    status.settled = self.listed.contains(&kind.place()) || is_decided(kind.need, &state);
+                    let decided = is_decision(kind.need, &state) && !self.refused.insert(kind.place());
+                    status.settled = self.listed.contains(&kind.place()) || decided;
                 }
                 status.state = state;
             }
         }
     }
 
-    /// A required kind can be listed that could not be before: whatever was in the way may have been in the way of others.
+    /// A kind that is waited for can be listed and could not be before: whatever was in the way may have been in the way of others.
     fn doubt(&mut self) {
         for status in &mut self.status {
             let known = self.listed.contains(&status.kind.place()) || !status.kind.is_in_effect();
@@ -154,9 +158,14 @@ impl Gatherer {
     }
 }
 
-/// Whether it is somebody's decision that there is nothing to know of a kind. What only fails may hold anything.
-fn is_decided(need: Need, state: &State) -> bool {
-    need == Need::Optional && matches!(state, State::Missing | State::Denied(_))
+/// Whether it is somebody's decision that there is nothing to know of a kind, once it was said twice: rights and definitions reach an
+/// API server some time after they were made, or after it was started. What only fails may hold anything.
+fn is_decision(need: Need, state: &State) -> bool {
+    match state {
+        State::Missing => need != Need::Required,
+        State::Denied(_) => need == Need::Optional,
+        State::Listing(_) | State::Watching | State::Failing(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -166,10 +175,11 @@ mod tests {
     #[test]
     fn only_a_decision_replaces_a_list() {
         let denied = || State::Denied("no".into());
-        assert!(is_decided(Need::Optional, &State::Missing) && is_decided(Need::Optional, &denied()));
-        assert!(!is_decided(Need::Required, &State::Missing) && !is_decided(Need::Required, &denied()));
-        for need in [Need::Required, Need::Optional] {
-            assert!(!is_decided(need, &State::Listing(10)) && !is_decided(need, &State::Failing("slow".into())));
+        assert!(is_decision(Need::Optional, &State::Missing) && is_decision(Need::Optional, &denied()));
+        assert!(is_decision(Need::Served, &State::Missing) && !is_decision(Need::Served, &denied()));
+        assert!(!is_decision(Need::Required, &State::Missing) && !is_decision(Need::Required, &denied()));
+        for need in [Need::Required, Need::Served, Need::Optional] {
+            assert!(!is_decision(need, &State::Listing(10)) && !is_decision(need, &State::Failing("slow".into())));
         }
     }
 }

@@ -9,6 +9,9 @@ use std::fmt;
 pub enum Need {
     /// It must have been listed.
     Required,
+    /// It must have been listed where the API server has it. It says who may talk, or how what is said is protected: what nobody lets us
+    /// see may keep somebody out.
+    Served,
     /// It must have been listed where the API server has it and lets us: its absence is somebody's decision.
     Optional,
 }
@@ -144,6 +147,10 @@ const fn policy(group: &'static str, kind: ObjectKind, name: &'static str, plura
     Watched { kind: name, group, versions: ISTIO, plural, fields: "", need: Need::Optional, used, within: None }
 }
 
+const fn protecting(kind: Watched) -> Watched {
+    Watched { need: Need::Served, ..kind }
+}
+
 const fn listed(
     group: &'static str,
     versions: &'static [&'static str],
@@ -170,11 +177,11 @@ pub static KINDS: &[Watched] = &[
     },
     Watched { fields: ALIVE, ..core(ObjectKind::Pod, "Pod", "pods", Need::Required) },
     core(ObjectKind::Node, "Node", "nodes", Need::Optional),
-    Watched { used: Use::Settings, ..core(ObjectKind::MeshConfig, "ConfigMap", "configmaps", Need::Optional) },
-    policy(NETWORKING, ObjectKind::DestinationRule, "DestinationRule", "destinationrules"),
+    Watched { used: Use::Settings, ..core(ObjectKind::MeshConfig, "ConfigMap", "configmaps", Need::Served) },
+    protecting(policy(NETWORKING, ObjectKind::DestinationRule, "DestinationRule", "destinationrules")),
     policy(NETWORKING, ObjectKind::VirtualService, "VirtualService", "virtualservices"),
     policy(NETWORKING, ObjectKind::Sidecar, "Sidecar", "sidecars"),
-    policy(SECURITY, ObjectKind::PeerAuthentication, "PeerAuthentication", "peerauthentications"),
+    protecting(policy(SECURITY, ObjectKind::PeerAuthentication, "PeerAuthentication", "peerauthentications")),
     security("AuthorizationPolicy", "authorizationpolicies"),
     security("RequestAuthentication", "requestauthentications"),
     listed(NETWORKING, ISTIO, "ServiceEntry", "serviceentries"),

@@ -24,6 +24,8 @@ use tokio_stream::StreamExt;
 const BACK_OFF: Range<Duration> = Duration::from_millis(200)..Duration::from_secs(15);
 /// How often a kind that isn't served, or that we may not see, is looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// How soon when that was said for the first time.
+const ASK_TWICE: Duration = Duration::from_secs(1);
 /// After so many failures in a row the kind is listed again: the API server may have been restored from a backup.
 const FAILURES: u32 = 3;
 /// A watch of which nothing was heard is not over sooner, if all is well.
@@ -53,6 +55,8 @@ pub struct Watch {
     pub lost: Option<&'static str>,
     /// Whether the next list is asked for at once: the API server had forgotten the state of the last before all pages were read.
     pub whole: bool,
+    /// Whether it was said that the kind isn't served, or that we may not see it, since it was listed last.
+    pub refused: bool,
 }
 
 /// Nobody listens any more.
@@ -84,6 +88,7 @@ impl Watch {
             let Err(Over::Failed(failure)) = self.follow().await else { return };
             self.metrics.failed(&self.kind.to_string(), failure.reason());
             let pause = match &failure {
+                Failure::Missing | Failure::Denied(_) if !std::mem::replace(&mut self.refused, true) => ASK_TWICE,
                 Failure::Missing | Failure::Denied(_) => LOOK_AGAIN,
                 // A new list tells at once what was not kept, unless that is what happens all the time.
                 Failure::Expired(_) if self.failures == 0 => Duration::ZERO,
@@ -108,7 +113,8 @@ impl Watch {
     /// Lists, and watches as long as that goes well enough.
     async fn follow(&mut self) -> Result<(), Over> {
         let api = Api::discover(&self.client, self.kind, &self.only).await?;
-        let (items, mut since) = self.list(&api).await?;
+        let (items, mut since) = self.list(&api).await.map_err(contradicted)?;
+        self.refused = false;
         self.tell(News::Listed(items)).await?;
         if let Some(reason) = self.lost.take() {
             self.metrics.relisted(&self.kind.to_string(), reason);
@@ -248,6 +254,17 @@ impl Watch {
 
 fn id(raw: &Raw) -> Id {
     Id { namespace: raw.namespace().into(), name: raw.name().into() }
+}
+
+/// How the list failed of a kind that is served, as the API server said just before. That it isn't says nothing then: the definition
+/// may have come or gone this moment, and whoever asks again is told which.
+fn contradicted(over: Over) -> Over {
+    match over {
+        Over::Failed(Failure::Missing) => {
+            Failure::Other("the API server serves it, and says that its list isn't there".to_owned()).into()
+        }
+        over => over,
+    }
 }
 
 /// Whether the same watch may be opened again.
