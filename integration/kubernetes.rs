@@ -1,6 +1,8 @@
 //! A real Kubernetes control plane: that it is what other tests take it for, and what its validation says of manifests
 //! that chancery reads. Tests that leave it as it is share one, each with namespaces of its own.
 
+#[path = "kubernetes/backwards.rs"]
+mod backwards;
 #[path = "kubernetes/bundles.rs"]
 mod bundles;
 #[path = "kubernetes/contexts.rs"]
@@ -64,6 +66,8 @@ mod slow;
 mod stage;
 #[path = "kubernetes/status.rs"]
 mod status;
+#[path = "kubernetes/stub.rs"]
+mod stub;
 #[path = "kubernetes/told.rs"]
 mod told;
 mod trace;

@@ -1,18 +1,14 @@
 //! A list of which the API server forgets the state before its last page is read is asked for at once.
 
+use crate::stub;
 use chancery::source::kubernetes::api::Only;
 use chancery::source::kubernetes::kinds::KINDS;
 use chancery::source::kubernetes::news::News;
-use chancery::source::kubernetes::watch::Watch;
+use chancery::source::kubernetes::watch::{Told, Watch};
 use chancery::telemetry::Metrics;
-use http::{Request, Response};
-use http_body_util::Full;
-use kube::Client;
+use http::Request;
 use kube::client::Body;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -31,12 +27,11 @@ struct Server {
 
 impl Server {
     fn answer(&self, request: &Request<Body>) -> (u16, String) {
-        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-        if path == "/api/v1" {
+        if request.uri().path() == "/api/v1" {
             return (200, r#"{"kind":"APIResourceList","resources":[{"name":"services"}]}"#.to_owned());
         }
-        let has = |key: &str| query.split('&').any(|pair| pair.starts_with(key) && pair.len() > key.len());
-        let what = match (has("watch="), has("continue="), has("limit=")) {
+        let asks = |key: &str| stub::asks(request, key);
+        let what = match (asks("watch"), asks("continue"), asks("limit")) {
             (true, _, _) => "watch",
             (_, true, _) => "next page",
             (_, _, true) => "first page",
@@ -62,30 +57,15 @@ impl Server {
     }
 }
 
-impl tower_service::Service<Request<Body>> for Server {
-    type Response = Response<Full<bytes::Bytes>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (code, body) = self.answer(&request);
-        Box::pin(async move { Ok(Response::builder().status(code).body(Full::from(body)).expect("a response")) })
-    }
-}
-
 /// What was asked until so many whole lists were told.
 async fn asked(remembers: bool, lists: usize) -> Vec<&'static str> {
     let server = Server { remembers, asked: Arc::default() };
     let (news, mut told) = mpsc::channel(64);
     let (_again, again) = watch::channel(0);
     let kind = KINDS.iter().find(|kind| kind.plural == "services").expect("it is watched");
-    let (client, metrics) = (Client::new(server.clone(), "default"), Metrics::new().kubernetes);
-    let (only, seconds, failures, lost, whole, refused) = (Only::default(), 60, 0, None, false, false);
-    let watch = Watch { client, kind, only, seconds, news, metrics, again, failures, lost, whole, refused };
+    let (stub, metrics) = (server.clone(), Metrics::new().kubernetes);
+    let client = stub::client(move |request| Some(stub.answer(request)));
+    let watch = Watch::new(client, kind, Only::default(), 60, Told { news, metrics, again });
     let watching = tokio::spawn(watch.run());
     let mut seen = 0;
     let until = async {

@@ -2,18 +2,14 @@
 //!
 //! Time is the tests' own, and passes when nobody has anything to do.
 
+use crate::stub;
 use chancery::source::kubernetes::kinds::{KINDS, Watched};
 use chancery::source::kubernetes::{self, Sinks};
 use chancery::telemetry::Metrics;
-use http::{Request, Response};
-use http_body_util::Full;
-use kube::Client;
+use http::Request;
 use kube::client::Body;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -23,19 +19,18 @@ const LONG: Duration = Duration::from_secs(300);
 
 /// An API server with an object of every kind, which answers the questions of the first version of a kind with these codes, one
 /// after the other, and then always with the last.
-#[derive(Clone)]
 struct Server {
     kind: &'static Watched,
     served: &'static [u16],
     listed: &'static [u16],
-    asked: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    asked: Mutex<BTreeMap<&'static str, usize>>,
 }
 
 impl Server {
     /// What is answered; nothing to those who watch.
     fn answer(&self, request: &Request<Body>) -> Option<(u16, String)> {
         let (path, version) = (request.uri().path(), self.kind.versions[0]);
-        if request.uri().query().is_some_and(|query| query.contains("watch=")) {
+        if stub::asks(request, "watch") {
             return None;
         }
         let (what, codes, body) = match path {
@@ -64,24 +59,6 @@ fn status(code: u16) -> String {
     format!(r#"{{"kind":"Status","status":"Failure","message":"no","reason":"No","code":{code}}}"#)
 }
 
-impl tower_service::Service<Request<Body>> for Server {
-    type Response = Response<Full<bytes::Bytes>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let answer = self.answer(&request);
-        Box::pin(async move {
-            let Some((code, body)) = answer else { return std::future::pending().await };
-            Ok(Response::builder().status(code).body(Full::from(body)).expect("a response"))
-        })
-    }
-}
-
 fn kind(plural: &str) -> &'static Watched {
     KINDS.iter().find(|kind| kind.plural == plural).expect("it is watched")
 }
@@ -89,7 +66,7 @@ fn kind(plural: &str) -> &'static Watched {
 /// How many objects proxies are told of at first; none: nothing is ever served.
 async fn told(plural: &str, served: &'static [u16], listed: &'static [u16]) -> Option<usize> {
     let kind = kind(plural);
-    let server = Server { kind, served, listed, asked: Arc::default() };
+    let server = Server { kind, served, listed, asked: Mutex::default() };
     let (batches, mut batch) = mpsc::channel(64);
     let sinks = Sinks {
         batches,
@@ -107,7 +84,8 @@ async fn told(plural: &str, served: &'static [u16], listed: &'static [u16]) -> O
         mesh_config_map: "chancery".to_owned(),
         watch_seconds: 60,
     };
-    let source = tokio::spawn(kubernetes::run(Client::new(server, "default"), options, sinks));
+    let client = stub::client(move |request| server.answer(request));
+    let source = tokio::spawn(kubernetes::run(client, options, sinks));
     let first = timeout(LONG, batch.recv()).await.ok().flatten();
     source.abort();
     first.map(|batch| batch.changes.len())

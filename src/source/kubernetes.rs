@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use watch::Watch;
+use watch::{Told, Watch};
 
 /// How many news may wait.
 const NEWS: usize = 1024;
@@ -124,13 +124,10 @@ pub async fn run(client: Client, options: Options, sinks: Sinks) {
     let mut watches = JoinSet::new();
     let own = options.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     for kind in options.kinds.iter().copied() {
-        let again = sinks.again.subscribe();
-        let (client, news, metrics) = (client.clone(), news.clone(), sinks.metrics.clone());
+        let (news, metrics, again) = (news.clone(), sinks.metrics.clone(), sinks.again.subscribe());
         let only = only(kind, &own, &options.mesh_config_map);
-        let seconds = options.watch_seconds;
-        let (failures, lost, whole, refused) = (0, None, false, false);
-        let watch = Watch { client, kind, only, seconds, news, metrics, again, failures, lost, whole, refused };
-        watches.spawn(watch.run());
+        let told = Told { news, metrics, again };
+        watches.spawn(Watch::new(client.clone(), kind, only, options.watch_seconds, told).run());
     }
     drop(news);
     tokio::select! {

@@ -25,6 +25,14 @@ pub enum Failure {
     /// The state that was asked for is not kept any more, or does not exist yet.
     #[error("the API server does not know the state that was asked for: {0}")]
     Expired(String),
+    /// It is at an earlier state than one that was known: it was restored from a backup.
+    #[error("the API server was restored from a backup: it is at {told}, and {known} was known")]
+    Restored {
+        /// The state that is known.
+        known: String,
+        /// The one that is told.
+        told: String,
+    },
     /// We may not.
     #[error("{0}")]
     Denied(String),
@@ -44,6 +52,7 @@ impl Failure {
     pub fn reason(&self) -> &'static str {
         match self {
             Failure::Expired(_) => "expired",
+            Failure::Restored { .. } => "restored",
             Failure::Denied(_) => "denied",
             Failure::Missing => "missing",
             Failure::Silent(_) => "silent",

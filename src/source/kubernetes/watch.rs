@@ -33,30 +33,33 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// How much longer than the API server was asked to keep a watch open it may be silent.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The watch of one kind.
-pub struct Watch {
-    /// The client.
-    pub client: Client,
-    /// The kind.
-    pub kind: &'static Watched,
-    /// Which of its objects.
-    pub only: Only,
-    /// How many seconds a watch lasts before it is opened again; nothing is silent for longer without being noticed.
-    pub seconds: u32,
+/// What a watch tells, and what it is told.
+pub struct Told {
     /// Where to tell.
     pub news: mpsc::Sender<(&'static Watched, News)>,
     /// Where to count.
     pub metrics: KubernetesMetrics,
     /// Counts how often kinds that may not be seen should be asked for at once: rights have changed.
     pub again: tokio::sync::watch::Receiver<u64>,
+}
+
+/// The watch of one kind.
+pub struct Watch {
+    client: Client,
+    kind: &'static Watched,
+    only: Only,
+    seconds: u32,
+    news: mpsc::Sender<(&'static Watched, News)>,
+    metrics: KubernetesMetrics,
+    again: tokio::sync::watch::Receiver<u64>,
     /// How many failures there were since anything went well.
-    pub failures: u32,
+    failures: u32,
     /// Why it has to be listed again, if it was listed before.
-    pub lost: Option<&'static str>,
+    lost: Option<&'static str>,
     /// Whether the next list is asked for at once: the API server had forgotten the state of the last before all pages were read.
-    pub whole: bool,
+    whole: bool,
     /// Whether it was said that the kind isn't served, or that we may not see it, since it was listed last.
-    pub refused: bool,
+    refused: bool,
 }
 
 /// Nobody listens any more.
@@ -81,6 +84,14 @@ impl From<Failure> for Over {
 }
 
 impl Watch {
+    /// A watch of some objects of a kind, which lasts so many seconds before it is opened again; nothing is silent for longer without being
+    /// noticed.
+    pub fn new(client: Client, kind: &'static Watched, only: Only, seconds: u32, told: Told) -> Self {
+        let Told { news, metrics, again } = told;
+        let (failures, lost, whole, refused) = (0, None, false, false);
+        Self { client, kind, only, seconds, news, metrics, again, failures, lost, whole, refused }
+    }
+
     /// Watches until nobody listens.
     pub async fn run(mut self) {
         loop {
@@ -119,14 +130,12 @@ impl Watch {
         if let Some(reason) = self.lost.take() {
             self.metrics.relisted(&self.kind.to_string(), reason);
         }
-        let mut before = self.failures;
+        let (mut before, mut again) = (self.failures, false);
         loop {
-            let watched = self.watch(&api, &mut since).await;
-            before = before.min(self.failures);
+            let watched = self.go_on(&api, &mut since, again).await;
+            (before, again) = (before.min(self.failures), true);
             match watched {
-                Ok(true) => self.failures = 0,
-                // An API server that was restored from a backup keeps a watch from its future open, and says nothing.
-                Ok(false) => self.check(&api, &since).await?,
+                Ok(()) => {}
                 Err(Over::Failed(failure)) if self.failures < before + FAILURES && is_passing(&failure) => {
                     self.failures += 1;
                     self.metrics.failed(&self.kind.to_string(), failure.reason());
@@ -171,18 +180,17 @@ impl Watch {
         }
     }
 
-    /// Whether there is still such a state.
-    async fn check(&self, api: &Api, since: &str) -> Result<(), Over> {
-        match (api.newest().await?.parse::<u64>(), since.parse::<u64>()) {
-            (Ok(newest), Ok(since)) if newest < since => {
-                Err(Failure::Expired(format!("it is at {newest}, and {since} was known")).into())
-            }
-            _ => Ok(()),
+    /// Follows what happens after a state until the watch ends in good order. An API server that was restored
+    /// from a backup keeps a watch from its future open, says nothing until the future has come, and then goes on as if it were the same: so
+    /// whoever comes back asks first where it is.
+    async fn go_on(&mut self, api: &Api, since: &mut String, again: bool) -> Result<(), Over> {
+        if again {
+            api.newest().await.and_then(|newest| onward(since, newest))?;
         }
+        self.watch(api, since).await
     }
 
-    /// Follows what happens after a state until the watch ends in good order; whether anything was heard.
-    async fn watch(&mut self, api: &Api, since: &mut String) -> Result<bool, Over> {
+    async fn watch(&mut self, api: &Api, since: &mut String) -> Result<(), Over> {
         // Watches of many kinds and replicas should not end together.
         let seconds = self.seconds - fastrand::u32(0..=self.seconds / 5);
         let silence = Duration::from_secs(seconds.into()) + GRACE;
@@ -194,29 +202,22 @@ impl Watch {
             let event = timeout(silence, events.next()).await.map_err(|_| Failure::Silent(silence))?;
             let Some(event) = event else {
                 let at_once = !heard && begun.elapsed() < SHORTEST;
-                return if at_once {
-                    Err(Failure::Other("the watch ended at once".to_owned()).into())
-                } else {
-                    Ok(heard)
+                return match at_once {
+                    true => Err(Failure::Other("the watch ended at once".to_owned()).into()),
+                    false => Ok(()),
                 };
             };
             let event = event.map_err(Failure::from)?;
             self.metrics.heard(&name);
             heard = true;
-            if !matches!(event, WatchEvent::Error(_)) {
-                self.failures = 0;
-            }
+            *since = onward(since, state(&event)?)?;
+            self.failures = 0;
             match event {
                 WatchEvent::Added(raw) | WatchEvent::Modified(raw) => {
-                    *since = raw.version().to_owned();
                     self.tell(News::Changed(self.item(raw, version))).await?;
                 }
-                WatchEvent::Deleted(raw) => {
-                    *since = raw.version().to_owned();
-                    self.tell(News::Gone(id(&raw))).await?;
-                }
-                WatchEvent::Bookmark(bookmark) => *since = bookmark.metadata.resource_version,
-                WatchEvent::Error(status) => return Err(Failure::of(&status).into()),
+                WatchEvent::Deleted(raw) => self.tell(News::Gone(id(&raw))).await?,
+                WatchEvent::Bookmark(_) | WatchEvent::Error(_) => {}
             }
         }
     }
@@ -254,6 +255,24 @@ impl Watch {
 
 fn id(raw: &Raw) -> Id {
     Id { namespace: raw.namespace().into(), name: raw.name().into() }
+}
+
+/// The state that an event leads to.
+fn state(event: &WatchEvent<Raw>) -> Result<String, Failure> {
+    match event {
+        WatchEvent::Added(raw) | WatchEvent::Modified(raw) | WatchEvent::Deleted(raw) => Ok(raw.version().to_owned()),
+        WatchEvent::Bookmark(bookmark) => Ok(bookmark.metadata.resource_version.clone()),
+        WatchEvent::Error(status) => Err(Failure::of(status)),
+    }
+}
+
+/// The state that is told, unless it is before the one that is known: states count up ([KEP-5504](https://kep.k8s.io/5504)), and a
+/// watch tells what comes later.
+fn onward(known: &str, told: String) -> Result<String, Failure> {
+    match (known.parse::<u64>(), told.parse::<u64>()) {
+        (Ok(at), Ok(to)) if to < at => Err(Failure::Restored { known: known.to_owned(), told }),
+        _ => Ok(told),
+    }
 }
 
 /// How the list failed of a kind that is served, as the API server said just before. That it isn't says nothing then: the definition
