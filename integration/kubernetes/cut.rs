@@ -5,7 +5,7 @@ use crate::harness::chancery::Chancery;
 use crate::harness::cluster::{ADMIN, Options};
 use crate::harness::{Outcome, deadline};
 use crate::shared;
-use crate::stage::{SOON, Stage, slice};
+use crate::stage::{SOON, Stage, pod, slice};
 use crate::told::{Told, says};
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ async fn a_leader_that_is_cut_off_leaves_writing_to_the_other() -> Outcome<()> {
     let passage = stage.by_way_of_a_passage(&cluster, ADMIN).await?;
     stage.chancery.restart().await?;
     becomes(&stage.chancery, "leading").await?;
-    stage.connect().await?;
+    stage.connect_recorded().await?;
     cluster.apply(&route("inside")).await?;
     says(&cluster, &stage, "virtualservice/route", ("Programmed", "True Programmed")).await?;
     let mut other = stage.another(&cluster, ADMIN, "two", 2)?;
@@ -65,7 +65,6 @@ async fn a_leader_that_is_cut_off_leaves_writing_to_the_other() -> Outcome<()> {
     cluster.apply(&route("nobody")).await?;
     let (told, _) = says(&cluster, &stage, "virtualservice/route", ("ResolvedRefs", "False NotFound")).await?;
     assert!(stage.chancery.api().is_ready().await, "what is known is served");
-    let removed = stage.removed().await?;
 
     // It is heard again: it knows what happened meanwhile, and takes nothing of it back.
     passage.open();
@@ -74,12 +73,11 @@ async fn a_leader_that_is_cut_off_leaves_writing_to_the_other() -> Outcome<()> {
     stage.has_endpoints("inside", &["10.9.0.25"]).await?;
     let now = Told::of(&cluster, "cut", "virtualservice/route").await?;
     assert_eq!(now.says("ResolvedRefs"), told.says("ResolvedRefs"));
-    assert_eq!((removed, stage.removed().await?), (0, 0));
     load.stopped().await?.clean()?;
     // The first has written nothing since, and the second has.
     assert_eq!(written(&stage.chancery).await?, before);
     assert!(written(&other).await? > 0.0);
-    Ok(())
+    stage.has_lost_nothing(&cluster).await
 }
 
 /// A leader that starts doesn't take the proxies that are back for all there are: those are waited for that the one before it
@@ -89,9 +87,8 @@ async fn proxies_that_are_still_to_come_are_counted_on() -> Outcome<()> {
     let (cluster, _held) = shared::own(Options::default()).await?;
     let mut stage = Stage::set(&cluster, ADMIN, "cut").await?;
     stage.write_status(SECONDS);
-    stage.chancery.restart().await?;
-    stage.connect().await?;
-    cluster.apply(POD).await?;
+    stage.record().await?;
+    cluster.apply(&pod("cut", "second")).await?;
     let second = stage.another_envoy(&cluster, &stage.chancery, "second", 11).await?;
     cluster.apply(&route("inside")).await?;
     let expected = "in effect at all 2 proxies that it concerns";
@@ -123,15 +120,9 @@ async fn proxies_that_are_still_to_come_are_counted_on() -> Outcome<()> {
     cluster.apply(&route("inside")).await?;
     stage.chancery.restart().await?;
     programmed(&cluster, &stage, "in effect at the one proxy that it concerns").await?;
-    second.thaw()
+    second.thaw()?;
+    stage.has_lost_nothing(&cluster).await
 }
-
-const POD: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: second, namespace: cut}
-spec: {nodeName: node, containers: [{name: client, image: client}]}
-";
 
 /// Waits until the rule says at how many proxies its newest generation is in effect.
 async fn programmed(cluster: &crate::harness::cluster::Cluster, stage: &Stage, expected: &str) -> Outcome<()> {

@@ -22,8 +22,7 @@ async fn a_full_disk_costs_the_log_and_nothing_else() -> Outcome<()> {
     let mut stage = Stage::set(&cluster, ADMIN, "disk").await?;
     stage.chancery.write_to(Path::new(FULL));
     stage.chancery.flags.extend(["--log-level", "debug"].map(str::to_owned));
-    stage.chancery.restart().await?;
-    stage.connect().await?;
+    stage.record().await?;
     let load = stage.traffic(Duration::from_secs(60)).start();
     for address in ["10.9.0.31", "10.9.0.32", "10.9.0.33"] {
         cluster.apply(&slice("disk", "inside", &[address])).await?;
@@ -38,14 +37,13 @@ async fn a_full_disk_costs_the_log_and_nothing_else() -> Outcome<()> {
     let problem = problems.await?;
     assert!(problem.text.contains("nobody"), "{problem:?}");
     load.stopped().await?.clean()?;
-    assert_eq!(stage.removed().await?, 0);
     let mut open = written_files(stage.chancery.pid().ok_or_else(|| Failure::new("chancery has ended"))?)?;
     // What whoever started this test left open is not its doing.
     let inherited = written_files(std::process::id())?;
     open.retain(|path| path == FULL || !inherited.contains(path));
     assert!(open.iter().all(|path| path == FULL || path == "/dev/null"), "it writes to {open:?}");
     assert!(open.iter().any(|path| path == FULL), "{open:?}");
-    Ok(())
+    stage.has_lost_nothing(&cluster).await
 }
 
 /// The paths of files that a process may write to.

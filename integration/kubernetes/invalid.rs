@@ -127,8 +127,7 @@ async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
     let (cluster, _held) = shared::own(Options::default()).await?;
     let mut stage = Stage::set(&cluster, ADMIN, NAMESPACE).await?;
     stage.write_status(15);
-    stage.chancery.restart().await?;
-    stage.connect().await?;
+    stage.record().await?;
     assert_eq!(said(&stage).await?, [], "the control: nothing is wrong before");
     cluster.write(&objects()).await?;
     let long = format!("VirtualService invalid/{}", long());
@@ -165,7 +164,7 @@ async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
         .await?;
     }
     let many = stage.cluster_of("many");
-    deadline::until("ten thousand endpoints arrive", SOON, async || {
+    deadline::until("ten thousand endpoints arrive", 4 * SOON, async || {
         (stage.envoy().endpoints(&many).await.ok()?.len() == 10_000).then_some(())
     })
     .await?;
@@ -174,7 +173,8 @@ async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
     // Everything else goes on.
     cluster.apply(&crate::stage::slice(NAMESPACE, "inside", &["10.9.0.60"])).await?;
     stage.has_endpoints("inside", &["10.9.0.60"]).await?;
-    stage.load(20).run().await?.clean()
+    stage.load(20).run().await?.clean()?;
+    stage.has_lost_nothing(&cluster).await
 }
 
 /// Each broken object has one Event, and those of our kinds the reason in their status, as far as the API server takes one.

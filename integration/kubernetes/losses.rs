@@ -39,7 +39,7 @@ async fn an_outage_takes_nothing_away() -> Outcome<()> {
     cluster.apply(&slice("outage", "inside", &["10.9.0.25"])).await?;
     stage.has_endpoints("inside", &["10.9.0.25"]).await?;
     load.stopped().await?.clean()?;
-    stage.has_lost(&[])
+    stage.has_lost_nothing(&cluster).await
 }
 
 /// The API server says nothing on connections that stay open: that is noticed, and what changed since is seen.
@@ -57,7 +57,7 @@ async fn silence_is_noticed() -> Outcome<()> {
     stage.is("services", "watching").await?;
     cluster.apply(&slice("silence", "inside", &["10.9.0.25"])).await?;
     stage.has_endpoints("inside", &["10.9.0.25"]).await?;
-    stage.has_lost(&[])
+    stage.has_lost_nothing(&cluster).await
 }
 
 /// What happened while nobody looked is forgotten by the API server: everything is listed again, and exactly what is gone
@@ -76,7 +76,7 @@ async fn forgotten_history_is_listed_again() -> Outcome<()> {
         }
     }
     println!("forgotten {rounds} times");
-    stage.has_lost(&["gone"])
+    stage.has_lost_only(&cluster, &["gone"]).await
 }
 
 /// Something goes, and something changes, while chancery stands still, and the API server forgets that it was.

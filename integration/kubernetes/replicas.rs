@@ -7,7 +7,7 @@ use crate::harness::cluster::{ADMIN, Cluster, Options};
 use crate::harness::envoy::Envoy;
 use crate::harness::{Failure, Outcome, deadline};
 use crate::shared;
-use crate::stage::{SOON, Stage};
+use crate::stage::{SOON, Stage, pod};
 use crate::told::{Told, rejection, says, wants};
 use crate::waiting;
 use serde::Deserialize;
@@ -46,7 +46,7 @@ impl Pair {
         stage.chancery.restart().await?;
         stage.connect().await?;
         let mut other = stage.another(cluster, ADMIN, "two", 2)?;
-        cluster.apply(&pod(namespace)).await?;
+        cluster.apply(&pod(namespace, "second")).await?;
         other.restart().await?;
         let other_envoy = stage.another_envoy(cluster, &other, "second", 11).await?;
         Ok(Self { stage, other, other_envoy })
@@ -74,13 +74,6 @@ impl Pair {
             failure.with(&format!("{found:?}")).with(&self.stage.chancery.tail()).with(&self.other.tail())
         })
     }
-}
-
-fn pod(namespace: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: second, namespace: {namespace}}}\n\
-         spec: {{nodeName: node, containers: [{{name: client, image: client}}]}}\n"
-    )
 }
 
 #[tokio::test]
@@ -182,7 +175,7 @@ async fn a_rejection_reaches_its_object_through_the_leader() -> Outcome<()> {
     stage.chancery.flags.extend(stage.talks("one", 1)?);
     stage.chancery.restart().await?;
     stands(&stage.chancery, "leading").await?;
-    cluster.apply(&pod(HERE)).await?;
+    cluster.apply(&pod(HERE, "second")).await?;
     let mut other = stage.another(&cluster, ADMIN, "two", 2)?;
     let talks = other.flags.split_off(6);
     other.flags[5] = "on".to_owned();

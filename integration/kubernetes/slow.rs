@@ -1,11 +1,11 @@
 //! A list that takes its time because the way to the API server is narrow: it comes page by page, one can see how far it has
-//! come, it takes no more memory than one that comes at once, and nothing is served before its end.
+//! come, it takes no more memory than one that comes at once, and nothing is served before its end. An Envoy from before keeps all it has.
 
 use crate::harness::cluster::{ADMIN, Cluster, Options};
 use crate::harness::timing::{is_soak, soak};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::shared;
-use crate::stage::Stage;
+use crate::stage::{Stage, slice};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -68,6 +68,9 @@ async fn a_slow_list_is_followed_page_by_page() -> Outcome<()> {
     stage.chancery.ready(limit()).await?;
     let (fast, memory, bytes) = (began.elapsed(), most_memory(&stage)?, passage.passed());
     assert_eq!(stage.chancery.api().kind("pods").await?.objects, pods() as u64 + 1);
+    stage.connect_recorded().await?;
+    stage.has_endpoints("inside", &["10.9.0.20", "10.9.0.21"]).await?;
+    let load = stage.traffic(limit()).start();
     stage.chancery.kill()?;
 
     let meant = soak(SLOW).max(fast * 2);
@@ -93,7 +96,8 @@ async fn a_slow_list_is_followed_page_by_page() -> Outcome<()> {
     assert!(peak < memory * 1.25 + 8.0, "{peak} MB, and {memory} MB where it comes at once");
     // It goes on from there.
     passage.narrow(u64::MAX);
-    stage.connect().await?;
-    stage.has_endpoints("inside", &["10.9.0.20", "10.9.0.21"]).await?;
-    stage.load(20).run().await?.clean()
+    cluster.apply(&slice("slow", "inside", &["10.9.0.25"])).await?;
+    stage.has_endpoints("inside", &["10.9.0.25"]).await?;
+    load.stopped().await?.clean()?;
+    stage.has_lost_nothing(&cluster).await
 }

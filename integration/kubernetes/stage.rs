@@ -119,23 +119,60 @@ impl Stage {
     /// Starts what was made ready, and records what Envoy is told.
     pub async fn record(&mut self) -> Outcome<()> {
         self.chancery.restart().await?;
+        self.connect_recorded().await
+    }
+
+    /// Starts the Envoy, and records what it is told by the chancery that runs already, and by those started after it.
+    pub async fn connect_recorded(&mut self) -> Outcome<()> {
+        self.connect_recorded_to(self.chancery.xds).await
+    }
+
+    /// The same by whatever is at an address.
+    pub async fn connect_recorded_to(&mut self, xds: SocketAddr) -> Outcome<()> {
         let recorder = Arc::new(Recorder::new());
-        let relay = Relay::watched(self.subnet.free(RELAY)?, self.chancery.xds, recorder.clone()).await?;
+        let relay = Relay::watched(self.subnet.free(RELAY)?, xds, recorder.clone()).await?;
         self.recorded = Some((relay, recorder));
         self.connect().await
     }
 
-    /// Fails unless exactly these Services were taken from Envoy, of all that it was told since it was started.
+    /// Fails unless exactly these Services were taken from Envoy, of all that it was told since it was started. What goes in
+    /// other namespaces of a cluster that tests share is their business.
     pub fn has_lost(&self, services: &[&str]) -> Outcome<()> {
         let (_, recorder) = self.recorded.as_ref().expect("it is recorded what passes");
-        let (taken, gone) = (recorder.taken(), services.iter().map(|service| self.cluster_of(service)));
-        let gone: BTreeSet<String> = gone.collect();
+        let gone: BTreeSet<String> = services.iter().map(|service| self.cluster_of(service)).collect();
+        let hosts: BTreeSet<String> = services.iter().map(|service| self.host_of(service)).collect();
+        let (mut taken, mut taken_hosts) = (recorder.taken(), recorder.taken_hosts());
+        let own = format!(".{}.svc.", self.namespace);
+        for names in [&mut taken, &mut taken_hosts] {
+            names.retain(|name| !name.contains(".svc.") || name.contains(&own));
+        }
         let told = recorder.with(|trace| trace.events.iter().any(|event| matches!(event.what, What::Sent(_))));
-        if told && taken == gone {
+        if told && taken == gone && taken_hosts == hosts {
             return Ok(());
         }
         let trace = recorder.with(ToString::to_string);
-        Err(Failure::new(format!("taken from Envoy: {taken:?}, instead of {gone:?}")).with(&trace))
+        let text = format!("taken from Envoy: {taken:?} and {taken_hosts:?}, instead of {gone:?} and {hosts:?}");
+        Err(Failure::new(text).with(&trace))
+    }
+
+    /// Fails if anything was taken from Envoy since it was started. The control: what is really deleted now is seen to be taken.
+    pub async fn has_lost_nothing(&self, cluster: &Cluster) -> Outcome<()> {
+        self.has_lost_only(cluster, &[]).await
+    }
+
+    /// The same where these Services were really deleted.
+    pub async fn has_lost_only(&self, cluster: &Cluster, services: &[&str]) -> Outcome<()> {
+        const GOES: &str = "goes-last";
+        self.has_lost(services)?;
+        let (namespace, address) = (&*self.namespace, "10.9.0.99");
+        let objects = format!("{}---\n{}", service(namespace, GOES), slice(namespace, GOES, &[address]));
+        cluster.apply(&objects).await?;
+        self.has_endpoints(GOES, &[address]).await?;
+        self.has_lost(services)?;
+        cluster.kubectl(&["delete", "service", GOES, "-n", namespace]).await?;
+        let with = [services, &[GOES]].concat();
+        let seen = deadline::until("a deletion is seen", SOON, async || self.has_lost(&with).ok()).await;
+        seen.or_else(|_| self.has_lost(&with))
     }
 
     /// Lets chancery write status from its next start on, under a Lease of so many seconds.
@@ -172,8 +209,7 @@ impl Stage {
 
     /// Starts the client's Envoy and doesn't wait.
     pub fn launch_envoy(&mut self) -> Outcome<()> {
-        let setup = Setup { dns: Some(self.dns.address), ..Wire::Delta.into() };
-        self.envoy = Some(Envoy::launch(&self.seat, self.chancery.xds, setup, self.files.path())?);
+        self.envoy = Some(Envoy::launch(&self.seat, self.chancery.xds, self.setup(), self.files.path())?);
         Ok(())
     }
 
@@ -189,9 +225,8 @@ impl Stage {
 
     /// Starts the Envoy and waits until requests arrive.
     pub async fn connect(&mut self) -> Outcome<()> {
-        let setup = Setup { dns: Some(self.dns.address), ..Wire::Delta.into() };
         let xds = self.recorded.as_ref().map_or(self.chancery.xds, |(relay, _)| relay.address);
-        let started = Envoy::start(&self.seat, xds, setup, self.files.path()).await;
+        let started = Envoy::start(&self.seat, xds, self.setup(), self.files.path()).await;
         self.envoy = Some(started.map_err(|failure| failure.with(&self.chancery.tail()))?);
         let first = self.load(1);
         deadline::until("a request arrives", SOON, async || {
@@ -217,12 +252,24 @@ impl Stage {
 
     /// An Envoy of another Pod, at an address of its own, connected to a chancery.
     pub async fn another_envoy(&self, cluster: &Cluster, chancery: &Chancery, pod: &str, host: u8) -> Outcome<Envoy> {
+        self.another_envoy_at(cluster, chancery.xds, pod, host).await
+    }
+
+    /// The same, connected to whatever is at an address.
+    pub async fn another_envoy_at(&self, cluster: &Cluster, xds: SocketAddr, pod: &str, host: u8) -> Outcome<Envoy> {
         cluster.set_pod(&self.namespace, pod, &format!("10.9.0.{host}"), true).await?;
+        let seat = self.another_seat(pod, host)?;
+        Envoy::start(&seat, xds, self.setup(), self.files.path()).await
+    }
+
+    fn another_seat(&self, pod: &str, host: u8) -> Outcome<Seat> {
         let ip = self.subnet.ip(host);
         let metadata = vec![format!("OUTBOUND_BIND={}", self.subnet.ip(host + 100))];
-        let seat = Seat { pod: pod.into(), ip, metadata, ports: addresses::ports(ip)?, ..self.seat.clone() };
-        let setup = Setup { dns: Some(self.dns.address), ..Wire::Delta.into() };
-        Envoy::start(&seat, chancery.xds, setup, self.files.path()).await
+        Ok(Seat { pod: pod.into(), ip, metadata, ports: addresses::ports(ip)?, ..self.seat.clone() })
+    }
+
+    fn setup(&self) -> Setup {
+        Setup { dns: Some(self.dns.address), ..Wire::Delta.into() }
     }
 
     /// The Envoy.
@@ -250,6 +297,11 @@ impl Stage {
     /// Envoy's name of the cluster of a Service on port 80.
     pub fn cluster_of(&self, service: &str) -> String {
         format!("outbound|80||{service}.{}.svc.cluster.local", self.namespace)
+    }
+
+    /// The name of the virtual host of a Service on port 80.
+    fn host_of(&self, service: &str) -> String {
+        format!("{service}.{}.svc.cluster.local:80", self.namespace)
     }
 
     /// Waits until Envoy has exactly these healthy addresses of a Service.
@@ -299,6 +351,14 @@ pub fn slice(namespace: &str, service: &str, addresses: &[&str]) -> String {
         "ports": [{"name": "http", "port": 8080}], "endpoints": endpoints,
     })
     .to_string()
+}
+
+/// A Pod that nobody runs, for a proxy.
+pub fn pod(namespace: &str, name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+         spec: {{nodeName: node, containers: [{{name: client, image: client}}]}}\n"
+    )
 }
 
 /// A Service without a selector.

@@ -6,9 +6,10 @@ use crate::trace::{Asked, Sent, Trace, What, World};
 use chancery::snapshot::kind::Kind;
 use chancery::xds::request::{Request, Wire};
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse, Resource};
 use prost::Message;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -25,6 +26,9 @@ struct Seen {
     /// Load assignments that have had endpoints.
     full: BTreeSet<String>,
     taken: BTreeSet<String>,
+    /// The virtual hosts of each route configuration, and those that went from one.
+    hosts: BTreeMap<String, BTreeSet<String>>,
+    taken_hosts: BTreeSet<String>,
 }
 
 impl Recorder {
@@ -58,6 +62,21 @@ impl Recorder {
     pub fn taken(&self) -> BTreeSet<String> {
         self.seen().taken.clone()
     }
+
+    /// The virtual hosts that were taken from them, of routes that are there still.
+    pub fn taken_hosts(&self) -> BTreeSet<String> {
+        self.seen().taken_hosts.clone()
+    }
+}
+
+impl Seen {
+    fn routes(&mut self, resource: &Resource) {
+        let content = resource.resource.as_ref().map(|any| &*any.value).unwrap_or_default();
+        let hosts = RouteConfiguration::decode(content).unwrap_or_default().virtual_hosts;
+        let hosts: BTreeSet<String> = hosts.into_iter().map(|host| host.name).collect();
+        let before = self.hosts.insert(resource.name.clone(), hosts.clone()).unwrap_or_default();
+        self.taken_hosts.extend(before.difference(&hosts).cloned());
+    }
 }
 
 impl Witness for Recorder {
@@ -81,6 +100,9 @@ impl Witness for Recorder {
         Sent::try_from(response).into_iter().for_each(|sent| self.note(stream, What::Sent(sent)));
         let seen = &mut *self.seen();
         seen.taken.extend(response.removed_resources.iter().cloned());
+        if response.type_url == Kind::Route.type_url() {
+            response.resources.iter().for_each(|resource| seen.routes(resource));
+        }
         let endpoints = response.type_url == Kind::Endpoint.type_url();
         for resource in response.resources.iter().filter(|_| endpoints) {
             let content = resource.resource.as_ref().map(|any| &*any.value).unwrap_or_default();
