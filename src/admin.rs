@@ -17,7 +17,7 @@ use crate::model::reach::Standing;
 use crate::model::world::State as WorldState;
 use crate::peers::Asker;
 use crate::snapshot::kind::Kind;
-use crate::source::kubernetes::news::KindStatus;
+use crate::source::kubernetes::news::Kinds;
 use crate::source::report::Report;
 use crate::status::account::{Leadership, Writing};
 use crate::telemetry::Metrics;
@@ -59,7 +59,7 @@ pub struct AdminContext {
     /// What translation says of objects.
     pub problems: watch::Receiver<Arc<BTreeSet<Problem>>>,
     /// How it stands with each kind that is watched in a cluster; none of a folder.
-    pub kinds: watch::Receiver<Arc<[KindStatus]>>,
+    pub kinds: watch::Receiver<Kinds>,
     /// How proxies take their configuration: what all replicas know.
     pub standing: watch::Receiver<Arc<Standing>>,
     /// The other replicas, where there is talk among them.

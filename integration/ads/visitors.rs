@@ -11,7 +11,7 @@ use chancery::model::provenance::{ObjectKey, ObjectKind};
 use chancery::model::reach::{Reach, Reaches, Standing};
 use chancery::snapshot::kind::Kind;
 use chancery::source::kubernetes::kinds::KINDS;
-use chancery::source::kubernetes::news::{KindStatus, State};
+use chancery::source::kubernetes::news::{KindStatus, Kinds, State};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Port {
             registry: xds.registry.clone(),
             reports: told(Arc::default()),
             problems: told(problems()),
-            kinds: told([kind].into()),
+            kinds: told(Kinds::unit(kind)),
             standing: told(Arc::new(standing())),
             others: None,
             leadership: told(Default::default()),

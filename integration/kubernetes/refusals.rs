@@ -72,7 +72,7 @@ async fn told(plural: &str, served: &'static [u16], listed: &'static [u16]) -> O
         batches,
         reports: watch::Sender::new(Arc::default()),
         inventory: watch::Sender::default(),
-        kinds: watch::Sender::new(Arc::new([])),
+        kinds: watch::Sender::default(),
         metrics: Metrics::new().kubernetes,
         again: watch::Sender::new(0),
     };

@@ -46,7 +46,7 @@ impl Follower {
             batches,
             reports: watch::Sender::new(Arc::default()),
             inventory: watch::Sender::default(),
-            kinds: watch::Sender::new(Arc::new([])),
+            kinds: watch::Sender::default(),
             metrics: Metrics::new().kubernetes,
             again: watch::Sender::new(0),
         };

@@ -3,14 +3,13 @@
 use super::security::Home;
 use super::{AppError, SourceOptions, StatusOptions};
 use crate::source::directory::{self, Directory};
-use crate::source::kubernetes::news::KindStatus;
+use crate::source::kubernetes::news::{KindStatus, Kinds};
 use crate::source::kubernetes::{self, Sinks};
 use crate::status::election::Terms;
 use crate::status::lease;
 use crate::telemetry::readiness::{Readiness, Token};
 use kube::Client;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Where objects come from.
@@ -66,9 +65,9 @@ impl Source {
     }
 
     /// What is known of kinds before anything is read.
-    pub fn kinds(&self) -> Arc<[KindStatus]> {
+    pub fn kinds(&self) -> Kinds {
         match self {
-            Source::Folder(_) => Arc::new([]),
+            Source::Folder(_) => Kinds::new(),
             Source::Cluster(_, options) => kubernetes::unknown(&options.kinds),
         }
     }
@@ -94,8 +93,8 @@ impl Source {
     }
 }
 
-/// Says which kinds are waited for, and why, until the source is gone.
-pub async fn kinds_awaited(mut kinds: watch::Receiver<Arc<[KindStatus]>>, readiness: Readiness) {
+/// Says which kinds are waited for, and why, until there are none, or the source is gone: none is waited for again.
+pub async fn kinds_awaited(mut kinds: watch::Receiver<Kinds>, readiness: Readiness) {
     let mut tokens: BTreeMap<String, Token> = BTreeMap::new();
     loop {
         let names: Vec<_> = kinds.borrow_and_update().iter().filter(|kind| !kind.settled).map(name).collect();
@@ -104,7 +103,7 @@ pub async fn kinds_awaited(mut kinds: watch::Receiver<Arc<[KindStatus]>>, readin
             tokens.entry(name.clone()).or_insert_with(|| readiness.block(name));
         }
         tokens.retain(|name, _| names.contains(name));
-        if kinds.changed().await.is_err() {
+        if tokens.is_empty() || kinds.changed().await.is_err() {
             return std::future::pending().await;
         }
     }

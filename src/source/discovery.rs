@@ -59,14 +59,15 @@ impl Discovery {
         }
     }
 
-    /// All Namespaces, or that one, were listed: what was not among them has no labels that could be selected by.
-    pub fn listed(&mut self, within: Option<&str>) {
+    /// All Namespaces, or that one, were listed: what was not among them has no labels that could be selected by. What follows of that.
+    pub fn listed(&mut self, within: Option<&str>) -> Turn {
         match (within, &mut self.complete) {
-            (_, Complete::All) => {}
+            (_, Complete::All) => return Turn::Nothing,
             (None, complete) => *complete = Complete::All,
             (Some(name), Complete::Some(names)) => _ = names.insert(name.into()),
             (Some(name), complete) => *complete = Complete::Some([name.into()].into()),
         }
+        within.map_or(Turn::All, |name| Turn::One(name.into(), self.includes(name)))
     }
 
     /// An object is in effect now, or no more; what follows of that for others.
@@ -161,9 +162,10 @@ mod tests {
         let mut discovery = Discovery::default();
         discovery.learn(&Mesh::key(), Some(&mesh(&[("mesh", "on")])));
         assert!(discovery.includes("a"), "who may not see Namespaces loses nothing");
-        discovery.listed(Some("a"));
+        assert_eq!(discovery.listed(Some("a")), Turn::One("a".into(), false));
         assert_eq!(["a", "b"].map(|name| discovery.includes(name)), [false, true]);
-        discovery.listed(None);
+        assert_eq!(discovery.listed(None), Turn::All);
+        assert_eq!([discovery.listed(None), discovery.listed(Some("a"))], [Turn::Nothing, Turn::Nothing]);
         assert_eq!(["a", "b"].map(|name| discovery.includes(name)), [false, false]);
     }
 }

@@ -10,15 +10,16 @@ pub mod inventory;
 pub mod kinds;
 pub mod lookup;
 pub mod news;
+mod objects;
 mod raw;
 mod settings;
 mod store;
+mod tally;
 mod trouble;
 pub mod watch;
 
 pub use gather::{Sinks, unknown};
 
-use crate::model::provenance::ObjectKind;
 use crate::telemetry::logging::words;
 use api::Only;
 use kinds::{Use, Watched};
@@ -142,7 +143,7 @@ fn only(kind: &'static Watched, own: &str, settings: &str) -> Only {
     let within = kind.within.map(str::to_owned);
     match kind.used {
         Use::Settings => Only { namespace: Some(own.to_owned()), name: Some(settings.to_owned()) },
-        Use::Read(ObjectKind::Namespace) => Only { namespace: None, name: within },
+        _ if kind.is_namespaces() => Only { namespace: None, name: within },
         _ => Only { namespace: within, name: None },
     }
 }

@@ -5,8 +5,9 @@
 
 use super::inventory::Inventory;
 use super::kinds::{Need, Watched};
-use super::news::{KindStatus, News, State};
+use super::news::{KindStatus, Kinds, News, State};
 use super::store::Store;
+use super::tally::Tally;
 use super::trouble::Trouble;
 use crate::model::world::{Batch, Change};
 use crate::source::report::Report;
@@ -25,7 +26,7 @@ pub struct Sinks {
     /// What a status is written on.
     pub inventory: watch::Sender<Inventory>,
     /// How it stands with each kind.
-    pub kinds: watch::Sender<Arc<[KindStatus]>>,
+    pub kinds: watch::Sender<Kinds>,
     /// Counters.
     pub metrics: KubernetesMetrics,
     /// Makes the watches of kinds that may not be seen ask again at once.
@@ -53,7 +54,7 @@ pub async fn run(kinds: &[&'static Watched], mut news: mpsc::Receiver<(&'static 
 }
 
 /// How it stands with kinds of which nothing is known.
-pub fn unknown(kinds: &[&'static Watched]) -> Arc<[KindStatus]> {
+pub fn unknown(kinds: &[&'static Watched]) -> Kinds {
     let state = || State::Listing(0);
     // What is never in effect is not missed.
     let settled = |kind: &Watched| !kind.is_in_effect();
@@ -62,7 +63,14 @@ pub fn unknown(kinds: &[&'static Watched]) -> Arc<[KindStatus]> {
 
 struct Gatherer {
     store: Store,
-    status: Vec<KindStatus>,
+    status: Kinds,
+    /// Where each kind is among them, by where it is in memory: each line of the table is there once.
+    places: BTreeMap<usize, usize>,
+    /// Those that were told of since they were counted last.
+    touched: BTreeSet<usize>,
+    /// Those that are waited for.
+    unsettled: BTreeSet<usize>,
+    tally: Tally,
     trouble: Trouble,
     /// Kinds that were listed once, each with where.
     listed: BTreeSet<String>,
@@ -78,16 +86,39 @@ struct Gatherer {
 
 impl Gatherer {
     fn new(kinds: &[&'static Watched], sinks: Sinks) -> Self {
-        let (store, trouble, status) = (Store::default(), Trouble::default(), unknown(kinds).to_vec());
-        let (listed, troubled, refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { store, status, trouble, listed, troubled, refused, begun: false, revision: 0, sinks }
+        let (status, places) = (unknown(kinds), kinds.iter().enumerate().map(|(place, kind)| (address(kind), place)));
+        let unsettled = (0..kinds.len()).filter(|place| !status[*place].settled).collect();
+        Self {
+            store: Store::default(),
+            places: places.collect(),
+            touched: (0..kinds.len()).collect(),
+            unsettled,
+            status,
+            tally: Tally::new(kinds),
+            trouble: Trouble::default(),
+            listed: BTreeSet::new(),
+            troubled: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            begun: false,
+            revision: 0,
+            sinks,
+        }
+    }
+
+    fn settle(&mut self, place: usize, settled: bool) {
+        self.status[place].settled = settled;
+        match settled {
+            true => self.unsettled.remove(&place),
+            false => self.unsettled.insert(place),
+        };
     }
 
     fn take(&mut self, kind: &'static Watched, news: News, changes: &mut Vec<Change>) {
-        let Some(status) = self.status.iter_mut().find(|status| std::ptr::eq(status.kind, kind)) else { return };
+        let Some(place) = self.places.get(&address(kind)).copied() else { return };
+        self.touched.insert(place);
         match news {
             News::Listed(items) => {
-                status.settled = true;
+                self.settle(place, true);
                 self.listed.insert(kind.place());
                 self.store.replace(kind, items, changes);
                 self.refused.remove(&kind.place());
@@ -104,38 +135,37 @@ impl Gatherer {
                 }
                 if !self.begun && kind.is_in_effect() {
                     let decided = is_decision(kind.need, &state) && !self.refused.insert(kind.place());
-                    status.settled = self.listed.contains(&kind.place()) || decided;
+                    self.settle(place, self.listed.contains(&kind.place()) || decided);
                 }
-                status.state = state;
+                self.status[place].state = state;
             }
         }
     }
 
     /// A kind that is waited for can be listed and could not be before: whatever was in the way may have been in the way of others.
     fn doubt(&mut self) {
-        for status in &mut self.status {
-            let known = self.listed.contains(&status.kind.place()) || !status.kind.is_in_effect();
-            status.settled &= known;
+        for place in 0..self.status.len() {
+            let kind = self.status[place].kind;
+            let known = self.listed.contains(&kind.place()) || !kind.is_in_effect();
+            self.settle(place, known && self.status[place].settled);
         }
         self.sinks.again.send_modify(|count| *count += 1);
     }
 
-    /// Counts what there is, for the metrics of each kind wherever it is watched.
+    /// Counts what was told of, for the metrics of each kind wherever it is watched.
     fn count(&mut self) {
-        let mut all: BTreeMap<String, (usize, bool)> = BTreeMap::new();
-        for status in &mut self.status {
+        for place in std::mem::take(&mut self.touched) {
+            let status = &mut self.status[place];
             status.objects = self.store.count(status.kind);
-            let (objects, synced) = all.entry(status.kind.to_string()).or_insert((0, true));
-            *objects += status.objects;
-            *synced &= status.state == State::Watching;
+            let (kind, sum) = self.tally.note(place, status.objects, status.state == State::Watching);
+            self.sinks.metrics.counted(kind, sum.objects, sum.behind == 0);
         }
-        all.iter().for_each(|(kind, (objects, synced))| self.sinks.metrics.counted(kind, *objects, *synced));
     }
 
     async fn send(&mut self, mut changes: Vec<Change>, at: Instant) -> Result<(), Abandoned> {
         self.trouble.log();
         self.count();
-        self.sinks.kinds.send_replace(self.status.as_slice().into());
+        self.sinks.kinds.send_replace(self.status.clone());
         if self.revision != self.store.revision() {
             self.revision = self.store.revision();
             self.sinks.reports.send_replace(Arc::new(self.store.report().clone()));
@@ -146,7 +176,7 @@ impl Gatherer {
             changed
         });
         if !self.begun {
-            if !self.status.iter().all(|status| status.settled) {
+            if !self.unsettled.is_empty() {
                 return Ok(());
             }
             self.begun = true;
@@ -156,6 +186,11 @@ impl Gatherer {
         }
         self.sinks.batches.send(Batch { changes, at }).await.map_err(|_| Abandoned)
     }
+}
+
+/// Where a line of the table is in memory.
+fn address(kind: &'static Watched) -> usize {
+    std::ptr::from_ref(kind).addr()
 }
 
 /// Whether it is somebody's decision that there is nothing to know of a kind, once it was said twice: rights and definitions reach an
@@ -171,6 +206,36 @@ fn is_decision(need: Need, state: &State) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::kubernetes::kinds::within;
+    use crate::telemetry::Metrics;
+
+    /// What was counted once is not counted again because of news of others.
+    #[tokio::test]
+    async fn news_of_a_kind_in_a_namespace_cost_what_that_has() {
+        let names: Vec<String> = (0..20).map(|name| name.to_string()).collect();
+        let (kinds, metrics) = (within(&names, &[]), Metrics::new());
+        let sinks = Sinks {
+            batches: mpsc::channel(8).0,
+            reports: watch::Sender::new(Arc::default()),
+            inventory: watch::Sender::default(),
+            kinds: watch::Sender::default(),
+            metrics: metrics.kubernetes.clone(),
+            again: watch::Sender::new(0),
+        };
+        let mut gatherer = Gatherer::new(&kinds, sinks);
+        gatherer.count();
+        let has = |text: &str| metrics.render().lines().any(|line| line == text);
+        assert!(has("chancery_kubernetes_objects{kind=\"pods\"} 0"), "at first all are counted");
+        metrics.kubernetes.counted("pods", 77, true);
+        metrics.kubernetes.counted("services", 77, true);
+        let services = *kinds.iter().find(|kind| kind.plural == "services").expect("it is watched");
+        gatherer.take(services, News::State(State::Watching), &mut Vec::new());
+        assert_eq!(gatherer.touched.len(), 1);
+        gatherer.count();
+        assert!(has("chancery_kubernetes_objects{kind=\"pods\"} 77"), "nobody counted them again");
+        assert!(has("chancery_kubernetes_objects{kind=\"services\"} 0"), "the control: news came of these");
+        assert!(has("chancery_kubernetes_synced{kind=\"services\"} 0"), "nineteen other places are not followed");
+    }
 
     #[test]
     fn only_a_decision_replaces_a_list() {

@@ -51,10 +51,9 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Whether an object of the kind is among those that are watched.
-    pub fn covers(&self, namespace: &str, name: &str) -> bool {
-        let place = if self.used == Use::Read(ObjectKind::Namespace) { name } else { namespace };
-        self.within.is_none_or(|within| place == within)
+    /// Whether its objects are Namespaces, so that it is their name that says where they are watched.
+    pub fn is_namespaces(&self) -> bool {
+        self.used == Use::Read(ObjectKind::Namespace)
     }
 
     /// Whether its objects are in no namespace.
@@ -224,7 +223,7 @@ pub fn within(namespaces: &[String], secrets: &[String]) -> Vec<&'static Watched
         match kind.used {
             // The settings are in our own namespace, wherever that is.
             Use::Settings => vec![kind],
-            Use::Read(ObjectKind::Namespace) => names.iter().map(|name| one(kind, name)).collect(),
+            _ if kind.is_namespaces() => names.iter().map(|name| one(kind, name)).collect(),
             _ if kind.is_cluster_wide() => vec![kind],
             _ => names.iter().map(|name| one(kind, name)).collect(),
         }
@@ -234,7 +233,7 @@ pub fn within(namespaces: &[String], secrets: &[String]) -> Vec<&'static Watched
 
 /// A line of the table for one namespace.
 fn one(kind: &'static Watched, name: &'static str) -> &'static Watched {
-    let need = if kind.used == Use::Read(ObjectKind::Namespace) { Need::Optional } else { kind.need };
+    let need = if kind.is_namespaces() { Need::Optional } else { kind.need };
     Box::leak(Box::new(Watched { need, within: Some(name), ..*kind }))
 }
 
@@ -268,9 +267,7 @@ mod tests {
         assert_eq!(table.len(), 2 * (KINDS.len() - 3) + 3);
         let first = |plural| table.iter().find(|kind| kind.plural == plural).expect("it is watched");
         let (services, namespaces) = (first("services"), first("namespaces"));
-        assert!(services.covers("a", "b") && !services.covers("b", "a"));
-        assert!(namespaces.covers("", "a") && !namespaces.covers("", "b"));
-        assert!(first("nodes").covers("", "any") && KINDS[0].covers("", "any"));
+        assert_eq!((services.within, namespaces.within, first("nodes").within), (Some("a"), Some("a"), None));
         assert_eq!((services.need, namespaces.need), (Need::Required, Need::Optional));
     }
 

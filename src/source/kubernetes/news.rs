@@ -87,6 +87,9 @@ impl fmt::Display for State {
     }
 }
 
+/// What is known of every kind, wherever it is watched. A shared, immutable value.
+pub type Kinds = imbl::Vector<KindStatus>;
+
 /// What is known of a kind.
 #[derive(Clone, Debug)]
 pub struct KindStatus {

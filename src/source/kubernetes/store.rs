@@ -5,6 +5,7 @@
 use super::inventory::{Entry, Inventory, Which};
 use super::kinds::{KINDS, SECRETS, Use, Watched};
 use super::news::{Id, Item};
+use super::objects::Objects;
 use crate::model::mesh::Mesh;
 use crate::model::name::{Name, Namespace};
 use crate::model::object::Object;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 #[derive(Default, Debug)]
 pub struct Store {
     /// By the resource's name in paths and its group.
-    kinds: BTreeMap<(&'static str, &'static str), BTreeMap<Id, Held>>,
+    kinds: BTreeMap<(&'static str, &'static str), Objects<Arc<str>, Held>>,
     report: Report,
     inventory: Inventory,
     discovery: Discovery,
@@ -67,10 +68,31 @@ struct Outcome {
 }
 
 impl Store {
-    /// How many objects of a kind there are.
+    /// How many objects of a kind there are, as far as it is watched.
     pub fn count(&self, kind: &'static Watched) -> usize {
         let Some(all) = self.kinds.get(&index(kind)) else { return 0 };
-        if kind.within.is_none() { all.len() } else { all.keys().filter(|id| covers(kind, id)).count() }
+        match kind.within {
+            None => all.count(),
+            Some(name) if kind.is_namespaces() => usize::from(all.get("", name).is_some()),
+            Some(namespace) => all.count_in(namespace),
+        }
+    }
+
+    /// The objects of a kind, as far as it is watched.
+    fn covered(&self, kind: &'static Watched) -> Vec<Id> {
+        let Some(all) = self.kinds.get(&index(kind)) else { return Vec::new() };
+        let id = |namespace: &Arc<str>, name: &Arc<str>| Id { namespace: namespace.clone(), name: name.clone() };
+        match kind.within {
+            None => all.all().map(|(namespace, name, _)| id(namespace, name)).collect(),
+            Some(name) if kind.is_namespaces() => {
+                let one = Id { namespace: "".into(), name: name.into() };
+                all.get("", name).map(|_| one).into_iter().collect()
+            }
+            Some(namespace) => {
+                let namespace: Arc<str> = namespace.into();
+                all.inside(&*namespace).map(|(name, _)| id(&namespace, name)).collect()
+            }
+        }
     }
 
     /// What is wrong now.
@@ -91,7 +113,8 @@ impl Store {
     /// From now on proxies may have what is known, which is this.
     pub fn begin(&mut self) -> Vec<Change> {
         self.begun = true;
-        let objects = self.kinds.values().flat_map(BTreeMap::values).filter_map(Held::shown);
+        let all = self.kinds.values().flat_map(Objects::all);
+        let objects = all.filter_map(|(.., held)| held.shown());
         objects.map(|object| (object.key().clone(), Some(object.clone()))).collect()
     }
 
@@ -99,20 +122,19 @@ impl Store {
     pub fn replace(&mut self, kind: &'static Watched, items: Vec<Item>, changes: &mut Vec<Change>) {
         let there: BTreeSet<Id> = items.iter().map(|item| item.id.clone()).collect();
         items.into_iter().for_each(|item| self.set(kind, item, changes));
-        let held = self.kinds.entry(index(kind)).or_default();
-        let gone: Vec<_> = held.keys().filter(|id| covers(kind, id) && !there.contains(*id)).cloned().collect();
-        gone.iter().for_each(|id| self.remove(kind, id, changes));
-        if kind.used == Use::Read(ObjectKind::Namespace) {
-            self.discovery.listed(kind.within);
-            self.turn(Turn::All, changes);
+        let gone = self.covered(kind).into_iter().filter(|id| !there.contains(id));
+        gone.for_each(|id| self.remove(kind, &id, changes));
+        if kind.is_namespaces() {
+            let turn = self.discovery.listed(kind.within);
+            self.turn(turn, changes);
         }
     }
 
     /// An object is new, or another now.
     pub fn set(&mut self, kind: &'static Watched, item: Item, changes: &mut Vec<Change>) {
         let Item { id, uid, parsed, entry } = item;
-        let held = self.kinds.entry(index(kind)).or_default();
-        let before = held.remove(&id);
+        let all = self.kinds.entry(index(kind)).or_default();
+        let before = all.remove(&*id.namespace, &*id.name);
         let mesh = (self.begun && kind.used == Use::Settings).then(|| mesh(before.as_ref()));
         let Outcome { object, broken, findings } = outcome(kind, &id, parsed).after(mesh.as_ref());
         // Another object of the same name has nothing to do with the one before.
@@ -137,7 +159,7 @@ impl Store {
         }
         let change = (before.as_ref().and_then(Held::shown) != held.shown()).then(|| held.shown().cloned());
         let learned = learns(kind).then(|| held.object.clone());
-        self.kinds.entry(index(kind)).or_default().insert(id.clone(), held);
+        self.kinds.entry(index(kind)).or_default().insert(id.namespace.clone(), id.name.clone(), held);
         changes.extend(change.and_then(|after| Some((key(kind, &id)?, after))));
         if let Some(object) = learned {
             self.learn(kind, &id, object.as_ref(), changes);
@@ -146,7 +168,7 @@ impl Store {
 
     /// An object is gone.
     pub fn remove(&mut self, kind: &'static Watched, id: &Id, changes: &mut Vec<Change>) {
-        let before = self.kinds.entry(index(kind)).or_default().remove(id);
+        let before = self.kinds.entry(index(kind)).or_default().remove(&*id.namespace, &*id.name);
         self.show(kind, id, None, (Vec::new(), None));
         changes.extend(before.as_ref().and_then(Held::shown).and_then(|_| Some((key(kind, id)?, None))));
         if learns(kind) {
@@ -172,16 +194,15 @@ impl Store {
         let namespaces: BTreeSet<Arc<str>> = match turn {
             Turn::Nothing => return,
             Turn::One(namespace, _) => [namespace.as_str().into()].into(),
-            Turn::All => self.kinds.values().flat_map(BTreeMap::keys).map(|id| id.namespace.clone()).collect(),
+            Turn::All => self.kinds.values().flat_map(Objects::namespaces).cloned().collect(),
         };
         for kind in KINDS.iter().chain([&SECRETS]).filter(|kind| kind.used != Use::Settings) {
             for namespace in &namespaces {
                 let includes = self.discovery.includes(namespace);
                 let Some(all) = self.kinds.get(&index(kind)) else { break };
-                let first = Id { namespace: namespace.clone(), name: "".into() };
-                let inside = all.range(first..).take_while(|(id, _)| id.namespace == *namespace);
-                let turned = inside.filter(|(_, held)| held.aside.is_none() != includes);
-                let turned: Vec<Id> = turned.map(|(id, _)| id.clone()).collect();
+                let turned = all.inside(&**namespace).filter(|(_, held)| held.aside.is_none() != includes);
+                let id = |name: &Arc<str>| Id { namespace: namespace.clone(), name: name.clone() };
+                let turned: Vec<Id> = turned.map(|(name, _)| id(name)).collect();
                 turned.iter().for_each(|id| self.turn_one(kind, id, changes));
             }
         }
@@ -189,7 +210,8 @@ impl Store {
 
     /// What was shown of an object is put aside, or the other way round.
     fn turn_one(&mut self, kind: &'static Watched, id: &Id, changes: &mut Vec<Change>) {
-        let Some(mut held) = self.kinds.entry(index(kind)).or_default().remove(id) else { return };
+        let all = self.kinds.entry(index(kind)).or_default();
+        let Some(mut held) = all.remove(&*id.namespace, &*id.name) else { return };
         match held.aside.take() {
             Some(aside) => self.show(kind, id, aside.entry, (aside.findings, aside.instead)),
             None => {
@@ -203,7 +225,7 @@ impl Store {
         }
         let after = held.shown().cloned();
         changes.extend(held.object.is_some().then(|| key(kind, id)).flatten().map(|key| (key, after)));
-        self.kinds.entry(index(kind)).or_default().insert(id.clone(), held);
+        self.kinds.entry(index(kind)).or_default().insert(id.namespace.clone(), id.name.clone(), held);
     }
 
     /// What is to be seen of an object besides what it says.
@@ -251,13 +273,9 @@ impl Store {
     }
 }
 
-fn covers(kind: &'static Watched, id: &Id) -> bool {
-    kind.covers(&id.namespace, &id.name)
-}
-
 /// Whether what is read depends on objects of a kind.
 fn learns(kind: &'static Watched) -> bool {
-    matches!(kind.used, Use::Settings | Use::Read(ObjectKind::Namespace))
+    kind.used == Use::Settings || kind.is_namespaces()
 }
 
 fn index(kind: &'static Watched) -> (&'static str, &'static str) {
