@@ -349,3 +349,34 @@ async fn what_a_value_asks_for_is_allowed_with_it_only() -> Outcome<()> {
     assert_eq!(may(&["patch", "clustertrustbundles.certificates.k8s.io/others"]).await?, "no", "no other");
     Ok(())
 }
+
+/// Of Leases by name the one of the replica that writes status may be read and renewed, and nobody else's: what chancery's service
+/// account may do in its namespace, asked of the API server.
+#[tokio::test]
+async fn leases_of_others_are_out_of_reach() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options::default()).await?;
+    cluster.namespace(NAMESPACE).await?;
+    let rendered = [("base", kustomize("base")?), ("the chart", helm(&[])?)];
+    for (name, rendered) in rendered {
+        let (all, kinds) = (objects(&rendered)?, ["Role", "RoleBinding"]);
+        let needed = all.values().filter(|object| kinds.iter().any(|kind| object["kind"] == *kind));
+        cluster.apply(&list(needed)).await?;
+        let account = format!("--as=system:serviceaccount:{NAMESPACE}:chancery");
+        for (verb, lease, expected) in [
+            ("get", "/chancery", "yes"),
+            ("update", "/chancery", "yes"),
+            ("get", "/others", "no"),
+            ("update", "/others", "no"),
+            ("get", "", "no"),
+            ("list", "", "yes"),
+            ("patch", "/chancery-peer-a", "yes"),
+        ] {
+            let resource = format!("leases.coordination.k8s.io{lease}");
+            let asked = ["auth", "can-i", verb, &resource, "-n", NAMESPACE, &account];
+            let told = cluster.try_kubectl(ADMIN, &asked, "").await?.output;
+            assert_eq!(told.trim(), expected, "{name}: {verb} {resource}");
+        }
+        cluster.kubectl(&["delete", "roles,rolebindings", "--all", "-n", NAMESPACE]).await?;
+    }
+    Ok(())
+}
