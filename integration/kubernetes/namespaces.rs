@@ -69,8 +69,17 @@ async fn only_what_is_in_the_named_namespaces_is_there() -> Outcome<()> {
     let reason = "services in also (denied: services is forbidden: User \"neighbour\" cannot list resource \"services\" in \
                   API group \"\" in the namespace \"also\"";
     assert!(told.contains(reason), "{told}");
+    let api = stage.chancery.api();
+    let services = async |metric: &str| -> Outcome<f64> {
+        Ok(api.metrics().await?.sum(&format!("chancery_kubernetes_{metric}"), &[("kind", "services")]))
+    };
+    assert_eq!((services("synced").await?, services("objects").await?), (0.0, 2.0), "one of the two is not followed");
+    let log = stage.chancery.tail();
+    assert!(log.contains("services in also"), "{log}");
     cluster.apply(&role("also")).await?;
     stage.chancery.ready(SOON).await?;
+    deadline::until("both are followed", SOON, async || (services("synced").await.ok()? == 1.0).then_some(())).await?;
+    assert_eq!(services("objects").await?, 3.0, "of both together");
     stage.connect().await?;
     stage.has_endpoints("inside", &["10.9.0.20", "10.9.0.21"]).await?;
     has(&stage, "also", "10.9.2.1").await?;
