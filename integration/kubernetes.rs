@@ -17,10 +17,14 @@ mod dashboards;
 mod discovery;
 #[path = "kubernetes/disk.rs"]
 mod disk;
+#[path = "kubernetes/ends.rs"]
+mod ends;
 #[path = "kubernetes/examples.rs"]
 mod examples;
 #[path = "kubernetes/faults.rs"]
 mod faults;
+#[path = "ads/raw.rs"]
+mod frames;
 mod harness;
 #[path = "kubernetes/hung.rs"]
 mod hung;
@@ -68,6 +72,8 @@ mod stage;
 mod status;
 #[path = "kubernetes/stub.rs"]
 mod stub;
+#[path = "kubernetes/streams.rs"]
+mod streams;
 #[path = "kubernetes/told.rs"]
 mod told;
 mod trace;

@@ -57,8 +57,11 @@ use tokio_util::sync::CancellationToken;
 const BATCHES: usize = 64;
 /// How many connections may wait to be taken; the system allows as many as `net.core.somaxconn` says.
 const BACKLOG: u32 = 8192;
-/// How long the servers may take to end.
-const GRACE: Duration = Duration::from_secs(12);
+/// How long the servers may take to end, and then the admin port, which says meanwhile that the process is not ready.
+const GRACE: Duration = Duration::from_secs(11);
+const LAST: Duration = Duration::from_secs(1);
+/// What is waited for from then on that the process was told to end.
+const ENDING: &str = "the end of the process";
 
 /// What `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -190,11 +193,10 @@ pub async fn run(options: Options) -> Result<(), AppError> {
         _ = interrupt.recv() => Ok(()),
         ended = house.tasks.join_next() => reason(ended),
         ended = house.servers.join_next() => reason(ended),
+        ended = house.last.join_next() => reason(ended),
     };
     tracing::info!("stopping");
-    house.shutdown.cancel();
-    // Streams end with a reason and connections with GOAWAY; then whatever is left is dropped.
-    _ = tokio::time::timeout(GRACE, async { while house.servers.join_next().await.is_some() {} }).await;
+    house.end().await;
     result
 }
 
@@ -232,12 +234,17 @@ struct Doors {
 type Ended = (&'static str, Result<(), AppError>);
 
 /// Everything that runs.
+#[derive(Default)]
 struct House {
     /// What never ends by itself.
     tasks: JoinSet<Ended>,
     /// What ends on shutdown.
     servers: JoinSet<Ended>,
     shutdown: CancellationToken,
+    /// What says until the end how it stands.
+    last: JoinSet<Ended>,
+    closing: CancellationToken,
+    readiness: Readiness,
 }
 
 impl House {
@@ -248,8 +255,8 @@ impl House {
         Doors { secure, plain, admin: (listener, visiting) }: Doors,
         metrics: Metrics,
     ) -> Result<Self, AppError> {
-        let mut house = Self { tasks: JoinSet::new(), servers: JoinSet::new(), shutdown: CancellationToken::new() };
-        let (readiness, registry) = (Readiness::default(), Registry::default());
+        let mut house = Self::default();
+        let (readiness, registry) = (house.readiness.clone(), Registry::default());
         let board = Arc::new(Board::default());
         let (batches, received) = mpsc::channel(BATCHES);
         let (reports, report) = watch::channel(Arc::default());
@@ -308,9 +315,21 @@ impl House {
             writing,
             states: state,
         };
-        let shutdown = house.shutdown.clone();
-        house.server("admin server", async { Ok(admin::serve(listener, context, shutdown).await?) });
+        let closing = house.closing.clone();
+        house
+            .last
+            .spawn(async { ("admin server", admin::serve(listener, context, closing).await.map_err(Into::into)) });
         Ok(house)
+    }
+
+    /// Ends what is to end in order: it is not ready from now on, so that nobody else is sent here; streams end with a reason and connections
+    /// with GOAWAY; whoever asks is told so until then. Whatever is left is dropped.
+    async fn end(mut self) {
+        let _ending = self.readiness.block(ENDING);
+        self.shutdown.cancel();
+        _ = tokio::time::timeout(GRACE, async { while self.servers.join_next().await.is_some() {} }).await;
+        self.closing.cancel();
+        _ = tokio::time::timeout(LAST, self.last.join_next()).await;
     }
 
     /// Where translation tells what is wrong, and where that is found, with what has ended meanwhile.

@@ -13,7 +13,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 /// How long a start may take.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(30);
 
 /// A chancery. It keeps its addresses over restarts.
 pub struct Chancery {
@@ -183,9 +183,18 @@ impl Chancery {
 
     /// Asks it to end and waits.
     pub async fn terminate(&mut self, limit: Duration) -> Outcome<ExitStatus> {
-        let process = self.running()?;
-        process.terminate()?;
-        process.ended(limit).await
+        self.ask_to_end()?;
+        self.ended(limit).await
+    }
+
+    /// Asks it to end and doesn't wait.
+    pub fn ask_to_end(&mut self) -> Outcome<()> {
+        self.running()?.terminate()
+    }
+
+    /// Waits for it to end by itself.
+    pub async fn ended(&mut self, limit: Duration) -> Outcome<ExitStatus> {
+        self.running()?.ended(limit).await
     }
 
     /// Allows it so many descriptors until it is started again.

@@ -13,11 +13,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long connections may take to close after a shutdown has begun.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How far apart proxies are told to go elsewhere when the server ends, so that they don't all come there at once, and how
+/// long that may take for all of them.
+const APART: Duration = Duration::from_millis(10);
+const SPREAD: Duration = Duration::from_secs(5);
+/// In how many groups they are told: each connection is in one of them, whichever.
+const GROUPS: u32 = 50;
 /// How long the loop pauses when there are no descriptors left.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -27,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct ServeError(#[from] io::Error);
 
 /// Serves xDS in plain text on `listener`, to whoever comes, until `shutdown`; then every stream is ended with Unavailable
-/// and its connection with GOAWAY. Returns within ten seconds of a shutdown.
+/// and its connection with GOAWAY, one after the other. Returns within ten seconds of a shutdown.
 pub async fn serve(
     listener: TcpListener,
     context: Arc<XdsContext>,
@@ -56,7 +63,7 @@ async fn serve_through(
     // When this future is dropped, or the time to drain is over, connections are dropped with the token.
     let cut = CancellationToken::new();
     let _cut = cut.clone().drop_guard();
-    let connections = TaskTracker::new();
+    let (connections, groups) = (TaskTracker::new(), Groups::default());
     let accepting = async {
         loop {
             let place = match &door {
@@ -66,8 +73,7 @@ async fn serve_through(
             match accept(&listener, &context).await {
                 Ok(Some(socket)) => {
                     // A token of its own: each stream asks it again and again, and would wait for all others.
-                    let served =
-                        connection::run((socket, place), door.clone(), context.clone(), shutdown.child_token());
+                    let served = connection::run((socket, place), door.clone(), context.clone(), groups.join());
                     connections.spawn(until(cut.clone(), served));
                 }
                 Ok(None) => {}
@@ -81,8 +87,39 @@ async fn serve_through(
     }
     drop(listener);
     connections.close();
-    _ = tokio::time::timeout(DRAIN, connections.wait()).await;
+    let ending = async {
+        groups.end(connections.len()).await;
+        connections.wait().await;
+    };
+    _ = tokio::time::timeout(DRAIN, ending).await;
     Ok(())
+}
+
+/// Connections that are told together to end.
+struct Groups([CancellationToken; GROUPS as usize]);
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| CancellationToken::new()))
+    }
+}
+
+impl Groups {
+    /// A connection's place in one of them.
+    fn join(&self) -> CancellationToken {
+        self.0[fastrand::usize(..self.0.len())].child_token()
+    }
+
+    /// Ends one after the other, so slowly as so many connections need.
+    async fn end(&self, connections: usize) {
+        let whole = APART.saturating_mul(u32::try_from(connections).unwrap_or(u32::MAX)).min(SPREAD);
+        let mut next = Instant::now();
+        for group in &self.0 {
+            group.cancel();
+            next += whole / GROUPS;
+            tokio::time::sleep_until(next).await;
+        }
+    }
 }
 
 /// Serves until it is over, or cut.
