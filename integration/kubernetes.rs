@@ -23,6 +23,8 @@ mod ends;
 mod examples;
 #[path = "kubernetes/faults.rs"]
 mod faults;
+#[path = "kubernetes/flips.rs"]
+mod flips;
 #[path = "ads/raw.rs"]
 mod frames;
 mod harness;

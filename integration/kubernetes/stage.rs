@@ -16,7 +16,7 @@ use crate::harness::relay::Relay;
 use crate::harness::spawner::Place;
 use crate::harness::{Failure, Outcome, deadline};
 use crate::recorder::Recorder;
-use crate::trace::What;
+use crate::trace::{Event, What};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use std::collections::BTreeSet;
@@ -262,6 +262,11 @@ impl Stage {
         Envoy::start(&seat, xds, self.setup(), self.files.path()).await
     }
 
+    /// An Envoy of a Pod that is known already, or is not, which is not waited for.
+    pub fn launched(&self, xds: SocketAddr, pod: &str, host: u8) -> Outcome<Envoy> {
+        Envoy::launch(&self.another_seat(pod, host)?, xds, self.setup(), self.files.path())
+    }
+
     fn another_seat(&self, pod: &str, host: u8) -> Outcome<Seat> {
         let ip = self.subnet.ip(host);
         let metadata = vec![format!("OUTBOUND_BIND={}", self.subnet.ip(host + 100))];
@@ -285,6 +290,13 @@ impl Stage {
     /// The same without end.
     pub fn traffic(&self, time: Duration) -> Load {
         Load::steady(self.outbound(), "outside", time)
+    }
+
+    /// How many streams were opened through what records.
+    pub fn streams(&self) -> usize {
+        let (_, recorder) = self.recorded.as_ref().expect("it is recorded what passes");
+        let opened = |event: &&Event| matches!(event.what, What::Opened(_));
+        recorder.with(|trace| trace.events.iter().filter(opened).count())
     }
 
     fn outbound(&self) -> SocketAddr {
