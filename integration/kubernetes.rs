@@ -72,10 +72,10 @@ mod slow;
 mod stage;
 #[path = "kubernetes/status.rs"]
 mod status;
-#[path = "kubernetes/stub.rs"]
-mod stub;
 #[path = "kubernetes/streams.rs"]
 mod streams;
+#[path = "kubernetes/stub.rs"]
+mod stub;
 #[path = "kubernetes/told.rs"]
 mod told;
 mod trace;

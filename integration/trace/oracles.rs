@@ -1,7 +1,7 @@
 //! What must hold of every trace, whoever made it: one function for each, from events to what is wrong.
 
 use super::holding::Holding;
-use super::references::references;
+use super::references::{NAMERS, references};
 use super::rules::Rules;
 use super::{Asked, Event, Hash, Sent, What};
 use chancery::snapshot::kind::Kind;
@@ -167,7 +167,7 @@ fn accepted_is_desired(events: &[Event]) -> Vec<String> {
 }
 
 /// I3: since the last response of the type there was a request of the type, an answer to clusters or listeners, a change of
-/// the world, or an owner; one such reason is good for two responses, of which one adds and one removes, and for one of each
+/// the world, or an owner, or something that named clusters and may have let them go; one such reason is good for two responses, of which one adds and one removes, and for one of each
 /// secret. Time is a reason for a client left warming.
 fn reasons(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -196,6 +196,11 @@ fn reasons(events: &[Event]) -> Vec<String> {
                     *reasons = reasons.saturating_sub(1);
                     if sent.kind.is_whole_set() {
                         left.extend([Kind::Endpoint, Kind::Secret].map(|kind| (kind, good_for(kind))));
+                    }
+                    // With what goes, what it named may go.
+                    if NAMERS.contains(&sent.kind) {
+                        let clusters = left.entry(Kind::Cluster).or_default();
+                        *clusters = (*clusters).max(1);
                     }
                 }
                 _ => {}

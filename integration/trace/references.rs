@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The kinds that name clusters.
-const NAMERS: [Kind; 2] = [Kind::Listener, Kind::Route];
+pub(super) const NAMERS: [Kind; 2] = [Kind::Listener, Kind::Route];
 /// How long a unit waits for what it names.
 const HOLD: Duration = Duration::from_secs(15);
 
@@ -51,7 +51,7 @@ struct Look {
     since: BTreeMap<Key, Duration>,
     /// Units that were sent when their time was over.
     overdue: BTreeSet<Key>,
-    /// What was sent in a form that named a cluster that did not exist then, nor since.
+    /// Forms of units that were what the world had when it had no such cluster as they name, and has none since.
     dangling: BTreeSet<(Key, Hash, String)>,
 }
 
@@ -75,9 +75,6 @@ impl Look {
         if NAMERS.contains(&sent.kind) {
             for (name, hash) in &sent.resources {
                 wrong.extend(self.judge((sent.kind, name.clone()), *hash, at));
-                let named = clusters(&self.rules, sent.kind, name, *hash);
-                let missing = named.into_iter().filter(|cluster| !self.rules.exists(Kind::Cluster, cluster));
-                self.dangling.extend(missing.map(|cluster| ((sent.kind, name.clone()), *hash, cluster)));
             }
             let names = sent.resources.iter().map(|(name, _)| name.clone());
             self.open.insert((sent.kind, sent.nonce.clone()), names.collect());
@@ -124,7 +121,7 @@ impl Look {
         let names = |key: &&Key, hash: Option<Hash>| {
             hash.is_some_and(|hash| clusters(&self.rules, key.0, &key.1, hash).contains(cluster))
         };
-        // What led nowhere when it was sent leads nowhere still, and nothing is owed to it.
+        // What has led nowhere for a time leads nowhere still, and nothing is owed to it.
         let dangles = |key: &&Key, hash: Option<Hash>| {
             hash.is_some_and(|hash| self.dangling.contains(&((*key).clone(), hash, cluster.clone())))
         };
@@ -141,6 +138,12 @@ impl Look {
         // Routes may go without a word, with their listener: those that come back are new.
         self.accepted.retain(|(kind, name)| self.rules.exists(*kind, name));
         self.dangling.retain(|(.., cluster)| !self.rules.exists(Kind::Cluster, cluster));
+        for unit in NAMERS.into_iter().flat_map(|kind| self.rules.told_of(kind)) {
+            let Some(hash) = self.rules.truth(unit.0, &unit.1) else { continue };
+            let missing = clusters(&self.rules, unit.0, &unit.1, hash).into_iter();
+            let missing = missing.filter(|cluster| !self.rules.exists(Kind::Cluster, cluster));
+            self.dangling.extend(missing.map(|cluster| (unit.clone(), hash, cluster)));
+        }
         for unit in NAMERS.into_iter().flat_map(|kind| self.rules.told_of(kind)) {
             let (told, truth) = (self.rules.told(unit.0, &unit.1), self.rules.truth(unit.0, &unit.1));
             if told == truth {

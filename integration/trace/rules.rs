@@ -195,6 +195,11 @@ impl Rules {
                 if kind == Kind::Secret && !known.contains(name) {
                     this.doubt.insert(name.clone());
                 }
+                // It may have gone with its listener, without a word.
+                if kind == Kind::Route && !known.contains(name) {
+                    this.doubt.insert(name.clone());
+                    this.lost.insert(name.clone());
+                }
             }
         }
         self.stranded = if self.types[&Kind::Cluster].asked { None } else { self.stranded.or(warming.then_some(at)) };
@@ -260,10 +265,15 @@ impl Rules {
         Ok(gone)
     }
 
-    /// Whether a resource may be sent: it has to be, or it was rejected.
+    /// Whether a resource may be sent: it has to be, or it was rejected, or it is what was there for a while beneath an owner that
+    /// is gone and stays, and with which it stays.
     fn is_news(&self, kind: Kind, name: &str, hash: Hash) -> bool {
         let this = &self.types[&kind];
-        this.doubt.contains(name) || this.lost.contains(name) || this.was_rejected(name) || self.must(kind, name, hash)
+        let was = this.told.get(name) == Some(&None) && self.past.contains(&(kind, name.to_owned(), hash));
+        was || this.doubt.contains(name)
+            || this.lost.contains(name)
+            || this.was_rejected(name)
+            || self.must(kind, name, hash)
     }
 
     /// Whether a resource has to be sent.
