@@ -48,6 +48,8 @@ mod namespaces;
 mod outages;
 #[path = "kubernetes/policies.rs"]
 mod policies;
+#[path = "kubernetes/proxies.rs"]
+mod proxies;
 #[path = "kubernetes/recorded.rs"]
 mod recorded;
 #[path = "trace/recorder.rs"]

@@ -5,6 +5,7 @@
 pub mod analyze;
 pub mod bootstrap;
 pub mod cert;
+mod proxies;
 pub mod serve;
 pub mod token;
 pub mod translate;

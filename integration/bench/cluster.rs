@@ -13,7 +13,7 @@ use super::harness::addresses::{Subnet, ports};
 use super::harness::chancery::Chancery;
 use super::harness::cluster::{ADMIN, Cluster, Options};
 use super::harness::{Failure, Outcome};
-use chancery::source::kubernetes;
+use chancery::source::kubernetes::access::Access;
 use kube::Client;
 use kube::core::Request;
 use kube::core::params::ListParams;
@@ -48,7 +48,8 @@ pub fn cluster() -> Vec<Row> {
 async fn measure() -> Outcome<Vec<Row>> {
     let cluster = Cluster::start(Options::default()).await?;
     fill(&cluster).await?;
-    let client = kubernetes::client_of(Some(&cluster.kubeconfig(ADMIN)), None).await;
+    let access = Access { kubeconfig: Some(cluster.kubeconfig(ADMIN)), ..Access::default() };
+    let client = access.client().await;
     let client = client.map_err(|error| Failure::new(error.to_string()))?;
     // The first list makes the API server read everything from etcd.
     list_all(&client).await?;

@@ -3,6 +3,7 @@
 //! Time is the tests' own, and passes when nobody has anything to do.
 
 use crate::stub;
+use chancery::source::kubernetes::access::Access;
 use chancery::source::kubernetes::kinds::{KINDS, Watched};
 use chancery::source::kubernetes::{self, Sinks};
 use chancery::telemetry::Metrics;
@@ -77,8 +78,7 @@ async fn told(plural: &str, served: &'static [u16], listed: &'static [u16]) -> O
         again: watch::Sender::new(0),
     };
     let options = kubernetes::Options {
-        kubeconfig: None,
-        context: None,
+        access: Access::default(),
         namespace: Some("chancery".to_owned()),
         kinds: vec![kind],
         mesh_config_map: "chancery".to_owned(),

@@ -12,6 +12,7 @@ use chancery::model::world::World;
 use chancery::publish::Engine;
 use chancery::snapshot::board::Seats;
 use chancery::snapshot::kind::Kind;
+use chancery::source::kubernetes::access::Access;
 use chancery::source::kubernetes::{self, Sinks, kinds};
 use chancery::telemetry::Metrics;
 use kube::Client;
@@ -51,8 +52,7 @@ impl Follower {
             again: watch::Sender::new(0),
         };
         let options = kubernetes::Options {
-            kubeconfig: None,
-            context: None,
+            access: Access::default(),
             namespace: Some("replayed".to_owned()),
             kinds: kinds::within(&[], &[]),
             mesh_config_map: "chancery".to_owned(),
@@ -103,7 +103,8 @@ async fn events_may_come_twice_late_and_in_any_order() -> Outcome<()> {
     let (cluster, _held) = shared::own(Options::default()).await?;
     _ = Stage::set(&cluster, ADMIN, "replayed").await?;
     let log = Log::record(&cluster, busy(&cluster)).await?;
-    let client = kubernetes::client_of(Some(&cluster.kubeconfig(ADMIN)), None).await?;
+    let access = Access { kubeconfig: Some(cluster.kubeconfig(ADMIN)), ..Access::default() };
+    let client = access.client().await?;
     let truth = Follower::of(client);
     let named = |world: &World, name: &str| world.objects().any(|object| object.key().name.as_str() == name);
     let expected = deadline::until("the cluster is known", SOON, async || {

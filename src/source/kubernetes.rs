@@ -1,9 +1,10 @@
 //! A cluster as a source: its API server is asked for every kind of a table, and followed.
 //!
-//! In reading order: [`kinds`] is the table; `api` the requests; `raw` what is kept of the answers; `watch` the one loop, run
+//! In reading order: [`access`] says how it is reached; [`kinds`] is the table; `api` the requests; `raw` what is kept of the answers; `watch` the one loop, run
 //! once for each kind; [`news`] what it tells; `gather` makes batches of that with the help of `store`, which knows
 //! what is there; [`inventory`] is what a status is written on. The API server may be away for as long as it likes: what is known stays in effect.
 
+pub mod access;
 pub mod api;
 mod gather;
 pub mod inventory;
@@ -11,6 +12,7 @@ pub mod kinds;
 pub mod lookup;
 pub mod news;
 mod objects;
+pub mod proxy;
 mod raw;
 mod settings;
 mod store;
@@ -20,12 +22,10 @@ pub mod watch;
 
 pub use gather::{Sinks, unknown};
 
-use crate::telemetry::logging::words;
+use access::{Access, KubernetesError};
 use api::Only;
 use kinds::{Use, Watched};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use std::path::{Path, PathBuf};
+use kube::Client;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -33,16 +33,12 @@ use watch::{Told, Watch};
 
 /// How many news may wait.
 const NEWS: usize = 1024;
-/// How long to wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Which API server, and how to treat it.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A kubeconfig; none: what kubectl would use, or the service account of the Pod.
-    pub kubeconfig: Option<PathBuf>,
-    /// A context of it; none: its current one.
-    pub context: Option<String>,
+    /// How to reach it.
+    pub access: Access,
     /// Our own namespace; none: that of the service account or of the context.
     pub namespace: Option<String>,
     /// The kinds to watch, and where: [`kinds::within`].
@@ -53,64 +49,12 @@ pub struct Options {
     pub watch_seconds: u32,
 }
 
-/// Why a cluster can't be a source at all.
-#[derive(thiserror::Error, Debug)]
-pub enum KubernetesError {
-    /// The kubeconfig can't be used.
-    #[error("the kubeconfig can't be used: {0}")]
-    Kubeconfig(String),
-    /// There is neither a kubeconfig nor the service account of a Pod.
-    #[error("no cluster is known: give --kubeconfig, or --config for a folder of manifests ({0})")]
-    NoCluster(String),
-    /// The connection can't be set up as the kubeconfig says.
-    #[error("the connection to the API server can't be set up: {0}")]
-    Client(#[from] api::Failure),
-}
-
-impl From<kube::config::InferConfigError> for KubernetesError {
-    fn from(error: kube::config::InferConfigError) -> Self {
-        // Further lines may be those of a kubeconfig.
-        Self::NoCluster(error.to_string().lines().next().unwrap_or_default().to_owned())
-    }
-}
-
-impl From<kube::config::KubeconfigError> for KubernetesError {
-    fn from(error: kube::config::KubeconfigError) -> Self {
-        use kube::config::KubeconfigError;
-        Self::Kubeconfig(match error {
-            // The library's words show lines of the file, which holds keys.
-            KubeconfigError::Parse(_) => "it is not understood".to_owned(),
-            error => words(&error),
-        })
-    }
-}
-
-/// Makes a client of an API server for those who ask it something now and then. Asks it nothing.
-///
-/// # Errors
-/// If the kubeconfig, or what it refers to, can't be used.
-pub async fn client_of(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, KubernetesError> {
-    let config = config(kubeconfig, context).await?;
-    Client::try_from(config).map_err(|error| api::Failure::from(error).into())
-}
-
-async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, KubernetesError> {
-    let named = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let mut config = match kubeconfig {
-        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &named).await?,
-        None if context.is_some() => Config::from_kubeconfig(&named).await?,
-        None => Config::infer().await?,
-    };
-    config.connect_timeout = Some(CONNECT);
-    Ok(config)
-}
-
 /// Makes a client of the API server to be followed. Asks it nothing.
 ///
 /// # Errors
 /// If the kubeconfig, or what it refers to, can't be used.
 pub async fn client(options: &Options) -> Result<Client, KubernetesError> {
-    let mut config = config(options.kubeconfig.as_deref(), options.context.as_deref()).await?;
+    let mut config = options.access.config().await?;
     // What fails is tried again here, where it is counted and told.
     config.default_retry = false;
     // A connection that was idle has not been silent.

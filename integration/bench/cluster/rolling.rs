@@ -12,7 +12,7 @@ use super::super::harness::{Failure, Outcome, deadline};
 use super::super::rollout::cpu;
 use super::changes::patch;
 use super::objects::of_pod;
-use chancery::source::kubernetes;
+use chancery::source::kubernetes::access::Access;
 use http::Request;
 use kube::Client;
 use serde_json::{Value, json};
@@ -30,7 +30,8 @@ const CLUSTER: &str = "outbound|80||rolled.roll.svc.cluster.local";
 pub async fn measure() -> Outcome<Vec<Row>> {
     let cluster = Cluster::start(Options::default()).await?;
     fill(&cluster).await?;
-    let client = kubernetes::client_of(Some(&cluster.kubeconfig(ADMIN)), None).await?;
+    let access = Access { kubeconfig: Some(cluster.kubeconfig(ADMIN)), ..Access::default() };
+    let client = access.client().await?;
     let (subnet, folder) = (Subnet::take()?, tempfile::tempdir()?);
     let log = folder.path().join("chancery.log");
     let mut chancery = Chancery::of_cluster(&subnet, 1, &cluster.kubeconfig(ADMIN), log)?;

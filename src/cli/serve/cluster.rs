@@ -1,6 +1,8 @@
 //! The flags that say which cluster, as kubectl has them.
 
+use crate::cli::proxies;
 use crate::source::kubernetes::Options;
+use crate::source::kubernetes::access::Access;
 use crate::source::kubernetes::kinds::within;
 use clap::Args;
 use std::path::PathBuf;
@@ -58,7 +60,8 @@ impl From<ClusterArgs> for Options {
             watch_seconds,
         } = args;
         let kinds = within(&watch_namespaces, &secret_namespaces);
-        Self { kubeconfig, context, namespace, kinds, mesh_config_map, watch_seconds }
+        let access = Access { kubeconfig, context, environment: proxies::environment() };
+        Self { access, namespace, kinds, mesh_config_map, watch_seconds }
     }
 }
 
