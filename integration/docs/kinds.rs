@@ -81,7 +81,8 @@ fn the_rights_on_the_page_are_those_that_are_used() {
     let verbs = ["get", "list", "create", "update", "patch", "delete"];
     let leases = verbs.map(|verb| right("coordination.k8s.io", "leases", verb));
     let authority = ["create", "get"].map(|verb| right("", "secrets", verb));
-    let own = own.iter().flat_map(read).chain(leases).chain(authority);
+    let roots = ["get", "create", "patch"].map(|verb| right("", "configmaps", verb));
+    let own = own.iter().flat_map(read).chain(leases).chain(authority).chain(roots);
     assert_eq!(granted(&rules(&page, "Role", "chancery")), own.collect());
     let secrets = granted(&rules(&page, "Role", "chancery-secrets"));
     assert_eq!(secrets, read(&&SECRETS).into_iter().collect());

@@ -62,7 +62,7 @@ async fn namespaces_that_take_nothing_are_asked_ever_more_rarely() {
     let (_authorities, authorities) = watch::channel(Some(Arc::new(authority)));
     let (_states, states) = watch::channel(None);
     let (_leads, leadership) = watch::channel(leadership);
-    let sources = Sources { authorities, states, within: within.clone(), bundle: None, leadership };
+    let sources = Sources { authorities, states, within: within.clone(), bundle: None, kept_in: None, leadership };
     tokio::spawn(roots::run(Client::new(server.clone(), "default"), sources));
 
     tokio::time::sleep(Duration::from_secs(300)).await;

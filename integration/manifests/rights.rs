@@ -132,8 +132,9 @@ impl Watcher {
 /// Rights that it takes longer to miss: a Lease of a replica that is gone is removed after two minutes.
 const LATE: [(&str, &str); 1] = [("delete", "leases")];
 
-/// Rights that take more to be missed: to lead, which takes other rights to the same verb.
-const WITH_MORE: [(&str, &str); 2] = [("create", "events"), ("create", "configmaps")];
+/// Rights that take more to be missed: to lead, or to find that there is no authority yet, which takes other rights to the same
+/// verb.
+const WITH_MORE: [(&str, &str); 3] = [("create", "events"), ("create", "configmaps"), ("get", "configmaps")];
 
 /// Groups, kinds and what to say of each, so that there is an object of every kind that is told what became of it.
 const TOLD: [(&str, &str, &str); 14] = [

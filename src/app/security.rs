@@ -149,12 +149,14 @@ impl Office {
         let keyring = Arc::new(Keyring::new(sources, options.lasts, metrics.clone()));
         tasks.spawn(followed.run(token));
         tasks.spawn(keyring.clone().run());
-        if let Some((Home { client, within, .. }, sink)) = asked {
+        if let Some((Home { client, namespace, within }, sink)) = asked {
             if reviewer.is_none() {
                 tasks.spawn(issuers::follow(client.clone(), sink, issuers.unknown_key.clone()));
             }
-            let sources =
-                roots::Sources { authorities, states: states.clone(), within, bundle: options.bundle, leadership };
+            // In our own in any case: what is there says later that there was an authority.
+            let kept_in = options.folder.is_none().then(|| roots::of_secret(&namespace, &options.secret));
+            let (states, within) = (states.clone(), within.into_iter().chain([namespace]).collect());
+            let sources = roots::Sources { authorities, states, within, bundle: options.bundle, kept_in, leadership };
             tasks.spawn(roots::run(client, sources));
         }
         let tokens = reviewer.map_or(Believed::Here(issuers), |reviewer| Believed::There(Box::new(reviewer)));

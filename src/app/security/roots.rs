@@ -15,7 +15,7 @@ use k8s_openapi::api::certificates::v1beta1::{ClusterTrustBundle, ClusterTrustBu
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::core::Status;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
@@ -25,6 +25,9 @@ use tokio::time::Instant;
 
 /// The ConfigMap's name.
 pub const NAME: &str = "chancery-root";
+/// The annotation of a ConfigMap that says which Secret has the key of what is trusted: of two that share a cluster each knows its
+/// own by it.
+const AUTHORITY: &str = "chancery/authority";
 /// Who it is written as.
 const MANAGER: &str = "chancery";
 /// How often it is looked what is to be written.
@@ -46,6 +49,8 @@ pub struct Sources {
     pub within: BTreeSet<String>,
     /// The name of a ClusterTrustBundle that is to be written as well.
     pub bundle: Option<String>,
+    /// Which Secret has the key, as [`of_secret`] says it; none where a directory has.
+    pub kept_in: Option<String>,
     /// Whether it is for us to write.
     pub leadership: watch::Receiver<Leadership>,
 }
@@ -96,7 +101,7 @@ pub async fn run(client: Client, sources: Sources) {
             }
             // Somebody else may write since the last one, and may trust something else.
             let Standing::Leading(until) = sources.leadership.borrow().now() else { break };
-            match put(&client, place, &authority, until.into()).await {
+            match put(&client, place, (&authority, sources.kept_in.as_ref()), until.into()).await {
                 Ok(()) => {
                     done.insert(place.clone(), authority.roots().to_owned());
                     failures.remove(place);
@@ -163,15 +168,32 @@ fn ends(status: &Status) -> bool {
     causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
+/// How a Secret is named in a ConfigMap.
+pub fn of_secret(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+/// Whether it tells of something that the key in that Secret is trusted for.
+pub fn tells_of(told: &ConfigMap, kept_in: &str) -> bool {
+    told.annotations().get(AUTHORITY).is_some_and(|said| said == kept_in)
+}
+
 /// Writes one, unless there is no answer until then, when the Lease ends. Who writes what is there already changes nothing.
-async fn put(client: &Client, place: &Place, authority: &Authority, until: Instant) -> Result<(), String> {
+async fn put(
+    client: &Client,
+    place: &Place,
+    (authority, kept_in): (&Authority, Option<&String>),
+    until: Instant,
+) -> Result<(), String> {
     let parameters = PatchParams::apply(MANAGER).force();
     let named = |name: &str| ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    let annotations = kept_in.map(|kept_in| BTreeMap::from([(AUTHORITY.to_owned(), kept_in.clone())]));
     let write = async {
         match place {
             Place::Namespace(namespace) => {
                 let data = BTreeMap::from([(ROOTS.to_owned(), authority.roots().to_owned())]);
-                let wanted = ConfigMap { metadata: named(NAME), data: Some(data), ..ConfigMap::default() };
+                let metadata = ObjectMeta { annotations, ..named(NAME) };
+                let wanted = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
                 let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
                 api.patch(NAME, &parameters, &Patch::Apply(&wanted)).await.map(drop)
             }

@@ -1,12 +1,13 @@
 //! Where an authority is kept: a directory, or a Secret in our own namespace, which replicas share.
 
+use super::roots;
 use crate::ca::folder::{Folder, FolderError};
 use crate::ca::material::{CaError, Form, Material, names};
 use crate::ca::rotation::{Change, PARTS, Parts};
 use crate::model::sensitive::Sensitive;
 use crate::telemetry::logging::shown;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, Error, ResourceExt};
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub enum Store {
         api: Box<Api<Secret>>,
         /// What it is called.
         name: String,
+        /// Where what is trusted is told, in the same namespace.
+        told: Box<Api<ConfigMap>>,
     },
 }
 
@@ -55,6 +58,16 @@ pub enum StoreError {
         /// What is wrong.
         source: CaError,
     },
+    /// It is gone, and what is trusted says that there was one.
+    #[error(
+        "Secret {name} is gone, and ConfigMap {told} beside it still tells of a root whose key was in it; a new root would be \
+         trusted by nobody. Bring the Secret back; or, to start anew, delete the ConfigMap",
+        told = roots::NAME
+    )]
+    Gone {
+        /// Which Secret.
+        name: String,
+    },
     /// It is for somebody else to change what is there.
     #[error("Secret {name}: {keeper} keeps it: a new root is for who signs there to give")]
     Kept {
@@ -68,20 +81,27 @@ pub enum StoreError {
 impl Store {
     /// A Secret in a namespace.
     pub fn secret(client: Client, namespace: &str, name: &str) -> Self {
-        Store::Secret { api: Box::new(Api::namespaced(client, namespace)), name: name.to_owned() }
+        let told = Box::new(Api::namespaced(client.clone(), namespace));
+        Store::Secret { api: Box::new(Api::namespaced(client, namespace)), name: name.to_owned(), told }
     }
 
-    /// What the authority is made of; made if there is nothing. `now` is in seconds since 1970.
+    /// What the authority is made of; made if there is nothing, and never was. `now` is in seconds since 1970.
     ///
     /// # Errors
-    /// If it can't be read, or made, or isn't complete.
+    /// If it can't be read, or made, or isn't complete, or is gone.
     pub async fn read_or_make(&self, now: u64) -> Result<Material, StoreError> {
-        let (api, name) = match self {
+        let (api, name, told) = match self {
             Store::Folder(folder) => return Ok(folder.read_or(|| Material::self_signed(now))?),
-            Store::Secret { api, name } => (api, name),
+            Store::Secret { api, name, told } => (api, name, told),
         };
+        // In this order: another replica makes the Secret first, and tells then.
+        let told = asked(name, told.get_opt(roots::NAME)).await;
         if let Some(secret) = asked(name, api.get_opt(name)).await? {
             return read(name, secret);
+        }
+        let kept_in = roots::of_secret(api.namespace().unwrap_or_default(), name);
+        if told?.is_some_and(|told| roots::tells_of(&told, &kept_in)) {
+            return Err(StoreError::Gone { name: name.clone() });
         }
         let content = |source| StoreError::Content { name: name.clone(), source };
         let made = secret_of(name, &Material::self_signed(now).map_err(content)?);
@@ -108,7 +128,7 @@ impl Store {
                 let changes = changes(folder.parts(&PARTS).map_err(StoreError::from)?)?;
                 return Ok(folder.change(changes).map_err(StoreError::from)?);
             }
-            Store::Secret { api, name } => (api, name),
+            Store::Secret { api, name, .. } => (api, name),
         };
         let mut secret = asked(name, api.get(name)).await?;
         if let Some(keeper) = keeper(&secret) {
@@ -139,7 +159,7 @@ impl Store {
     pub async fn read(&self) -> Result<Material, StoreError> {
         match self {
             Store::Folder(folder) => Ok(folder.read_all()?),
-            Store::Secret { api, name } => read(name, asked(name, api.get(name)).await?),
+            Store::Secret { api, name, .. } => read(name, asked(name, api.get(name)).await?),
         }
     }
 }
@@ -172,6 +192,11 @@ fn read(name: &str, secret: Secret) -> Result<Material, StoreError> {
     let material = Material::of_parts(&names::ALL.into_iter().filter_map(part).collect(), form);
     wipe(secret);
     material.map_err(|source| StoreError::Content { name: name.to_owned(), source })
+}
+
+/// Overwrites what is in a Secret, of which nobody needs any more what was not taken from it.
+fn wipe(secret: Secret) {
+    secret.data.into_iter().flatten().for_each(|(_, mut part)| part.0.zeroize());
 }
 
 /// What its parts are called: as they are made here, unless there is only a certificate, or a key, of the other form.
