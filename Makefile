@@ -108,6 +108,10 @@ bench: need-cargo ## Time, CPU and memory against the least they can be (twenty 
 audit: need-cargo need-python ## Licences, sources and bans of all dependencies (builds cargo-deny once: minutes)
 	@deny="$$($(FETCH) cargo-deny)"; $(CALM) "audit" "$$deny" check bans licenses sources
 
+.PHONY: advisories
+advisories: need-cargo need-python ## Whether a dependency is known to be bad today: asks RustSec's database, so it needs the network
+	@deny="$$($(FETCH) cargo-deny)"; $(CALM) "advisories" "$$deny" check advisories
+
 .PHONY: clean-tools
 clean-tools: need-python ## Remove the cache of fetched tools
 	@$(FETCH) --clean

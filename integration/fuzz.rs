@@ -2,7 +2,8 @@
 //! panic, hang, lose what is beside it or answer without bound.
 //!
 //! The same seed gives the same inputs in the same order. `CHANCERY_FUZZ_SEED` sets another, `CHANCERY_FUZZ_SECONDS`
-//! another time (three without it). A failure prints the seed and the input.
+//! another time (three without it). A failure prints the seed and the input, which is then to be kept in `fuzz/found`: what is
+//! there is tried first, each time.
 
 #[path = "fuzz/mutation.rs"]
 mod mutation;
@@ -30,7 +31,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, Disc
 use envoy_types::pb::google::protobuf::value::Kind as ValueKind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use envoy_types::pb::google::rpc::Status;
-use mutation::{fuzz, survives};
+use mutation::{found, fuzz, survives};
 use prost::Message;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -82,6 +83,24 @@ fn a_planted_fault_is_found() {
     let found = catch_unwind(AssertUnwindSafe(|| fuzz("control", corpus.clone(), planted))).expect_err("a fault");
     let told = found.downcast_ref::<String>().expect("words");
     assert!(told.starts_with("control, seed ") && told.contains("planted; the input is b\""), "{told}");
+}
+
+/// Nothing is kept for nobody.
+#[test]
+fn what_is_kept_is_tried() {
+    const TARGETS: [&str; 7] = [
+        "calls-for-certificates",
+        "certificate-signing-requests",
+        "delta-requests",
+        "manifests",
+        "sets-of-keys",
+        "sotw-requests",
+        "tokens",
+    ];
+    let entries = std::fs::read_dir(found()).expect("a folder");
+    let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+    names.sort();
+    assert_eq!(names, TARGETS);
 }
 
 /// A file with these bytes, beside a good one and after a whole one.

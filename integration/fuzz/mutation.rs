@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// An input that takes longer is a failure: the largest is some hundred kilobytes.
@@ -79,15 +80,33 @@ impl Dice {
     }
 }
 
-/// Shows `target` the corpus and then mutations of it until the time is over; fails with the first input it can't take.
+/// Where inputs are kept, in a folder for each target: what was found, and what others have stumbled over.
+pub fn found() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/fuzz/found")
+}
+
+/// What is kept for a target.
+fn kept(name: &str) -> Vec<Vec<u8>> {
+    let entries = std::fs::read_dir(found().join(name.replace(' ', "-"))).into_iter().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).expect("a file")).collect()
+}
+
+/// Shows `target` what is kept for it, the corpus, and then mutations of all that until the time is over; fails with the first
+/// input it can't take.
 pub fn fuzz(name: &str, mut corpus: Vec<Vec<u8>>, target: impl Fn(&[u8])) {
+    corpus.extend(kept(name));
     let number = |variable, default| std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let seed: u64 = number("CHANCERY_FUZZ_SEED", 20_261_121).max(1);
     let end = Instant::now() + Duration::from_secs(number("CHANCERY_FUZZ_SECONDS", 3));
     let mut dice = Dice(seed);
     let mut tried = 0u64;
     let check = |input: &[u8]| {
-        survives(input, &target).unwrap_or_else(|told| panic!("{name}, seed {seed}: {told}"));
+        let kept = |told| {
+            panic!("{name}, seed {seed}: {told}; keep it in integration/fuzz/found, so that it is tried each time")
+        };
+        survives(input, &target).unwrap_or_else(kept);
     };
     corpus.iter().for_each(|input| check(input));
     let first = corpus.len();
