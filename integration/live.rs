@@ -1,6 +1,8 @@
 //! Live tests: the real binary against real Envoys, in both variants of the protocol, judged by what an application
 //! sees. Each test has processes, manifests and addresses of its own, so they run side by side.
 
+#[path = "live/accounts.rs"]
+mod accounts;
 #[path = "live/ages.rs"]
 mod ages;
 #[path = "live/dashboards.rs"]
@@ -141,6 +143,7 @@ releases!(
         logging::requests_are_logged_as_objects,
         identity::a_token_on_disk_is_read_by_the_next_stream,
         identity::certificates_are_renewed_under_load,
+        accounts::a_new_service_account_is_accepted_before_its_first_endpoint,
         roots::a_root_takes_over_under_load,
         secrets::a_secret_is_connected_with_and_changes_under_load,
         hashing::hashing_by_header_sticks_on_a_ring,

@@ -32,6 +32,8 @@ pub const RECONNECT: Duration = Duration::from_secs(12);
 /// The pods of the example and the last byte of their addresses; the outbound address is [`OUTBOUND`] higher.
 const PODS: [(&str, u8); 3] = [("client", 10), ("echo-v1", 2), ("echo-v2", 3)];
 const OUTBOUND: u8 = 100;
+/// The service account that pods run as.
+const ACCOUNT: &str = "default";
 /// The last byte of chancery's address.
 const CONTROL: u8 = 1;
 const HTTP: u16 = 8080;
@@ -121,7 +123,7 @@ impl Scene {
 
     /// The same, connected to another address.
     pub async fn with_envoys_at(mut self, setup: Setup, xds: SocketAddr) -> Outcome<Self> {
-        let seats = PODS.iter().map(|(pod, host)| self.seat(pod, *host)).collect::<Outcome<Vec<_>>>()?;
+        let seats = PODS.iter().map(|(pod, host)| self.seat(pod, *host, ACCOUNT)).collect::<Outcome<Vec<_>>>()?;
         let [client, first, second] = &seats[..] else { unreachable!("the example has three pods") };
         let folder = self.files.path();
         let start = |seat| Envoy::start(seat, xds, setup, folder);
@@ -135,24 +137,30 @@ impl Scene {
     /// An Envoy of the client's pod, started and not waited for.
     pub fn launched(&self, setup: impl Into<Setup>) -> Outcome<Envoy> {
         let (pod, host) = PODS[0];
-        Envoy::launch(&self.seat(pod, host)?, self.chancery.xds, setup.into(), self.files.path())
+        Envoy::launch(&self.seat(pod, host, ACCOUNT)?, self.chancery.xds, setup.into(), self.files.path())
     }
 
     /// An Envoy of a pod of the example.
     pub async fn started(&self, pod: &str, setup: Setup) -> Outcome<Envoy> {
+        self.started_as(pod, ACCOUNT, setup).await
+    }
+
+    /// The same of one that runs as another service account.
+    pub async fn started_as(&self, pod: &str, account: &str, setup: Setup) -> Outcome<Envoy> {
         let host = PODS.iter().find(|(name, _)| *name == pod).map(|(_, host)| *host);
         let host = host.ok_or_else(|| Failure::new(format!("the example has no pod {pod}")))?;
-        let started = Envoy::start(&self.seat(pod, host)?, self.chancery.xds, setup, self.files.path()).await;
+        let seat = self.seat(pod, host, account)?;
+        let started = Envoy::start(&seat, self.chancery.xds, setup, self.files.path()).await;
         started.map_err(|failure| failure.with(&self.chancery.tail()))
     }
 
-    fn seat(&self, pod: &str, host: u8) -> Outcome<Seat> {
+    fn seat(&self, pod: &str, host: u8, account: &str) -> Outcome<Seat> {
         let ip = self.subnet.ip(host);
         let ports = addresses::ports(ip)?;
         // The pod's own loopback, as it were.
         let metadata = vec![format!("OUTBOUND_BIND={}", self.subnet.ip(host + OUTBOUND))];
         let (place, client) = (Place::default(), Client::default());
-        let credential = self.chancery.credential(pod, NAMESPACE, "default")?;
+        let credential = self.chancery.credential(pod, NAMESPACE, account)?;
         Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, metadata, ports, credential, place, client })
     }
 
