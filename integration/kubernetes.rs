@@ -34,6 +34,8 @@ mod hung;
 mod identity;
 #[path = "kubernetes/invalid.rs"]
 mod invalid;
+#[path = "kubernetes/issuers.rs"]
+mod issuers;
 #[path = "kubernetes/kinds.rs"]
 mod kinds;
 #[path = "kubernetes/leaders.rs"]

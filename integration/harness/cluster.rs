@@ -177,6 +177,15 @@ impl Cluster {
         self.restart(Part::Apiserver).await
     }
 
+    /// Another key signs the tokens of ServiceAccounts from now on; those that the last one has signed are good still, or not.
+    pub async fn rotate_accounts(&mut self, still: bool) -> Outcome<()> {
+        let folder = self.folder.path();
+        let last = if still { fs::read_to_string(folder.join("accounts.pub"))? } else { String::new() };
+        keys::rotate_accounts(folder, &last)?;
+        self.stop(Part::Apiserver)?;
+        self.restart(Part::Apiserver).await
+    }
+
     /// Lets a part run on after [`Cluster::freeze`].
     pub fn thaw(&mut self, part: Part) -> Outcome<()> {
         self.parts.of(part).thaw()

@@ -1,13 +1,15 @@
 //! Tokens that a real API server issues, verified without asking it, and an authority that replicas share.
 
-use crate::harness::cluster::{ADMIN, Cluster};
+use crate::harness::cluster::{ADMIN, Cluster, Options};
 use crate::harness::{Failure, Outcome, deadline, spawner, tools};
 use crate::shared;
 use crate::stage::{SOON, Stage};
+use crate::told::says;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use serde_json::json;
+use std::time::Duration;
 
 /// How often a reason was given.
 async fn refusals(stage: &Stage, reason: &str) -> Option<f64> {
@@ -83,6 +85,116 @@ async fn replicas_share_an_authority() -> Outcome<()> {
     stage.load(20).run().await?.clean()?;
     stage.envoy = None;
     stage.connect().await
+}
+
+/// The Secret of the authority, to be brought back.
+async fn copy_of_authority(cluster: &Cluster) -> Outcome<String> {
+    let secret = cluster.kubectl(&["get", "secret", "chancery-ca", "-n", "gone", "-o", "json"]).await?;
+    let data = &serde_json::from_str::<serde_json::Value>(&secret)?["data"];
+    let metadata = json!({"name": "chancery-ca", "namespace": "gone"});
+    Ok(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}).to_string())
+}
+
+/// What is trusted, as it is told; none if it isn't.
+async fn told(cluster: &Cluster) -> Option<String> {
+    let path = "jsonpath={.data.root-cert\\.pem}";
+    let told = cluster.kubectl(&["get", "configmap", "chancery-root", "-n", "gone", "-o", path]).await.ok()?;
+    told.contains("BEGIN CERTIFICATE").then_some(told)
+}
+
+/// chancery starts where its Secret is gone, says so, and makes none.
+async fn starts_without(stage: &mut Stage, cluster: &Cluster) -> Outcome<()> {
+    let delete = ["delete", "secret", "chancery-ca", "-n", "gone"];
+    let times = |stage: &Stage| stage.chancery.written().matches("Secret chancery-ca is gone").count();
+    let before = times(stage);
+    stage.chancery.kill()?;
+    cluster.kubectl(&delete).await?;
+    stage.chancery.launch()?;
+    let api = stage.chancery.api();
+    let said = deadline::until("it says what is gone", SOON, async || {
+        let waits = api.readiness().await.ok()?;
+        (times(stage) > before).then_some(waits)
+    });
+    let waits = said.await.map_err(|failure| failure.with(&stage.chancery.tail()))?;
+    match cluster.kubectl(&delete).await {
+        Err(failure) if failure.0.contains("NotFound") && waits.contains("authority") => Ok(()),
+        made => Err(Failure::new(format!("{made:?}, readiness: {waits}"))),
+    }
+}
+
+/// An authority that is gone is not replaced by one that nobody trusts. Brought back it is in use again; and where what was
+/// trusted is forgotten as well, there is a new one: the control.
+#[tokio::test]
+async fn an_authority_that_is_gone_is_not_replaced() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options::default()).await?;
+    let mut stage = Stage::set(&cluster, ADMIN, "gone").await?;
+    stage.secure();
+    stage.write_status(3);
+    stage.chancery.restart().await?;
+    let first = deadline::until("it is told what is trusted", SOON, async || told(&cluster).await).await?;
+    let copy = copy_of_authority(&cluster).await?;
+
+    starts_without(&mut stage, &cluster).await?;
+    cluster.apply(&copy).await?;
+    stage.chancery.ready(SOON).await?;
+    assert_eq!(told(&cluster).await.as_ref(), Some(&first));
+
+    starts_without(&mut stage, &cluster).await?;
+    cluster.kubectl(&["delete", "configmap", "chancery-root", "-n", "gone"]).await?;
+    stage.chancery.ready(SOON).await?;
+    let next = deadline::until("something is trusted", SOON, async || told(&cluster).await).await?;
+    assert_ne!(next, first);
+    Ok(())
+}
+
+/// Who may talk in the namespace: nobody but who is authenticated, said by an older and by a younger policy.
+const POLICIES: [&str; 2] = [
+    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: older, namespace: judged}\n\
+     spec: {mtls: {mode: STRICT}}\n",
+    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: younger, namespace: judged}\n\
+     spec: {mtls: {mode: DISABLE}}\n",
+];
+
+/// One that the API server would not take.
+fn not_understood() -> (String, serde_json::Value) {
+    let metadata = json!({"name": "odd", "namespace": "judged", "uid": "00000000-0000-4000-8000-000000000001",
+        "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"});
+    let spec = json!({"selector": {"matchLabels": {"app": "odd"}}, "mtls": {"mode": "STRICTEST"}});
+    let object =
+        json!({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": metadata, "spec": spec});
+    ("security.istio.io/peerauthentications/judged/odd".to_owned(), object)
+}
+
+/// A PeerAuthentication is told what became of it: that it is in effect at the proxies that it is for, that an older one counts in
+/// its place, and that it stands for STRICT because it can't be understood.
+#[tokio::test]
+async fn peer_authentications_are_told_what_became_of_them() -> Outcome<()> {
+    let (cluster, _held) = shared::own(Options::default()).await?;
+    let mut stage = Stage::set(&cluster, ADMIN, "judged").await?;
+    cluster.kubectl(&["create", "serviceaccount", "default", "-n", "judged"]).await?;
+    stage.secure();
+    stage.write_status(15);
+    stage.chancery.restart().await?;
+    stage.hand_token(&cluster, "chancery").await?;
+    stage.connect().await?;
+    cluster.apply(POLICIES[0]).await?;
+    let older = "peerauthentication/older";
+    says(&cluster, &stage, older, ("Accepted", "True Accepted")).await?;
+    let (told, _) = says(&cluster, &stage, older, ("Programmed", "True Programmed")).await?;
+    assert_eq!(told.message("Programmed"), "in effect at the one proxy that it concerns");
+    // Ages are whole seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    cluster.apply(POLICIES[1]).await?;
+    let (told, _) = says(&cluster, &stage, "peerauthentication/younger", ("Accepted", "False Conflict")).await?;
+    let message = told.message("Accepted");
+    assert!(message.contains("judged/older is older and is for every workload here as well"), "{message}");
+    cluster.write(&[not_understood()]).await?;
+    let (told, _) = says(&cluster, &stage, "peerauthentication/odd", ("Accepted", "False Invalid")).await?;
+    let message = told.message("Accepted");
+    assert!(message.contains("spec.mtls.mode") && message.contains("STRICT"), "{message}");
+    // The control: what stands before the younger one goes away.
+    cluster.kubectl(&["delete", older, "-n", "judged"]).await?;
+    says(&cluster, &stage, "peerauthentication/younger", ("Accepted", "True Accepted")).await.map(drop)
 }
 
 /// A root that signs itself and ends in that year: with the same key it is the same root, renewed.

@@ -26,13 +26,15 @@ const CREATE: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 const NOTHING: &[u8] = &[0, 0, 0, 0, 0];
 
 /// Somebody who connects to chancery and shows a token.
-struct Caller {
+#[derive(Clone)]
+pub struct Caller {
     address: SocketAddr,
     tls: TlsConnector,
 }
 
 impl Caller {
-    async fn new(cluster: &Cluster, stage: &Stage) -> Outcome<Self> {
+    /// One who trusts the roots of now.
+    pub async fn new(cluster: &Cluster, stage: &Stage) -> Outcome<Self> {
         let path = "jsonpath={.data.root-cert\\.pem}";
         let secret = cluster.kubectl(&["get", "secret", "chancery-ca", "-n", &stage.namespace, "-o", path]).await?;
         let mut roots = RootCertStore::empty();
@@ -64,14 +66,14 @@ impl Caller {
     }
 
     /// Fails unless a token is believed.
-    async fn is_believed(&self, token: &str) -> Outcome<()> {
+    pub async fn is_believed(&self, token: &str) -> Outcome<()> {
         let status = self.calls(token).await?;
         // What is to be signed is looked at, and is nothing.
         if status.code() == Code::InvalidArgument { Ok(()) } else { Err(Failure::new(format!("it is not: {status}"))) }
     }
 
     /// Fails unless a token is not believed, with these words.
-    async fn is_refused(&self, token: &str, words: &str) -> Outcome<()> {
+    pub async fn is_refused(&self, token: &str, words: &str) -> Outcome<()> {
         let status = self.calls(token).await?;
         let refused = status.code() == Code::Unauthenticated && status.message().contains(words);
         if refused { Ok(()) } else { Err(Failure::new(format!("not refused with {words:?}: {status}"))) }
@@ -79,7 +81,7 @@ impl Caller {
 }
 
 /// A token that the API server issues.
-async fn token(cluster: &Cluster, namespace: &str, account: &str, more: &[&str]) -> Outcome<String> {
+pub async fn token(cluster: &Cluster, namespace: &str, account: &str, more: &[&str]) -> Outcome<String> {
     let issue = [&["create", "token", account, "-n", namespace, "--audience", "chancery"][..], more].concat();
     Ok(cluster.kubectl(&issue).await?.trim().to_owned())
 }

@@ -26,11 +26,16 @@ impl Keys {
         let certificate = CertificateParams::new(names)?.signed_by(&server, &issuer)?;
         fs::write(folder.join("server.crt"), certificate.pem())?;
         fs::write(folder.join("server.key"), server.serialize_pem())?;
-        let accounts = KeyPair::generate()?;
-        fs::write(folder.join("accounts.key"), accounts.serialize_pem())?;
-        fs::write(folder.join("accounts.pub"), accounts.public_key_pem())?;
+        rotate_accounts(folder, "")?;
         Ok(Self { authority })
     }
+}
+
+/// Makes another key that signs the tokens of ServiceAccounts; good is what it signs, and what these keys have signed.
+pub fn rotate_accounts(folder: &Path, others: &str) -> Outcome<()> {
+    let accounts = KeyPair::generate()?;
+    fs::write(folder.join("accounts.key"), accounts.serialize_pem())?;
+    Ok(fs::write(folder.join("accounts.pub"), accounts.public_key_pem() + others)?)
 }
 
 fn issuer() -> Outcome<CertifiedIssuer<'static, KeyPair>> {
