@@ -12,9 +12,12 @@ use std::task::{Context, Poll};
 /// A code and a body; none for a question that gets no answer.
 type Answer = Option<(u16, String)>;
 
+/// What is answered to a question.
+type Answers = dyn Fn(&Request<Body>) -> Answer + Send + Sync;
+
 /// What answers.
 #[derive(Clone)]
-struct Stub(Arc<dyn Fn(&Request<Body>) -> Answer + Send + Sync>);
+struct Stub(Arc<Answers>);
 
 /// A client of it.
 pub fn client(answer: impl Fn(&Request<Body>) -> Answer + Send + Sync + 'static) -> Client {

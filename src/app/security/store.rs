@@ -216,11 +216,6 @@ fn keeper(secret: &Secret) -> Option<String> {
     })
 }
 
-/// Overwrites what is in a Secret, of which nobody needs any more what was not taken from it.
-fn wipe(secret: Secret) {
-    secret.data.into_iter().flatten().for_each(|(_, mut part)| part.0.zeroize());
-}
-
 fn secret_of(name: &str, material: &Material) -> Secret {
     let text = |text: &str| ByteString(text.as_bytes().to_vec());
     let data = [
