@@ -287,9 +287,7 @@ impl House {
         let facts = facts::Sources { inventory, reports, problems, standing: standing.clone(), states };
         let (leadership, writing) = house.writing(office, facts, &metrics);
         house.task("problem log", ending(problem_log::run(report.clone(), problem.clone())));
-        let admission = Admission::new(options.admission, options.turn, metrics.admission.clone());
-        let watching = memory::run(options.memory_limit, admission.clone(), metrics.memory.clone());
-        house.task("memory", ending(watching));
+        let admission = house.admission(&options, &metrics);
         let context = XdsContext {
             board,
             registry: registry.clone(),
@@ -316,11 +314,22 @@ impl House {
             writing,
             states: state,
         };
-        let closing = house.closing.clone();
-        house
-            .last
-            .spawn(async { ("admin server", admin::serve(listener, context, closing).await.map_err(Into::into)) });
+        house.open(listener, context);
         Ok(house)
+    }
+
+    /// The door of streams, which is shut while memory is short.
+    fn admission(&mut self, options: &limits::Options, metrics: &Metrics) -> Admission {
+        let admission = Admission::new(options.admission, options.turn, metrics.admission.clone());
+        let watching = memory::run(options.memory_limit, admission.clone(), metrics.memory.clone());
+        self.task("memory", ending(watching));
+        admission
+    }
+
+    /// Opens the admin port, which is the last to end.
+    fn open(&mut self, listener: TcpListener, context: AdminContext) {
+        let closing = self.closing.clone();
+        self.last.spawn(async { ("admin server", admin::serve(listener, context, closing).await.map_err(Into::into)) });
     }
 
     /// Ends what is to end in order: it is not ready from now on, so that nobody else is sent here; streams end with a reason and connections
