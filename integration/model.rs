@@ -12,6 +12,7 @@ use chancery::snapshot::kind::Kind;
 use chancery::xds::request::Wire;
 use client::{CONTENTS, Client, refs};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use std::collections::BTreeMap;
 
 /// The names of each kind that come and go.
@@ -131,8 +132,16 @@ impl Run {
     }
 }
 
+/// The same cases in each run of the tests, so that what fails is what was changed; `make fuzz` tries others, and more of them:
+/// `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    let rng_seed = if asked.rng_seed == RngSeed::Random { RngSeed::Fixed(1) } else { asked.rng_seed };
+    ProptestConfig { cases: asked.cases.max(800), rng_seed, failure_persistence: None, max_shrink_iters: 4000, ..asked }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn clients_like_envoy_end_up_with_the_world(steps in prop::collection::vec(step(3), 1..60)) {

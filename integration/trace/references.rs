@@ -68,6 +68,9 @@ impl Look {
             self.accepted.extend(names.into_iter().map(|name| (kind, name)));
         }
         self.accepted.retain(|(of, name)| *of != kind || self.rules.wants(kind, name));
+        // What was not wanted before it was answered is new when it is wanted again: nobody knows whether it is held.
+        let open = self.open.iter_mut().filter(|((of, _), _)| *of == kind);
+        open.for_each(|(_, names)| names.retain(|name| self.rules.wants(kind, name)));
     }
 
     fn sent(&mut self, sent: &Sent, at: Duration) -> Vec<String> {
