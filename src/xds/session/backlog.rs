@@ -284,6 +284,9 @@ impl Backlog {
     pub(super) fn take_back(&mut self, returned: &Returned, snapshot: &View) {
         let name = returned.sent.name();
         if returned.again {
+            if snapshot.get(self.kind, name).is_none() && !returned.is_applied() {
+                self.mistrust(name);
+            }
             return self.force(name, true, snapshot);
         }
         let held = match &returned.before {
@@ -296,6 +299,14 @@ impl Backlog {
             self.told.add(form);
         }
         self.replace(name, held);
+    }
+
+    /// Nobody knows whether the client holds what it was told of a name: should that come back, it is not what it has accepted.
+    fn mistrust(&mut self, name: &Arc<str>) {
+        if let Some(Pending { held: Held::Sent(told), .. }) = self.pending.get(name) {
+            self.told.take(told);
+        }
+        self.replace(name, Held::Claimed(None));
     }
 
     /// The client turns out to hold something else of a name than it was taken to: whether that goes is as it was.
