@@ -324,7 +324,7 @@ async fn headers_without_end_end_their_connection() {
 /// well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_has_so_many_calls_and_no_more() {
-    const CALLS: usize = 100;
+    const CALLS: usize = 8;
     let stage = Stage::new().await;
     let mut good = Good::at(&stage).await;
     let mut client = Raw::begin(TcpStream::connect(stage.address).await.expect("a connection")).await;

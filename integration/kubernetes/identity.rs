@@ -4,12 +4,10 @@ use crate::harness::cluster::{ADMIN, Cluster, Options};
 use crate::harness::{Failure, Outcome, deadline, spawner, tools};
 use crate::shared;
 use crate::stage::{SOON, Stage};
-use crate::told::says;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use serde_json::json;
-use std::time::Duration;
 
 /// How often a reason was given.
 async fn refusals(stage: &Stage, reason: &str) -> Option<f64> {
@@ -126,7 +124,7 @@ async fn starts_without(stage: &mut Stage, cluster: &Cluster) -> Outcome<()> {
 /// trusted is forgotten as well, there is a new one: the control.
 #[tokio::test]
 async fn an_authority_that_is_gone_is_not_replaced() -> Outcome<()> {
-    let (cluster, _held) = shared::own(Options::default()).await?;
+    let (cluster, _held) = shared::own(Options { controllers: true, ..Options::default() }).await?;
     let mut stage = Stage::set(&cluster, ADMIN, "gone").await?;
     stage.secure();
     stage.write_status(3);
@@ -145,56 +143,6 @@ async fn an_authority_that_is_gone_is_not_replaced() -> Outcome<()> {
     let next = deadline::until("something is trusted", SOON, async || told(&cluster).await).await?;
     assert_ne!(next, first);
     Ok(())
-}
-
-/// Who may talk in the namespace: nobody but who is authenticated, said by an older and by a younger policy.
-const POLICIES: [&str; 2] = [
-    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: older, namespace: judged}\n\
-     spec: {mtls: {mode: STRICT}}\n",
-    "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: younger, namespace: judged}\n\
-     spec: {mtls: {mode: DISABLE}}\n",
-];
-
-/// One that the API server would not take.
-fn not_understood() -> (String, serde_json::Value) {
-    let metadata = json!({"name": "odd", "namespace": "judged", "uid": "00000000-0000-4000-8000-000000000001",
-        "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"});
-    let spec = json!({"selector": {"matchLabels": {"app": "odd"}}, "mtls": {"mode": "STRICTEST"}});
-    let object =
-        json!({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication", "metadata": metadata, "spec": spec});
-    ("security.istio.io/peerauthentications/judged/odd".to_owned(), object)
-}
-
-/// A PeerAuthentication is told what became of it: that it is in effect at the proxies that it is for, that an older one counts in
-/// its place, and that it stands for STRICT because it can't be understood.
-#[tokio::test]
-async fn peer_authentications_are_told_what_became_of_them() -> Outcome<()> {
-    let (cluster, _held) = shared::own(Options::default()).await?;
-    let mut stage = Stage::set(&cluster, ADMIN, "judged").await?;
-    cluster.kubectl(&["create", "serviceaccount", "default", "-n", "judged"]).await?;
-    stage.secure();
-    stage.write_status(15);
-    stage.chancery.restart().await?;
-    stage.hand_token(&cluster, "chancery").await?;
-    stage.connect().await?;
-    cluster.apply(POLICIES[0]).await?;
-    let older = "peerauthentication/older";
-    says(&cluster, &stage, older, ("Accepted", "True Accepted")).await?;
-    let (told, _) = says(&cluster, &stage, older, ("Programmed", "True Programmed")).await?;
-    assert_eq!(told.message("Programmed"), "in effect at the one proxy that it concerns");
-    // Ages are whole seconds.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-    cluster.apply(POLICIES[1]).await?;
-    let (told, _) = says(&cluster, &stage, "peerauthentication/younger", ("Accepted", "False Conflict")).await?;
-    let message = told.message("Accepted");
-    assert!(message.contains("judged/older is older and is for every workload here as well"), "{message}");
-    cluster.write(&[not_understood()]).await?;
-    let (told, _) = says(&cluster, &stage, "peerauthentication/odd", ("Accepted", "False Invalid")).await?;
-    let message = told.message("Accepted");
-    assert!(message.contains("spec.mtls.mode") && message.contains("STRICT"), "{message}");
-    // The control: what stands before the younger one goes away.
-    cluster.kubectl(&["delete", older, "-n", "judged"]).await?;
-    says(&cluster, &stage, "peerauthentication/younger", ("Accepted", "True Accepted")).await.map(drop)
 }
 
 /// A root that signs itself and ends in that year: with the same key it is the same root, renewed.

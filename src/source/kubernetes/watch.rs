@@ -210,7 +210,12 @@ impl Watch {
             let event = event.map_err(Failure::from)?;
             self.metrics.heard(&name);
             heard = true;
-            *since = onward(since, state(&event)?)?;
+            let told = state(&event)?;
+            *since = match event {
+                WatchEvent::Bookmark(_) => onward(since, told)?,
+                // What stands between may tell events late, or twice; where the watch is only a bookmark says.
+                _ => onward(since, told).unwrap_or_else(|_| since.clone()),
+            };
             self.failures = 0;
             match event {
                 WatchEvent::Added(raw) | WatchEvent::Modified(raw) => {
