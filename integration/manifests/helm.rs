@@ -288,7 +288,7 @@ const CASES: &[Case] = &[
     ),
     (&["monitoring.dashboards.enabled=false"], "ConfigMap", None),
     (&["monitoring.dashboards.enabled=true", "monitoring.dashboards.labels.a=b"], "PrometheusRule", None),
-    (&["authority.secret=cacerts"], "Role", Some(("/rules/1/resourceNames/0", "\"cacerts\""))),
+    (&["authority.secret=cacerts"], "Role", Some(("/rules/2/resourceNames/0", "\"cacerts\""))),
     (
         &["authority.secret=cacerts"],
         "Deployment",
@@ -296,7 +296,7 @@ const CASES: &[Case] = &[
     ),
     (&[], "Certificate", None),
     (&ISSUED, "Certificate", Some(("/spec/secretName", "\"chancery-ca-tls\""))),
-    (&ISSUED, "Role", Some(("/rules/1/resourceNames/0", "\"chancery-ca-tls\""))),
+    (&ISSUED, "Role", Some(("/rules/2/resourceNames/0", "\"chancery-ca-tls\""))),
     (&ISSUED, "Deployment", Some(("/spec/template/spec/containers/0/args/10", "\"--ca-secret=chancery-ca-tls\""))),
     (
         &[
