@@ -2,10 +2,10 @@
 //!
 //! Nothing else reads flags or the environment. Results go to standard output, everything else to standard error.
 
+mod access;
 pub mod analyze;
 pub mod bootstrap;
 pub mod cert;
-mod proxies;
 pub mod serve;
 pub mod token;
 pub mod translate;

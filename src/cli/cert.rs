@@ -1,12 +1,12 @@
 //! `chancery cert rotate`: leads the authority from one root to the next, a step at a time.
 
+use super::Done;
+use super::access::access;
 use super::serve::limits::positive;
-use super::{Done, proxies};
 use crate::app::security::store::Store;
 use crate::ca::folder::Folder;
 use crate::ca::rotation::{Change, Rotation, SINCE, Step};
 use crate::clock::Clock;
-use crate::source::kubernetes::access::Access;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use std::error::Error;
@@ -88,8 +88,7 @@ impl RotateArgs {
         if let Some(folder) = &self.identity {
             return Ok(Store::Folder(Folder::new(folder)));
         }
-        let (kubeconfig, context) = (self.kubeconfig.clone(), self.context.clone());
-        let client = Access { kubeconfig, context, environment: proxies::environment() }.client().await?;
+        let client = access(self.kubeconfig.clone(), self.context.clone()).client().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
         Ok(Store::secret(client, &namespace, &self.ca_secret))
     }

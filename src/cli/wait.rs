@@ -3,9 +3,9 @@
 mod object;
 mod server;
 
-use super::{Done, TIMED_OUT, UNREACHABLE, proxies};
+use super::access::access;
+use super::{Done, TIMED_OUT, UNREACHABLE};
 use crate::model::provenance::ObjectKey;
-use crate::source::kubernetes::access::Access;
 use crate::source::kubernetes::lookup;
 use crate::telemetry::logging::chain;
 use clap::Args;
@@ -114,8 +114,7 @@ impl WaitArgs {
             let wanted = Wanted { generation: self.generation, identity: None };
             return Ok((self.object.key(self.namespace.as_deref().unwrap_or("default")), wanted));
         }
-        let (kubeconfig, context) = (self.kubeconfig.clone(), self.context.clone());
-        let client = Access { kubeconfig, context, environment: proxies::environment() }.client().await?;
+        let client = access(self.kubeconfig.clone(), self.context.clone()).client().await?;
         let key = self.object.key(self.namespace.as_deref().unwrap_or(client.default_namespace()));
         let wanted = match self.generation {
             Some(_) => Wanted { generation: self.generation, identity: None },

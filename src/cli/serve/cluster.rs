@@ -1,8 +1,7 @@
 //! The flags that say which cluster, as kubectl has them.
 
-use crate::cli::proxies;
+use crate::cli::access::access;
 use crate::source::kubernetes::Options;
-use crate::source::kubernetes::access::Access;
 use crate::source::kubernetes::kinds::within;
 use clap::Args;
 use std::path::PathBuf;
@@ -60,8 +59,7 @@ impl From<ClusterArgs> for Options {
             watch_seconds,
         } = args;
         let kinds = within(&watch_namespaces, &secret_namespaces);
-        let access = Access { kubeconfig, context, environment: proxies::environment() };
-        Self { access, namespace, kinds, mesh_config_map, watch_seconds }
+        Self { access: access(kubeconfig, context), namespace, kinds, mesh_config_map, watch_seconds }
     }
 }
 
