@@ -1,6 +1,6 @@
 //! Where a resource comes from: references to the objects that shaped it.
 
-use super::name::{Name, Namespace};
+use super::name::{Name, Namespace, ServiceKey};
 use std::fmt;
 use std::sync::Arc;
 
@@ -103,6 +103,13 @@ impl ObjectKey {
     /// The key of the one object that holds the settings of the mesh.
     pub fn mesh() -> Self {
         Self { kind: ObjectKind::MeshConfig, namespace: Namespace::from(""), name: Name::from("mesh") }
+    }
+}
+
+impl From<&ObjectKey> for ServiceKey {
+    /// The key of the service that the object is.
+    fn from(key: &ObjectKey) -> Self {
+        Self { namespace: key.namespace.clone(), name: key.name.clone() }
     }
 }
 

@@ -58,8 +58,7 @@ impl<'w> Tracked<'w> {
 
     /// The same of a set of Services.
     fn service_names(&self, key: Key) -> Vec<ServiceKey> {
-        let name = |key: &ObjectKey| ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() };
-        self.names(key).map(name).collect()
+        self.names(key).map(ServiceKey::from).collect()
     }
 
     /// The object of that key.

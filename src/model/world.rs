@@ -232,7 +232,7 @@ impl World {
                 }
             }
             ObjectKind::Service => {
-                let service = Key::PodsOf(ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() });
+                let service = Key::PodsOf(key.into());
                 self.index.remove(&service);
                 let selector = labels(new).filter(|selector| !selector.is_empty());
                 let selected = |pod: &&Object| selector.zip(labels(Some(pod))).is_some_and(|(of, is)| selects(of, is));
@@ -255,10 +255,7 @@ impl World {
         let found = is.into_iter().flat_map(Labels::iter).flat_map(under).filter_map(|key| self.object(key));
         let selecting =
             found.filter(move |service| labels(Some(service)).zip(is).is_some_and(|(of, is)| selects(of, is)));
-        selecting.map(|service| {
-            let key = service.key();
-            ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() }
-        })
+        selecting.map(|service| service.key().into())
     }
 
     /// The object of that key.

@@ -38,7 +38,7 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Servic
         outside(&written, notes);
     }
     let ports = ports(written, notes);
-    let key = ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() };
+    let key = ServiceKey::from(key);
     let host = key.host();
     let exports = exports(service.metadata.annotations.unwrap_or_default(), notes);
     let publish_not_ready = spec.publish_not_ready_addresses.unwrap_or(false);
