@@ -184,8 +184,7 @@ impl Authority {
         let certificate = self.sign(params, &key, now, until)?;
         let between = certificates(&self.chain, names::CHAIN).unwrap_or_default();
         let chain = [certificate.der().clone()].into_iter().chain(between).collect();
-        let key = PrivateKeyDer::Pkcs8(key.der().to_vec().into());
-        Ok(Served { chain, key, until })
+        Ok(Served { chain, key: key.for_tls(), until })
     }
 
     fn sign(

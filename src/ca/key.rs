@@ -3,15 +3,15 @@
 //! Of what it is made of here nothing is left. What ring computes with it keeps while there is a key, and doesn't overwrite.
 
 use crate::model::sensitive::Sensitive;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rcgen::{Error, KeyPair, PublicKeyData, SignatureAlgorithm, SigningKey};
-use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroize;
 
 /// How many bytes a line of PEM says, in 64 characters.
 const LINE: usize = 48;
-/// The characters of base64, by what they stand for.
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const BEGIN: &[u8] = b"-----BEGIN PRIVATE KEY-----\n";
 const END: &[u8] = b"-----END PRIVATE KEY-----\n";
 
@@ -35,14 +35,16 @@ impl Key {
         pair.map(Self)
     }
 
-    /// As PKCS#8 in PEM, written here: libraries leave copies behind, and so does what grows while it is written.
+    /// As PKCS#8 in PEM, put together here: libraries for PEM leave copies behind, and so does what grows while it is written.
     pub fn pem(&self) -> Sensitive {
         let lines = self.der().chunks(LINE);
         let length = BEGIN.len() + self.der().len().div_ceil(3) * 4 + lines.len() + END.len();
         let mut pem = Vec::with_capacity(length);
         pem.extend_from_slice(BEGIN);
         for line in lines {
-            line.chunks(3).for_each(|three| pem.extend(base64(three)));
+            let at = pem.len();
+            pem.resize(at + line.len().div_ceil(3) * 4, 0);
+            BASE64_STANDARD.encode_slice(line, &mut pem[at..]).expect("there is room for it");
             pem.push(b'\n');
         }
         pem.extend_from_slice(END);
@@ -53,6 +55,11 @@ impl Key {
     /// As PKCS#8 in DER.
     pub fn der(&self) -> &[u8] {
         self.0.serialized_der()
+    }
+
+    /// A copy for who speaks TLS with it.
+    pub fn for_tls(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(self.der().to_vec().into())
     }
 }
 
@@ -76,16 +83,6 @@ impl SigningKey for Key {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         self.0.sign(message)
     }
-}
-
-/// Up to three bytes, as four characters.
-fn base64(bytes: &[u8]) -> [u8; 4] {
-    let byte = |at: usize| u32::from(bytes.get(at).copied().unwrap_or(0));
-    let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-    std::array::from_fn(|at| match at <= bytes.len() {
-        true => ALPHABET[(bits >> (18 - 6 * at)) as usize & 63],
-        false => b'=',
-    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::ca::key::Key;
 use rcgen::CertificateParams;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl Identity {
             .map_err(unusable)?;
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(others)?), self.provider.clone());
         let builder = builder.with_client_cert_verifier(verifier.build().map_err(unusable)?);
-        builder.with_single_cert(vec![self.certificate.clone()], self.private_key()).map_err(unusable)
+        builder.with_single_cert(vec![self.certificate.clone()], self.key.for_tls()).map_err(unusable)
     }
 
     /// How to connect to who has that certificate.
@@ -74,12 +74,8 @@ impl Identity {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(unusable)?
             .with_root_certificates(roots(&[other.to_owned()])?)
-            .with_client_auth_cert(vec![self.certificate.clone()], self.private_key())
+            .with_client_auth_cert(vec![self.certificate.clone()], self.key.for_tls())
             .map_err(unusable)
-    }
-
-    fn private_key(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::Pkcs8(self.key.der().to_vec().into())
     }
 }
 
