@@ -72,6 +72,8 @@ mod serving;
 mod shared;
 #[path = "kubernetes/slow.rs"]
 mod slow;
+#[path = "kubernetes/source.rs"]
+mod source;
 #[path = "kubernetes/stage.rs"]
 mod stage;
 #[path = "kubernetes/status.rs"]

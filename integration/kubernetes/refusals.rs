@@ -2,17 +2,13 @@
 //!
 //! Time is the tests' own, and passes when nobody has anything to do.
 
-use crate::stub;
-use chancery::source::kubernetes::access::Access;
+use crate::{source, stub};
 use chancery::source::kubernetes::kinds::{KINDS, Watched};
-use chancery::source::kubernetes::{self, Sinks};
-use chancery::telemetry::Metrics;
 use http::Request;
 use kube::client::Body;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 /// In so much time everything is asked for again and again.
@@ -68,24 +64,8 @@ fn kind(plural: &str) -> &'static Watched {
 async fn told(plural: &str, served: &'static [u16], listed: &'static [u16]) -> Option<usize> {
     let kind = kind(plural);
     let server = Server { kind, served, listed, asked: Mutex::default() };
-    let (batches, mut batch) = mpsc::channel(64);
-    let sinks = Sinks {
-        batches,
-        reports: watch::Sender::new(Arc::default()),
-        inventory: watch::Sender::default(),
-        kinds: watch::Sender::default(),
-        metrics: Metrics::new().kubernetes,
-        again: watch::Sender::new(0),
-    };
-    let options = kubernetes::Options {
-        access: Access::default(),
-        namespace: Some("chancery".to_owned()),
-        kinds: vec![kind],
-        mesh_config_map: "chancery".to_owned(),
-        watch_seconds: 60,
-    };
     let client = stub::client(move |request| server.answer(request));
-    let source = tokio::spawn(kubernetes::run(client, options, sinks));
+    let (source, mut batch) = source::follow(client, "chancery", vec![kind]);
     let first = timeout(LONG, batch.recv()).await.ok().flatten();
     source.abort();
     first.map(|batch| batch.changes.len())

@@ -4,8 +4,8 @@
 use crate::harness::cluster::{ADMIN, Cluster, Options};
 use crate::harness::{Outcome, deadline};
 use crate::recorded::{Log, Server};
-use crate::shared;
 use crate::stage::{SOON, Stage, service, slice};
+use crate::{shared, source};
 use chancery::model::audience::{Interception, ProxyFacts};
 use chancery::model::object::Object;
 use chancery::model::world::World;
@@ -13,13 +13,11 @@ use chancery::publish::Engine;
 use chancery::snapshot::board::Seats;
 use chancery::snapshot::kind::Kind;
 use chancery::source::kubernetes::access::Access;
-use chancery::source::kubernetes::{self, Sinks, kinds};
-use chancery::telemetry::Metrics;
+use chancery::source::kubernetes::kinds;
 use kube::Client;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// How many orders are tried.
@@ -42,24 +40,8 @@ impl Drop for Follower {
 
 impl Follower {
     fn of(client: Client) -> Self {
-        let (batches, mut received) = mpsc::channel(64);
-        let sinks = Sinks {
-            batches,
-            reports: watch::Sender::new(Arc::default()),
-            inventory: watch::Sender::default(),
-            kinds: watch::Sender::default(),
-            metrics: Metrics::new().kubernetes,
-            again: watch::Sender::new(0),
-        };
-        let options = kubernetes::Options {
-            access: Access::default(),
-            namespace: Some("replayed".to_owned()),
-            kinds: kinds::within(&[], &[]),
-            mesh_config_map: "chancery".to_owned(),
-            watch_seconds: 60,
-        };
+        let (source, mut received) = source::follow(client, "replayed", kinds::within(&[], &[]));
         let (worlds, world) = watch::channel(World::default());
-        let source = tokio::spawn(kubernetes::run(client, options, sinks));
         let keeper = tokio::spawn(async move {
             while let Some(batch) = received.recv().await {
                 worlds.send_modify(|world| _ = world.apply(batch.changes));
