@@ -77,7 +77,6 @@ impl Run {
             Step::Change(edits) => self.change(edits),
             Step::Read(client) => _ = self.clients[*client].read(),
             Step::Room(client, room) => self.clients[*client].set_room(*room),
-            Step::Reconnect(client) if self.clients[*client].holds_in_secret() => {}
             Step::Reconnect(client) => self.clients[*client].open(),
             Step::Wait(millis) => self.clients.iter_mut().for_each(|client| client.wait(*millis)),
         }

@@ -7,6 +7,7 @@ mod kind;
 pub mod oracles;
 mod references;
 pub mod rules;
+mod unsettled;
 
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::set::Snapshot;

@@ -243,13 +243,6 @@ impl Client {
         }
     }
 
-    /// Whether it holds the good part of something it rejected, which it does not report on a new stream. If that goes while
-    /// it is away nobody can tell: the protocol has no word for it.
-    pub fn holds_in_secret(&self) -> bool {
-        let secret = |this: &Type| this.held != this.reported;
-        Kind::ALL.iter().any(|kind| kind.is_whole_set() && secret(&self.types[kind]))
-    }
-
     /// Takes the oldest response, applies what is good of it and answers; whether there was one.
     pub fn read(&mut self) -> bool {
         let Some(sent) = self.inbox.pop_front() else { return false };

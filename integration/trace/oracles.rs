@@ -3,6 +3,7 @@
 use super::holding::Holding;
 use super::references::{NAMERS, references};
 use super::rules::Rules;
+use super::unsettled::unsettled;
 use super::{Asked, Event, Hash, Sent, What};
 use chancery::snapshot::kind::Kind;
 use chancery::xds::request::Wire;
@@ -46,11 +47,12 @@ pub(super) fn streams(events: &[Event]) -> Vec<Vec<&Event>> {
 /// Each stream obeys the twelve rules, and owes nothing at rest.
 fn rules(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
+    let unsettled = unsettled(events);
     for stream in streams(events) {
         let mut rules = Rules::new(Wire::Delta);
         for event in stream {
             match &event.what {
-                What::Opened(wire) => rules = Rules::new(*wire),
+                What::Opened(wire) => rules = Rules::after(*wire, unsettled.get(&event.stream)),
                 What::World(world) => rules.world(world),
                 What::Asked(asked) => rules.request(asked, event.at),
                 What::Sent(sent) => wrong.extend(rules.response(sent, event.at).err()),
@@ -272,6 +274,7 @@ fn bounded(events: &[Event]) -> Vec<String> {
 /// P49: what is sent at one moment adds in the order clusters, endpoints, secrets, listeners, routes, and only then removes.
 fn order(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
+    let unsettled = unsettled(events);
     for stream in streams(events) {
         let mut last: Option<(Duration, bool, Kind)> = None;
         let mut sets: BTreeMap<Kind, BTreeSet<&(String, Hash)>> = BTreeMap::new();
@@ -279,7 +282,8 @@ fn order(events: &[Event]) -> Vec<String> {
         let mut named: BTreeSet<Kind> = BTreeSet::new();
         let mut sotw = false;
         let mut refused: BTreeSet<Kind> = BTreeSet::new();
-        let mut unsure: BTreeSet<Kind> = BTreeSet::new();
+        let before = stream.first().and_then(|event| unsettled.get(&event.stream));
+        let mut unsure: BTreeSet<Kind> = before.into_iter().flatten().map(|(kind, _)| *kind).collect();
         for event in stream {
             if let What::Asked(Asked { kind: Some(kind), error: Some(_), .. }) = &event.what {
                 refused.insert(*kind);

@@ -2,6 +2,7 @@
 //! shares no code with the session. A response it can't explain is a violation, and so is a debt that is left at rest.
 
 use super::kind::Type;
+use super::unsettled::Unsettled;
 use super::{Asked, Hash, Sent, World};
 use chancery::snapshot::absent::{empty_endpoints, empty_routes};
 use chancery::snapshot::kind::Kind;
@@ -29,10 +30,17 @@ pub struct Rules {
     types: BTreeMap<Kind, Type>,
     /// Since when endpoints or secrets are asked for and clusters are not.
     stranded: Option<Duration>,
+    /// What the client may hold and not state.
+    unsettled: Unsettled,
 }
 
 impl Rules {
     pub fn new(wire: Wire) -> Self {
+        Self::after(wire, None)
+    }
+
+    /// One whose client has come from another stream, on which not everything was settled.
+    pub(super) fn after(wire: Wire, unsettled: Option<&Unsettled>) -> Self {
         Self {
             wire,
             world: None,
@@ -40,6 +48,7 @@ impl Rules {
             children: BTreeMap::new(),
             types: Kind::ALL.map(|kind| (kind, Type::default())).into(),
             stranded: None,
+            unsettled: unsettled.cloned().unwrap_or_default(),
         }
     }
 
@@ -200,6 +209,11 @@ impl Rules {
                     this.doubt.insert(name.clone());
                     this.lost.insert(name.clone());
                 }
+            }
+            if wire == Wire::Delta {
+                let held = self.unsettled.iter().filter(|(of, name)| *of == kind && this.covers(name));
+                let held: Vec<_> = held.map(|(_, name)| name.clone()).collect();
+                this.doubt.extend(held);
             }
         }
         self.stranded = if self.types[&Kind::Cluster].asked { None } else { self.stranded.or(warming.then_some(at)) };

@@ -11,6 +11,7 @@ use chancery::snapshot::set::{Layer, Snapshot};
 use chancery::xds::gate::Options;
 use chancery::xds::identity::{self, Credential};
 use chancery::xds::refusal::Refusal;
+use chancery::xds::registry::parted::Parted;
 use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::response::Response;
 use chancery::xds::session::Session;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use words::{Question, content, credential, list, metadata, resource, short, version, waits};
 
+/// The node that a client has unless it says otherwise.
+const NODE: &str = "proxy";
 /// What is written when the server sends nothing.
 const SILENT: &str = "server silent";
 
@@ -32,6 +35,8 @@ pub struct Stage {
     known: bool,
     session: Option<Session>,
     introduced: bool,
+    /// What the process remembers of clients that have gone.
+    parted: Parted,
     /// What the connection has proven; a stream with one waits for its node to be admitted.
     credential: Option<Credential>,
     /// The newest time from a change to its ACK.
@@ -59,6 +64,7 @@ impl Stage {
             known: false,
             session: None,
             introduced: false,
+            parted: Parted::default(),
             credential: None,
             latency: None,
             versions: BTreeMap::new(),
@@ -149,7 +155,7 @@ impl Stage {
             }
         }
         self.layer = layer;
-        self.session = None;
+        (self.session, self.parted) = (None, Parted::default());
         Ok(Vec::new())
     }
 
@@ -164,7 +170,12 @@ impl Stage {
             "delta" => Wire::Delta,
             other => return Err(format!("{other:?} is not a wire form")),
         };
-        self.session = Some(Session::with(wire, self.options));
+        if let Some(gone) = self.session.take() {
+            self.parted.note(NODE, gone.unsettled(), self.now);
+        }
+        let mut session = Session::with(wire, self.options);
+        self.parted.recall(NODE, self.now).into_iter().for_each(|unsettled| session.recall(unsettled));
+        self.session = Some(session);
         self.stream = self.trace.open(self.now - self.start, wire);
         if self.known && credential.is_none() {
             self.post();
@@ -211,7 +222,7 @@ impl Stage {
         };
         let mut asked = Question::default();
         asked.read(&words.join(" "))?;
-        let node = asked.node.or_else(|| (!self.introduced).then(|| "proxy".to_owned()));
+        let node = asked.node.or_else(|| (!self.introduced).then(|| NODE.to_owned()));
         self.introduced = true;
         let metadata = asked.account.map(|account| metadata("SERVICE_ACCOUNT", account));
         let node = node.filter(|id| id != "none").map(|id| Node { id, metadata, ..Node::default() });

@@ -17,6 +17,7 @@ mod search;
 
 use super::request::Wire;
 use super::session::rejection::safe;
+use super::session::unsettled::Names;
 use super::session::view::View;
 use crate::model::provenance::Provenance;
 use crate::snapshot::kind::Kind;
@@ -121,6 +122,8 @@ struct Ward {
     held: BTreeMap<Arc<str>, Held>,
     search: Option<Box<Search>>,
     abandoned: Abandoned,
+    /// In Delta: what the client may hold that it does not state on its next stream.
+    unsettled: Names,
     /// The version that was rejected last of each name, unless another has been accepted since.
     rejected: BTreeMap<Arc<str>, Version>,
     /// Whether anything was accepted on this stream.
@@ -139,7 +142,8 @@ impl Quarantine {
     pub(super) fn on_sent(&mut self, kind: Kind, flight: Flight) {
         let ward = &mut self.wards[kind as usize];
         flight.absent.iter().for_each(|name| _ = ward.rejected.remove(name));
-        if !ward.flights.push(flight) {
+        if let Some(forgotten) = ward.flights.push(flight) {
+            ward.doubt(&forgotten, self.wire);
             ward.prune();
         }
     }
@@ -163,6 +167,7 @@ impl Quarantine {
         let ward = &mut self.wards[kind as usize];
         let Some(flight) = ward.flights.take(nonce, self.wire) else { return Vec::new() };
         (ward.strikes, ward.accepted) = (0, true);
+        ward.unsettled.settle(flight.said());
         if !ward.is_troubled() && ward.flights.settle() {
             return flight.surprises();
         }
@@ -196,6 +201,7 @@ impl Quarantine {
             let still = ward.search.as_ref().map(|search| search.still.clone());
             self.stirred |= still.is_some_and(|still| ward.start_over(&still, |unit| is_wanted(&unit.name)));
             // What was only suspected is suspected no more: nobody will look for it.
+            ward.unsettled.keep(&is_wanted);
             let unwanted = ward.held.iter_mut().filter(|(name, _)| !is_wanted(name));
             unwanted.for_each(|(_, held)| held.forget_suspicions());
         }
@@ -208,6 +214,7 @@ impl Quarantine {
         let Some(flight) = ward.flights.take_rejected(nack.nonce, self.wire).map(Flight::unrolled) else {
             return Consequence::default();
         };
+        ward.doubt(&flight, self.wire);
         if nack.kind.is_whole_set() {
             // What is removed of clusters and listeners is removed all the same.
             flight.absent.iter().for_each(|name| ward.flights.found(name, Before::Nothing));
@@ -239,6 +246,21 @@ impl Quarantine {
     /// The names of a kind of which the client has not answered what it was sent; none where that is everything.
     pub(super) fn unanswered(&self, kind: Kind) -> Option<BTreeSet<Arc<str>>> {
         self.wards[kind as usize].flights.unanswered()
+    }
+
+    /// What the client may hold of a kind that it does not state on its next stream, but for what is unanswered.
+    pub(super) fn unsettled(&mut self, kind: Kind) -> &mut Names {
+        &mut self.wards[kind as usize].unsettled
+    }
+
+    /// The same with what is unanswered, of which it may have rejected anything.
+    pub(super) fn unsettled_yet(&self, kind: Kind) -> Names {
+        let Ward { unsettled, flights, .. } = &self.wards[kind as usize];
+        let mut names = unsettled.clone();
+        if self.wire == Wire::Delta {
+            names.extend(flights.said());
+        }
+        names
     }
 
     /// The next response after that nonce that carries a name and is not answered yet.
@@ -460,6 +482,13 @@ impl Ward {
         let charge = Charge { unit: unit.clone(), found, reason, sources: rejected.sources(unit), at: rejected.now };
         self.flights.found(&unit.name, rejected.before(&unit.name));
         self.held.entry(unit.name.clone()).or_default().charges.insert(unit.part.clone(), charge);
+    }
+
+    /// The client may have applied a part of this, which it does not state when it comes back.
+    fn doubt(&mut self, flight: &Flight, wire: Wire) {
+        if wire == Wire::Delta {
+            self.unsettled.extend(flight.said());
+        }
     }
 
     /// Forgets what is of no use any more.

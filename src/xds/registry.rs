@@ -3,6 +3,7 @@
 //! A stream enters its session here once; whoever asks locks the session and reads its state. Nothing is copied when a
 //! session changes.
 
+pub mod parted;
 pub mod reach;
 pub mod rejections;
 
@@ -17,10 +18,11 @@ use crate::model::audience::ProxyFacts;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::set::Snapshot;
 use dashmap::DashMap;
+use parted::Parted;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 
 /// A session that its stream and the admin port share. It is locked for computation only, never across a wait.
@@ -101,6 +103,9 @@ pub struct Registry(Arc<Live>);
 struct Live {
     next: AtomicU64,
     proxies: DashMap<u64, Arc<Proxy>>,
+    /// The newest stream of each proxy, by node id.
+    newest: DashMap<String, u64>,
+    parted: Parted,
     complaints: Complaints,
     stirred: Notify,
 }
@@ -110,6 +115,7 @@ impl Registry {
     pub fn enter(&self, proxy: Proxy) -> Listed {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let proxy = Arc::new(proxy);
+        self.0.recall(id, &proxy);
         self.0.proxies.insert(id, proxy.clone());
         self.stir();
         Listed { live: self.0.clone(), id, proxy }
@@ -138,6 +144,27 @@ impl Registry {
     }
 }
 
+impl Live {
+    /// A proxy is told what it may hold and not state, for it was told it on a stream that is gone, or is about to.
+    fn recall(&self, id: u64, proxy: &Proxy) {
+        let before = self.newest.insert(proxy.node_id.clone(), id);
+        let earlier = before.and_then(|before| Some(self.proxies.get(&before)?.value().clone()));
+        let unsettled = match earlier {
+            Some(earlier) => Some(earlier.session.lock().unsettled()),
+            None => self.parted.recall(&proxy.node_id, Instant::now()),
+        };
+        unsettled.into_iter().for_each(|unsettled| proxy.session.lock().recall(unsettled));
+    }
+
+    /// Notes what it may hold, unless it is back already.
+    fn part(&self, id: u64, proxy: &Proxy) {
+        if self.newest.remove_if(&proxy.node_id, |_, newest| *newest == id).is_some() {
+            let unsettled = proxy.session.lock().unsettled();
+            self.parted.note(&proxy.node_id, unsettled, Instant::now());
+        }
+    }
+}
+
 /// Keeps a proxy listed as long as it lives.
 #[derive(Debug)]
 pub struct Listed {
@@ -155,6 +182,7 @@ impl Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
+        self.live.part(self.id, &self.proxy);
         self.live.proxies.remove(&self.id);
         self.live.stirred.notify_one();
     }

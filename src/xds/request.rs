@@ -70,6 +70,15 @@ impl Names {
         }
     }
 
+    /// The names of which the client states what it holds.
+    pub fn stated(&self) -> impl Iterator<Item = &str> {
+        let initial = match self {
+            Names::All(_) => None,
+            Names::Change { initial, .. } => Some(initial.names()),
+        };
+        initial.into_iter().flat_map(Texts::iter)
+    }
+
     /// How long the longest name is that the request carries, in bytes.
     pub fn longest(&self) -> usize {
         match self {

@@ -12,6 +12,7 @@ pub mod rejection;
 pub mod status;
 mod stranded;
 pub mod track;
+pub mod unsettled;
 pub mod view;
 
 use super::gate::{self, Gate, Options, Sent};
@@ -209,12 +210,12 @@ impl Session {
             // It only answers.
             return Ok(());
         }
-        let track = &mut self.tracks[kind as usize];
-        let less = track.subscribe(names, first, warming, &self.view)?;
+        let less = self.apply(kind, names, first, warming)?;
         if less {
             // What it does not want any more names nothing.
             self.gate.stir();
         }
+        let track = &mut self.tracks[kind as usize];
         let again = self.quarantine.keep(kind, less, |name| track.subscription.covers(name));
         // In SotW the next set says what is there.
         again.iter().filter(|_| self.wire == Wire::Delta).for_each(|name| track.doubt(name));
@@ -224,10 +225,17 @@ impl Session {
     /// Applies first requests that came before there was a snapshot: those of a kind, or all.
     fn catch_up(&mut self, kind: Option<Kind>) -> Result<(), Refusal> {
         let due = self.early.extract_if(.., |early| kind.is_none_or(|kind| early.kind == kind));
-        for Early { kind, names, warming } in due {
-            self.tracks[kind as usize].subscribe(&names, true, warming, &self.view)?;
+        let due: Vec<_> = due.collect();
+        due.into_iter().try_for_each(|Early { kind, names, warming }| self.apply(kind, &names, true, warming).map(drop))
+    }
+
+    /// Applies the names of a request. Returns whether the client does not want all that it wanted before.
+    fn apply(&mut self, kind: Kind, names: &Names, first: bool, warming: bool) -> Result<bool, Refusal> {
+        let track = &mut self.tracks[kind as usize];
+        if first {
+            track.distrust(self.quarantine.unsettled(kind).found(names.stated()));
         }
-        Ok(())
+        track.subscribe(names, first, warming, &self.view)
     }
 
     /// The first node is kept; a later one may be left out, and can't change who the stream belongs to.

@@ -118,6 +118,11 @@ impl Flight {
         on_roll.chain(&self.changed).map(|sent| sent.name())
     }
 
+    /// The names of everything it says something of.
+    pub(super) fn said(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.names().chain(&self.absent)
+    }
+
     /// Only these names are still wanted.
     fn keep(&mut self, is_wanted: impl Fn(&str) -> bool) {
         let unwanted: Vec<_> = self.names().filter(|name| !is_wanted(name)).cloned().collect();
@@ -135,8 +140,8 @@ pub(super) struct Flights {
 }
 
 impl Flights {
-    /// A response was sent. Returns whether all that are unanswered are remembered.
-    pub(super) fn push(&mut self, mut flight: Flight) -> bool {
+    /// A response was sent. Returns one that is unanswered and not remembered any more.
+    pub(super) fn push(&mut self, mut flight: Flight) -> Option<Flight> {
         let mut before = std::mem::take(&mut flight.before);
         if self.unanswered.is_empty() && self.ground.is_empty() {
             // As it is on nearly every stream: what was known when it was sent is all there is to know.
@@ -154,12 +159,9 @@ impl Flights {
         let waited = |name: &Arc<str>| self.unanswered.iter().any(|earlier| earlier.awaited.contains(name));
         let still = flight.changed.iter().map(|sent| sent.name()).filter(|name| waited(name)).cloned();
         flight.awaited.extend(still);
-        let full = self.unanswered.len() == REMEMBERED;
-        if full {
-            self.unanswered.remove(0);
-        }
+        let forgotten = (self.unanswered.len() == REMEMBERED).then(|| self.unanswered.remove(0));
         self.unanswered.push(flight);
-        !full
+        forgotten
     }
 
     /// Notes what of the earlier responses is not in the set any more.
@@ -267,8 +269,12 @@ impl Flights {
     /// The names of which something is said that is not answered yet; none where that is a whole roll.
     pub(super) fn unanswered(&self) -> Option<BTreeSet<Arc<str>>> {
         let whole = self.unanswered.iter().any(|flight| flight.roll.is_some());
-        let names = || self.unanswered.iter().flat_map(|flight| flight.names().chain(&flight.absent));
-        (!whole).then(|| names().cloned().collect())
+        (!whole).then(|| self.said().cloned().collect())
+    }
+
+    /// The same, whatever they are.
+    pub(super) fn said(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.unanswered.iter().flat_map(Flight::said)
     }
 
     /// The response of that nonce, if it is not answered yet.

@@ -217,6 +217,11 @@ impl Backlog {
         self.pending.insert(name.into(), Pending::new(held, force));
     }
 
+    /// The client may hold the name in any form, whatever it states.
+    pub(super) fn distrust(&mut self, name: Arc<str>) {
+        self.pending.insert(name, Pending::new(Held::Claimed(None), false));
+    }
+
     /// The client may hold the name in a form that isn't known.
     pub(super) fn doubt(&mut self, name: &Arc<str>) {
         let unknown = || Pending::new(Held::Claimed(None), false);

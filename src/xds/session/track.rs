@@ -83,6 +83,8 @@ pub(in crate::xds) struct Track {
     early: BTreeSet<Arc<str>>,
     /// Whether the owners of all names were.
     all_early: bool,
+    /// Names of which the client may hold something else than it states: they go whatever that is.
+    distrusted: BTreeSet<Arc<str>>,
     /// Whether something went without a word since [`Track::went_quietly`] was asked.
     quiet: bool,
     outstanding: Option<Outstanding>,
@@ -111,6 +113,7 @@ impl Track {
             pace: Pace::new(kind, wire, pace),
             early: BTreeSet::new(),
             all_early: false,
+            distrusted: BTreeSet::new(),
             quiet: false,
             outstanding: None,
             last_nonce: None,
@@ -187,6 +190,8 @@ impl Track {
         }
         if let (true, Names::Change { initial, .. }) = (first, names) {
             self.claim(initial, warming);
+            let held = std::mem::take(&mut self.distrusted).into_iter().filter(|name| self.subscription.covers(name));
+            held.for_each(|name| self.backlog.distrust(name));
         }
         if first {
             self.asked = true;
@@ -235,6 +240,11 @@ impl Track {
         for (name, version) in initial.iter().filter(|(name, _)| self.subscription.covers(name)) {
             self.backlog.claim(name, version, warming || self.all_early || self.early.contains(name));
         }
+    }
+
+    /// What the client states of these in its first request does not count: it may hold any form of them.
+    pub(super) fn distrust(&mut self, names: BTreeSet<Arc<str>>) {
+        self.distrusted = names;
     }
 
     /// Sends a name again because its owner was sent.

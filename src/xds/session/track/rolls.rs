@@ -11,7 +11,7 @@ use std::sync::Arc;
 impl Track {
     /// Applies a first request that asks for everything on the roll; whether it is one.
     pub(super) fn begin(&mut self, names: &Names, warming: bool, snapshot: &View) -> bool {
-        if !self.early.is_empty() {
+        if !self.early.is_empty() || !self.distrusted.is_empty() {
             return false;
         }
         let Some(First { subscription, layer, held }) = recognise(self.kind, names, snapshot) else { return false };
