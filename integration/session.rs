@@ -7,6 +7,8 @@ mod clash;
 mod client;
 #[path = "session/lacking.rs"]
 mod lacking;
+#[path = "session/lingering.rs"]
+mod lingering;
 #[path = "session/near.rs"]
 mod near;
 #[path = "session/pace.rs"]

@@ -23,7 +23,6 @@ use crate::status::account::{Leadership, Writing};
 use crate::telemetry::Metrics;
 use crate::telemetry::readiness::Readiness;
 use crate::xds::registry::Registry;
-use crate::xds::registry::rejections;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
@@ -158,8 +157,8 @@ async fn metrics(State(context): State<AdminContext>) -> Response {
         let count = found.iter().filter(|finding| finding.severity() == severity).count();
         world.problems_counted(&severity.to_string(), count);
     }
-    let rejected = rejections::count(&context.registry.proxies());
-    Kind::ALL.iter().zip(rejected).for_each(|(kind, count)| world.rejections_counted(kind.short(), count));
+    let rejected = context.registry.rejections();
+    Kind::ALL.iter().zip(rejected.counts).for_each(|(kind, count)| world.rejections_counted(kind.short(), count));
     world.readiness_seen(context.readiness.is_ready());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], context.metrics.render()).into_response()
 }

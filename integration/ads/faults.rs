@@ -133,6 +133,55 @@ async fn a_storm_of_rejections_resends_nothing() {
     until_within(LONG, "the one that accepts has accepted all", || value(&stage, ACKS) == 4).await;
 }
 
+/// Proxies reject hundreds of clusters, each by name. Each later change costs them what has changed, and not a look at
+/// everything they hold back: counted, not timed. The controls: everything was looked at when it was rejected, and what has
+/// changed is told to all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_back_costs_later_changes_nothing() {
+    const CLUSTERS: usize = 300;
+    let (stage, count) = (roomy().await, fleet(50));
+    let names: Vec<String> = (0..CLUSTERS).map(|number| format!("c{number}")).collect();
+    let bad: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"bad"[..])).collect();
+    let post = |change: u8| {
+        let changed = [change];
+        let all: Vec<_> = bad.iter().copied().chain([("z", &changed[..])]).collect();
+        stage.post(&all, Some(Instant::now()));
+    };
+    post(0);
+    let mut fleet = connected(&stage, count).await;
+    let each: Vec<String> = names.iter().map(|name| format!("{name}: it is bad")).collect();
+    let message = format!("Error adding/updating cluster(s) {}", each.join(", "));
+    for (client, response) in &mut fleet {
+        client.nack_as(response, &message).await;
+        let rest = client.next_within(LONG).await.expect("the rest");
+        assert_eq!(rest.resources.len(), 1, "but for what is at fault");
+        client.ack(&rest).await;
+    }
+    let looks = || stage.context.registry.proxies().iter().map(|proxy| proxy.counters().looks).sum::<u64>();
+    let accepted = |rounds: u64| value(&stage, ACKS) == rounds * count as u64;
+    until_within(LONG, "the rest is accepted", || accepted(1)).await;
+    let (storm, all) = (looks(), (count * CLUSTERS) as u64);
+    assert!((all..=4 * all).contains(&storm), "{storm} looks at {all} things");
+    let told = stage.context.registry.rejections();
+    assert_eq!(told.counts[Kind::Cluster as usize], CLUSTERS);
+    for round in 1..=5u8 {
+        post(round);
+        for (client, _) in &mut fleet {
+            let response = client.next_within(LONG).await.expect("the change");
+            assert!(response.resources.len() == 1 && carries(&response, &[round]), "round {round}: {response:?}");
+            client.ack(&response).await;
+        }
+        until_within(LONG, "it is accepted", || accepted(1 + u64::from(round))).await;
+    }
+    assert_eq!(looks(), storm, "nothing has happened to what is held back");
+    assert!(Arc::ptr_eq(&told, &stage.context.registry.rejections()), "nor is it told anew");
+    drop(fleet);
+    until_within(LONG, "with the last of them it is gone", || {
+        stage.context.registry.rejections().counts[Kind::Cluster as usize] == 0
+    })
+    .await;
+}
+
 /// What is logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -296,6 +345,36 @@ async fn a_fleet_that_comes_back_with_what_it_holds_is_sent_nothing() {
     let again = value(&stage, BYTES) - first;
     assert!(again * 100 < first, "{again} bytes after {first}");
     assert!(!stage.metrics().contains("chancery_xds_refusals_total{"), "nobody is refused");
+}
+
+/// A client loses its connection before it has accepted what goes on after a rejection, of which it has applied a part. It comes
+/// back, states what it accepted last, which is what there is, and is told it all the same; once it has accepted that it is
+/// believed, which is the control.
+#[tokio::test]
+async fn what_was_not_accepted_is_told_again() {
+    let stage = roomy().await;
+    stage.post(&[("a", b"1"), ("b", b"1")], None);
+    let states = || -> Held { ["a", "b"].map(|name| (name.to_owned(), version(b"1"))).into() };
+    let again = async |before: Option<Delta>| {
+        drop(before);
+        until_within(LONG, "it is gone", || value(&stage, "chancery_xds_streams") == 0).await;
+        let opening = tokio::spawn(converse(stage.channel().await, states()));
+        stage.place().await;
+        opening.await.expect("nobody panics")
+    };
+    let (mut client, sent) = again(None).await;
+    assert!(sent.is_empty(), "nothing was sent before");
+    stage.post(&[("a", b"2"), ("b", b"bad")], Some(Instant::now()));
+    let response = client.next().await.expect("the change");
+    client.nack_as(&response, "Error adding/updating cluster(s) b: it is bad").await;
+    let rest = client.next().await.expect("the rest");
+    assert!(rest.resources.len() == 1 && carries(&rest, b"2"), "{rest:?}");
+    stage.post(&[("a", b"1"), ("b", b"1")], Some(Instant::now()));
+    let (client, sent) = again(Some(client)).await;
+    assert_eq!(sent, states(), "it may hold another form of them");
+    until_within(LONG, "it has accepted", || value(&stage, ACKS) == 2).await;
+    let (_client, sent) = again(Some(client)).await;
+    assert!(sent.is_empty(), "now it is settled: {sent:?}");
 }
 
 /// As many such clients as that, on connections of their own; where nobody sits any more, their place is new.

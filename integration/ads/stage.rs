@@ -257,8 +257,13 @@ impl Delta {
 
     /// Rejects a response.
     pub async fn nack(&self, response: &DeltaDiscoveryResponse) {
+        self.nack_as(response, "no storm so loud").await;
+    }
+
+    /// Rejects a response in these words.
+    pub async fn nack_as(&self, response: &DeltaDiscoveryResponse, message: &str) {
         let (type_url, response_nonce) = (response.type_url.clone(), response.nonce.clone());
-        let error_detail = Some(GrpcStatus { code: 3, message: "no storm so loud".to_owned(), ..Default::default() });
+        let error_detail = Some(GrpcStatus { code: 3, message: message.to_owned(), ..Default::default() });
         self.send(DeltaDiscoveryRequest { type_url, response_nonce, error_detail, ..Default::default() }).await;
     }
 

@@ -224,6 +224,11 @@ impl Gate {
         [self.pins.deadline(), self.lingering.deadline()].into_iter().flatten().min()
     }
 
+    /// How many names were looked at to find out what stays.
+    pub(super) fn looks(&self) -> u64 {
+        self.lingering.looks
+    }
+
     /// How many units were sent although the client had not accepted what they name.
     pub(super) fn overdue(&self) -> u64 {
         self.pins.overdue

@@ -7,7 +7,9 @@
 //! sent is soon sent nothing.
 
 mod abandoned;
+mod barred;
 pub mod barrier;
+mod culprits;
 mod flight;
 mod held;
 pub(super) mod message;
@@ -24,11 +26,14 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Resource, Version};
 use crate::snapshot::set::Snapshot;
 use abandoned::Abandoned;
+use barred::Barred;
 use barrier::Barriers;
+use culprits::Culprits;
 use flight::Flights;
 use held::Held;
 use rejected::{Accused, Rejected};
 use search::{Search, Step};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,7 +56,7 @@ pub(super) enum Before {
 }
 
 /// What can be at fault: a resource or, where it has any, one of its fragments.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Debug)]
 pub struct Unit {
     /// The resource.
     pub name: Arc<str>,
@@ -75,6 +80,40 @@ impl Unit {
         });
         version == Some(self.version)
     }
+}
+
+impl PartialEq for Unit {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Unit {}
+
+impl PartialOrd for Unit {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Unit {
+    fn cmp(&self, other: &Self) -> Ordering {
+        #[cfg(test)]
+        COMPARED.set(COMPARED.get() + 1);
+        let key = (&*self.name, self.part.as_deref(), self.version);
+        key.cmp(&(&*other.name, other.part.as_deref(), other.version))
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often units were compared: what a rejection costs.
+    static COMPARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(test)]
+fn compared() -> usize {
+    COMPARED.get()
 }
 
 /// Something that is held back.
@@ -101,6 +140,9 @@ pub(super) struct Nack<'a> {
     pub(super) came: bool,
 }
 
+/// Everything that is held back on a stream.
+pub type Charges = Vec<(Kind, Arc<Charge>)>;
+
 /// Names that were barred and are no more, of which the client may hold either form.
 pub(super) type Released = Vec<(Kind, Arc<str>)>;
 
@@ -113,6 +155,10 @@ pub(super) struct Quarantine {
     stirred: bool,
     /// Whether any ward is [troubled](Ward::is_troubled). Hardly any stream's is, and then there is nothing to look at.
     troubled: bool,
+    /// What is held back, as it was told last.
+    told: Option<Arc<Charges>>,
+    /// How many names were looked at, to find out what is barred.
+    looks: u64,
 }
 
 /// One kind's part of it.
@@ -120,6 +166,7 @@ pub(super) struct Quarantine {
 struct Ward {
     flights: Flights,
     held: BTreeMap<Arc<str>, Held>,
+    barred: Barred,
     search: Option<Box<Search>>,
     abandoned: Abandoned,
     /// In Delta: what the client may hold that it does not state on its next stream.
@@ -135,14 +182,16 @@ struct Ward {
 
 impl Quarantine {
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, wards: Default::default(), stirred: false, troubled: false }
+        Self { wire, wards: Default::default(), stirred: false, troubled: false, told: None, looks: 0 }
     }
 
     /// A response was sent.
     pub(super) fn on_sent(&mut self, kind: Kind, flight: Flight) {
         let ward = &mut self.wards[kind as usize];
         flight.absent.iter().for_each(|name| _ = ward.rejected.remove(name));
+        ward.touch(&flight);
         if let Some(forgotten) = ward.flights.push(flight) {
+            ward.touch(&forgotten);
             ward.doubt(&forgotten, self.wire);
             ward.prune();
         }
@@ -173,11 +222,12 @@ impl Quarantine {
         }
         ward.flights.accept(&flight);
         self.stirred |= ward.is_heard();
-        ward.rejected.retain(|name, _| flight.carried(name).is_none());
-        for (name, held) in &mut ward.held {
-            if let Some(sent) = flight.carried(name) {
+        ward.touch(&flight);
+        for sent in flight.all() {
+            ward.rejected.remove(sent.name());
+            if let Some(held) = ward.held.get_mut(sent.name()) {
                 held.absolve(sent);
-                self.stirred = true;
+                (self.stirred, self.told) = (true, None);
             }
         }
         let carried = |unit: &Unit| flight.carried(&unit.name).is_some();
@@ -185,9 +235,9 @@ impl Quarantine {
             // A client that answers may take its time.
             ward.search.iter_mut().for_each(|search| search.until = now + PATIENCE);
             ward.go_on();
-            self.stirred = true;
+            (self.stirred, self.told) = (true, None);
         }
-        ward.prune();
+        ward.prune_said(&flight);
         flight.surprises()
     }
 
@@ -196,6 +246,8 @@ impl Quarantine {
     pub(super) fn keep(&mut self, kind: Kind, less: bool, is_wanted: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
         let ward = &mut self.wards[kind as usize];
         if less {
+            self.told = None;
+            ward.barred.touch_all();
             self.stirred |= !ward.held.is_empty();
             ward.flights.keep(&is_wanted);
             let still = ward.search.as_ref().map(|search| search.still.clone());
@@ -205,7 +257,11 @@ impl Quarantine {
             let unwanted = ward.held.iter_mut().filter(|(name, _)| !is_wanted(name));
             unwanted.for_each(|(_, held)| held.forget_suspicions());
         }
-        ward.flights.regain(is_wanted)
+        let again = ward.flights.regain(is_wanted);
+        if !again.is_empty() {
+            ward.barred.touch_all();
+        }
+        again
     }
 
     /// A response was rejected.
@@ -219,7 +275,8 @@ impl Quarantine {
             // What is removed of clusters and listeners is removed all the same.
             flight.absent.iter().for_each(|name| ward.flights.found(name, Before::Nothing));
         }
-        self.troubled = true;
+        (self.troubled, self.told) = (true, None);
+        ward.barred.touch_all();
         if flight.changed.is_empty() {
             ward.prune();
             return Consequence::default();
@@ -279,7 +336,7 @@ impl Quarantine {
         if let Some(search) = &mut ward.search {
             search.give_up_on_tried();
             ward.go_on();
-            self.stirred = true;
+            (self.stirred, self.told) = (true, None);
         }
     }
 
@@ -298,28 +355,19 @@ impl Quarantine {
         let (mut barriers, mut released) = (Barriers::default(), Vec::new());
         for (kind, ward) in Kind::ALL.into_iter().zip(&mut self.wards) {
             ward.keep_time(kind, newest, now);
-            ward.start_over(newest, |unit| unit.is_in(newest.get(kind, &unit.name)));
+            if !ward.is_troubled() {
+                continue;
+            }
+            if ward.search.as_mut().is_some_and(|search| search.has_news(kind, newest)) {
+                ward.start_over(newest, |unit| unit.is_in(newest.get(kind, &unit.name)));
+            }
             let still = ward.search.as_ref().map(|search| search.still.clone());
-            let source = still.as_ref().unwrap_or(newest);
-            ward.rejected.retain(|name, _| source.get(kind, name).is_some());
             let tolerant = self.wire == Wire::Sotw && kind.is_whole_set();
-            let Ward { held, flights, .. } = ward;
-            held.retain(|name, held| {
-                let current = source.get(kind, name);
-                let before = flights.prospect(name, |form| held.bars(form));
-                let is_unknown = matches!(before, Before::Unknown);
-                held.release(current, kind == Kind::Secret);
-                if held.charges.is_empty() {
-                    let unsure = held.doubtful || (is_unknown && !tolerant);
-                    released.extend(unsure.then(|| (kind, name.clone())));
-                    return !unsure && held.remembers();
-                }
-                if let Some(current) = current.filter(|_| !(tolerant && is_unknown)) {
-                    barriers.bar(kind, name, held.barrier(current, &before));
-                }
-                true
-            });
-            ward.prune();
+            let (names, looks) = ward.look_again(kind, still.as_ref().unwrap_or(newest), tolerant);
+            released.extend(names.into_iter().map(|name| (kind, name)));
+            self.looks += looks as u64;
+            self.told.take_if(|_| looks > 0);
+            barriers.bar(kind, ward.barred.by_name());
             still.into_iter().for_each(|still| barriers.stand_still(kind, still));
         }
         self.troubled = self.wards.iter().any(Ward::is_troubled);
@@ -338,8 +386,23 @@ impl Quarantine {
     }
 
     /// What of a kind is held back.
-    pub(super) fn charges(&self, kind: Kind) -> impl Iterator<Item = &Charge> {
+    pub(super) fn charges(&self, kind: Kind) -> impl Iterator<Item = &Arc<Charge>> {
         self.wards[kind as usize].held.values().flat_map(|held| held.charges.values())
+    }
+
+    /// What is held back of all kinds: the same allocation as long as that has not changed; none if it is nothing.
+    pub(super) fn all_charges(&mut self) -> Option<Arc<Charges>> {
+        if self.told.is_none() && self.troubled {
+            let kinds = Kind::ALL.into_iter();
+            let all = kinds.flat_map(|kind| self.charges(kind).map(move |charge| (kind, charge.clone()))).collect();
+            self.told = Some(Arc::new(all));
+        }
+        self.told.clone().filter(|charges| !charges.is_empty())
+    }
+
+    /// How many names were looked at, to find out what is barred.
+    pub(super) fn looks(&self) -> u64 {
+        self.looks
     }
 }
 
@@ -359,7 +422,7 @@ impl Ward {
 
     fn isolate(&mut self, rejected: Rejected<'_>) -> Consequence {
         let Accused { suspects, found, named, apart } = rejected.accused(&self.rejected);
-        let at_fault = |sent: &Arc<Resource>| found.iter().any(|unit| unit.name == *sent.name());
+        let culprits = Culprits::new(&found);
         let mut open = self.untried();
         let (mut suspects, superseded): (Vec<_>, Vec<_>) =
             suspects.into_iter().partition(|unit| rejected.is_current(unit));
@@ -370,11 +433,12 @@ impl Ward {
         // Who names a culprit needs no search, and is not at its end; unless it was not even sent it.
         let sent = |unit: &Unit| rejected.flight.carried(&unit.name).is_some();
         let patient = (named && found.iter().any(sent)) || self.strike(&rejected, suspects.len() + open.len());
-        let innocent = |unit: &Unit| !found.iter().any(|found| found.is_same(unit));
+        let innocent = |unit: &Unit| !culprits.include(unit);
         let (others, charged): (Vec<_>, Vec<_>) = rejected.units().into_iter().partition(innocent);
-        let again = found.iter().filter(|unit| rejected.is_current(unit) && !charged.contains(unit));
+        let charged: BTreeSet<_> = charged.into_iter().collect();
+        let again = found.iter().filter(|unit| rejected.is_current(unit) && !charged.contains(*unit));
         again.chain(&charged).for_each(|unit| self.hold(&rejected, unit, true));
-        found.iter().for_each(|unit| self.convict(unit));
+        self.convict(&culprits);
         if patient {
             suspects.retain(innocent);
             open.retain(innocent);
@@ -387,7 +451,7 @@ impl Ward {
             self.abandoned = Abandoned::Yes;
         }
         let is_whole = rejected.nack.kind.is_whole_set();
-        let fate = |sent: &Arc<Resource>| match (at_fault(sent), apart) {
+        let fate = |sent: &Arc<Resource>| match (culprits.has(sent.name()), apart) {
             (true, _) => Fate::Refused,
             (false, true) => Fate::Applied,
             // Clusters and listeners are read before any is applied; of others those before the culprit are applied.
@@ -480,6 +544,7 @@ impl Ward {
     fn hold(&mut self, rejected: &Rejected<'_>, unit: &Unit, found: bool) {
         let reason = rejected.reason.clone();
         let charge = Charge { unit: unit.clone(), found, reason, sources: rejected.sources(unit), at: rejected.now };
+        let charge = Arc::new(charge);
         self.flights.found(&unit.name, rejected.before(&unit.name));
         self.held.entry(unit.name.clone()).or_default().charges.insert(unit.part.clone(), charge);
     }
@@ -497,21 +562,38 @@ impl Ward {
         flights.prune(|name| held.contains_key(name) || rejected.contains_key(name));
     }
 
-    /// This is at fault, wherever it is.
-    fn convict(&mut self, unit: &Unit) {
+    /// The same of what this says something of.
+    fn prune_said(&mut self, flight: &Flight) {
+        let Self { flights, held, rejected, .. } = self;
+        let is_kept = |name: &str| held.contains_key(name) || rejected.contains_key(name);
+        flight.said().for_each(|name| flights.prune_name(name, is_kept(name)));
+    }
+
+    /// Something is said of these, or was answered.
+    fn touch(&mut self, flight: &Flight) {
+        if !self.held.is_empty() {
+            let held = flight.said().filter(|name| self.held.contains_key(*name));
+            held.for_each(|name| self.barred.touch(name));
+        }
+    }
+
+    /// These are at fault, wherever they are.
+    fn convict(&mut self, culprits: &Culprits<'_>) {
         let charges = self.held.values_mut().flat_map(|held| held.charges.values_mut());
-        charges.filter(|charge| charge.unit.is_same(unit)).for_each(|charge| charge.found = true);
+        let suspects = charges.filter(|charge| !charge.found && culprits.include(&charge.unit));
+        suspects.for_each(|charge| Arc::make_mut(charge).found = true);
     }
 
     /// What is to be tried now is not held back; what the search has found is at fault.
     fn go_on(&mut self) {
         let Some(mut search) = self.search.take() else { return };
         while let Some(Step::Found(unit)) = search.step() {
-            self.convict(&unit);
+            self.convict(&Culprits::new(&[unit]));
         }
         for unit in search.tried() {
             if let Some(held) = self.held.get_mut(&unit.name) {
                 held.charges.remove(&unit.part);
+                self.barred.touch(&unit.name);
             }
         }
         self.search = (!search.is_over()).then_some(search);

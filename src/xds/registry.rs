@@ -8,17 +8,17 @@ pub mod reach;
 pub mod rejections;
 
 use super::chorus::Complaints;
-use super::quarantine::Charge;
+use super::quarantine::Charges;
 use super::request::Wire;
 use super::session::lacking::Lacking;
 use super::session::status::TypeStatus;
 use super::session::{Counters, Session};
 use super::trust::Means;
 use crate::model::audience::ProxyFacts;
-use crate::snapshot::kind::Kind;
 use crate::snapshot::set::Snapshot;
 use dashmap::DashMap;
 use parted::Parted;
+use rejections::{Ledger, Rejections};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,9 +74,9 @@ impl Proxy {
         self.session.lock().status()
     }
 
-    /// What is held back because it rejected it.
-    pub fn charges(&self) -> Vec<(Kind, Charge)> {
-        self.session.lock().charges().map(|(kind, charge)| (kind, charge.clone())).collect()
+    /// What is held back because it rejected it: the same allocation as long as that has not changed; none if it is nothing.
+    pub fn charges(&self) -> Option<Arc<Charges>> {
+        self.session.lock().charges()
     }
 
     /// What it has yet to accept of a snapshot posted for it.
@@ -106,6 +106,7 @@ struct Live {
     /// The newest stream of each proxy, by node id.
     newest: DashMap<String, u64>,
     parted: Parted,
+    rejections: Mutex<Ledger>,
     complaints: Complaints,
     stirred: Notify,
 }
@@ -138,9 +139,20 @@ impl Registry {
 
     /// The connected proxies, in the order in which they connected.
     pub fn proxies(&self) -> Vec<Arc<Proxy>> {
+        self.streams().into_iter().map(|(_, proxy)| proxy).collect()
+    }
+
+    /// The same, each with the number of its stream.
+    fn streams(&self) -> Vec<(u64, Arc<Proxy>)> {
         let mut proxies: Vec<_> = self.0.proxies.iter().map(|entry| (*entry.key(), entry.value().clone())).collect();
         proxies.sort_by_key(|(id, _)| *id);
-        proxies.into_iter().map(|(_, proxy)| proxy).collect()
+        proxies
+    }
+
+    /// What they reject. Costs what has changed of it since it was asked last, and a look at each of them.
+    pub fn rejections(&self) -> Arc<Rejections> {
+        let streams = self.streams();
+        self.0.rejections.lock().unwrap_or_else(PoisonError::into_inner).survey(&streams)
     }
 }
 

@@ -102,6 +102,8 @@ pub struct Counters {
     pub overdue: u64,
     /// Updates of large resources that waited until the one before was paid for.
     pub paced: u64,
+    /// Names that were looked at to find out what is held back, or is gone and stays.
+    pub looks: u64,
 }
 
 /// A first request whose names wait to be looked up until there is a snapshot.
@@ -414,7 +416,8 @@ impl Session {
     /// What happened on the stream so far.
     pub fn counters(&self) -> Counters {
         let paced = self.tracks.iter().map(|track| track.pace.waited).sum();
-        Counters { overdue: self.gate.overdue(), paced, ..self.counters }
+        let (overdue, looks) = (self.gate.overdue(), self.quarantine.looks() + self.gate.looks());
+        Counters { overdue, paced, looks, ..self.counters }
     }
 
     fn track(&self, kind: Kind) -> &Track {

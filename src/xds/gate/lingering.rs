@@ -2,18 +2,24 @@
 //!
 //! A cluster goes when no unit that is told, on its way or waiting names it, and some time after the client accepted the
 //! last one without it: requests under way, and connections of a listener that is drained, still use the old form.
+//!
+//! After much has gone at once each change would cost everything that stays. So it is looked at again only if something has
+//! happened to some of it.
 
 use super::{Options, Sent};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Fragment, Ref, Resource};
 use crate::xds::session::track::Track;
-use crate::xds::session::view::View;
+use crate::xds::session::view::{Kept, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// The kinds whose resources name clusters.
 pub(super) const NAMERS: [Kind; 2] = [Kind::Listener, Kind::Route];
+
+/// The kinds that clusters refer to.
+const CHILDREN: [Kind; 2] = [Kind::Endpoint, Kind::Secret];
 
 /// A cluster that was named until a while ago.
 #[derive(Debug)]
@@ -30,16 +36,51 @@ pub(super) struct Lingering {
     options: Options,
     clusters: BTreeMap<Arc<str>, Arc<Resource>>,
     shadows: BTreeMap<Arc<str>, Shadow>,
+    /// What was found last, unless something has happened since.
+    last: Option<Found>,
+    /// How many clusters were looked at.
+    pub(super) looks: u64,
+}
+
+/// What a look at everything that stays has found.
+#[derive(Debug)]
+struct Found {
+    /// What stays, with what it refers to.
+    kept: Kept,
+    /// Everything that clusters which stay refer to.
+    children: BTreeSet<Ref>,
+    /// Those of them that something names which waits or is on its way.
+    used: BTreeSet<Arc<str>>,
+    /// When the first shadow ends.
+    until: Option<Instant>,
+    /// When the first cluster may go by itself.
+    deadline: Option<Instant>,
+}
+
+impl Found {
+    /// Whether a look would find the same.
+    fn holds(&self, lingering: &Lingering, used: &BTreeSet<Arc<str>>, view: &View, old: &View, now: Instant) -> bool {
+        let (newest, before) = (view.source(Kind::Cluster), old.source(Kind::Cluster));
+        let concerns =
+            |name: &Arc<str>| lingering.clusters.contains_key(name) || newest.get(Kind::Cluster, name).is_none();
+        let is_child = |kind: Kind, name: &Arc<str>| self.children.contains(&Ref { kind, name: name.clone() });
+        let touches = |kind: Kind| view.goals_changed_since(old, kind).iter().any(|name| is_child(kind, name));
+        self.until.is_none_or(|until| now < until)
+            && self.used == *used
+            && !newest.changed_since(before, Kind::Cluster).iter().any(concerns)
+            && !CHILDREN.into_iter().any(touches)
+    }
 }
 
 impl Lingering {
     pub(super) fn new(options: Options) -> Self {
-        Self { options, clusters: BTreeMap::new(), shadows: BTreeMap::new() }
+        Self { options, clusters: BTreeMap::new(), shadows: BTreeMap::new(), last: None, looks: 0 }
     }
 
     pub(super) fn clear(&mut self) {
         self.clusters.clear();
         self.shadows.clear();
+        self.last = None;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -60,9 +101,14 @@ impl Lingering {
         pinned: &BTreeSet<Arc<str>>,
         now: Instant,
     ) -> bool {
-        self.shadows.retain(|_, shadow| shadow.ends(self.options).is_none_or(|end| end > now));
         let named = if self.clusters.is_empty() { BTreeSet::new() } else { named(old, tracks) };
-        let stays = |name: &Arc<str>| named.contains(&**name) || pinned.contains(name);
+        let used = self.used(&named, pinned);
+        if let Some(found) = self.last.as_ref().filter(|found| found.holds(self, &used, view, old, now)) {
+            view.keep_all(&found.kept);
+            return false;
+        }
+        self.shadows.retain(|_, shadow| shadow.ends(self.options).is_none_or(|end| end > now));
+        let stays = |name: &Arc<str>| used.contains(name);
         let shadows = &self.shadows;
         self.clusters.retain(|name, _| {
             view.source(Kind::Cluster).get(Kind::Cluster, name).is_none() && (stays(name) || shadows.contains_key(name))
@@ -82,7 +128,32 @@ impl Lingering {
             view.keep(Kind::Cluster, name, Some(form.clone()));
             keep_children(view, old, form);
         }
-        self.clusters.len() > kept
+        self.looks += self.clusters.len() as u64;
+        let is_news = self.clusters.len() > kept;
+        self.last = (!is_news).then(|| self.found(view, used));
+        is_news
+    }
+
+    /// What stays and is named by something in transition, or waited for.
+    fn used(&self, named: &BTreeSet<&str>, pinned: &BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
+        let named = named.iter().filter_map(|name| Some(self.clusters.get_key_value(*name)?.0.clone()));
+        named.chain(pinned.iter().filter(|name| self.clusters.contains_key(*name)).cloned()).collect()
+    }
+
+    fn found(&self, view: &View, mut used: BTreeSet<Arc<str>>) -> Found {
+        used.retain(|name| self.clusters.contains_key(name));
+        Found {
+            kept: view.kept().clone(),
+            children: self.clusters.values().flat_map(|cluster| cluster.refs()).cloned().collect(),
+            used,
+            until: self.shadows.values().filter_map(|shadow| shadow.ends(self.options)).min(),
+            deadline: self.first_end(),
+        }
+    }
+
+    fn first_end(&self) -> Option<Instant> {
+        let ends = self.clusters.keys().filter_map(|name| self.shadows.get(name)?.ends(self.options));
+        ends.min()
     }
 
     /// Notes which clusters a listener or route configuration named before and does not name any more.
@@ -95,12 +166,14 @@ impl Lingering {
                 let shadow = || Shadow { unanswered: BTreeMap::new(), until: now };
                 let shadow = self.shadows.entry(name).or_insert_with(shadow);
                 shadow.unanswered.insert(sent.kind, (sent.nonce, now));
+                self.last = None;
             }
         }
     }
 
     /// The client has rejected a form that stays: what it was told before stays in its place.
     pub(super) fn on_refused(&mut self, refused: &Resource, told: Option<&Arc<Resource>>) {
+        self.last = None;
         let name = refused.name();
         let is_kept = |form: &Arc<Resource>| form.version() == refused.version();
         if refused.kind() != Kind::Cluster || !self.clusters.get(name).is_some_and(is_kept) {
@@ -114,9 +187,13 @@ impl Lingering {
 
     /// The client has accepted a response: what it no longer names is used for a while at most.
     pub(super) fn on_accepted(&mut self, kind: Kind, nonce: u64, now: Instant) {
+        if !NAMERS.contains(&kind) {
+            return;
+        }
         for shadow in self.shadows.values_mut() {
             if shadow.unanswered.get(&kind).is_some_and(|(sent, _)| *sent <= nonce) {
                 shadow.unanswered.remove(&kind);
+                self.last = None;
                 shadow.until = shadow.until.max(now + linger(kind, self.options));
             }
         }
@@ -124,8 +201,7 @@ impl Lingering {
 
     /// When a cluster may go that stays only because it was named until a while ago.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let ends = self.clusters.keys().filter_map(|name| self.shadows.get(name)?.ends(self.options));
-        ends.min()
+        self.last.as_ref().map_or_else(|| self.first_end(), |found| found.deadline)
     }
 }
 

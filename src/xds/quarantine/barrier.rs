@@ -3,7 +3,7 @@
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::Resource;
 use crate::snapshot::set::Snapshot;
-use std::collections::BTreeMap;
+use imbl::OrdMap;
 use std::sync::Arc;
 
 /// What is said of a name in place of its newest form.
@@ -28,17 +28,27 @@ impl Barrier {
     }
 }
 
+impl PartialEq for Barrier {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Barrier::Form(form), Barrier::Form(other)) => Arc::ptr_eq(form, other),
+            (Barrier::Nothing, Barrier::Nothing) | (Barrier::Untouched, Barrier::Untouched) => true,
+            _ => false,
+        }
+    }
+}
+
 /// What is said in place of newest forms, by name; and the kinds that stand still while a culprit among them is looked for.
 #[derive(Clone, Debug, Default)]
 pub(in crate::xds) struct Barriers {
-    by_name: [BTreeMap<Arc<str>, Barrier>; Kind::ALL.len()],
+    by_name: [OrdMap<Arc<str>, Barrier>; Kind::ALL.len()],
     still: [Option<Snapshot>; Kind::ALL.len()],
 }
 
 impl Barriers {
-    /// Bars the newest form of a name.
-    pub(super) fn bar(&mut self, kind: Kind, name: &Arc<str>, barrier: Barrier) {
-        self.by_name[kind as usize].insert(name.clone(), barrier);
+    /// Bars these of a kind.
+    pub(super) fn bar(&mut self, kind: Kind, by_name: &OrdMap<Arc<str>, Barrier>) {
+        self.by_name[kind as usize] = by_name.clone();
     }
 
     /// Nothing of a kind changes but what is tried.
@@ -48,7 +58,7 @@ impl Barriers {
 
     /// Whether nothing is barred.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_name.iter().all(BTreeMap::is_empty) && self.still.iter().all(Option::is_none)
+        self.by_name.iter().all(OrdMap::is_empty) && self.still.iter().all(Option::is_none)
     }
 
     /// What is said of a name, if anything else than of its newest form.
@@ -57,8 +67,8 @@ impl Barriers {
     }
 
     /// What is barred of a kind.
-    pub(in crate::xds) fn iter(&self, kind: Kind) -> impl Iterator<Item = (&Arc<str>, &Barrier)> {
-        self.by_name[kind as usize].iter()
+    pub(in crate::xds) fn of(&self, kind: Kind) -> &OrdMap<Arc<str>, Barrier> {
+        &self.by_name[kind as usize]
     }
 
     /// The snapshot of which a kind is told while it stands still.

@@ -112,10 +112,15 @@ impl Flight {
         later
     }
 
+    /// Everything it carried.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        let on_roll = self.roll.iter().flat_map(|roll| roll.resources());
+        on_roll.chain(&self.changed)
+    }
+
     /// The names of everything it carried.
     fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        let on_roll = self.roll.iter().flat_map(|roll| roll.resources());
-        on_roll.chain(&self.changed).map(|sent| sent.name())
+        self.all().map(|sent| sent.name())
     }
 
     /// The names of everything it says something of.
@@ -205,8 +210,8 @@ impl Flights {
 
     /// A response was accepted.
     pub(super) fn accept(&mut self, flight: &Flight) {
-        for (name, before) in &mut self.ground {
-            if let Some(after) = flight.leaves(name) {
+        for name in flight.said() {
+            if let (Some(before), Some(after)) = (self.ground.get_mut(name), flight.leaves(name)) {
                 *before = after;
             }
         }
@@ -231,6 +236,13 @@ impl Flights {
     pub(super) fn prune(&mut self, is_kept: impl Fn(&str) -> bool) {
         let Self { unanswered, ground } = self;
         ground.retain(|name, _| is_kept(name) || unanswered.iter().any(|flight| flight.leaves(name).is_some()));
+    }
+
+    /// The same of one name.
+    pub(super) fn prune_name(&mut self, name: &str, is_kept: bool) {
+        if !is_kept && !self.touch(name) {
+            self.ground.remove(name);
+        }
     }
 
     /// The client wants only these from now on, and has forgotten all others.

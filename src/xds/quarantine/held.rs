@@ -11,28 +11,32 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Held {
     /// What is at fault, by fragment; none stands for all of it.
-    pub(super) charges: BTreeMap<Option<Arc<str>>, Charge>,
+    pub(super) charges: BTreeMap<Option<Arc<str>>, Arc<Charge>>,
     /// Whether nobody knows if the client holds what was rejected: it was not found at fault.
     pub(super) doubtful: bool,
     /// What was found at fault last and is not what there is now: if it comes back it is at fault again, unless something
     /// else was accepted meanwhile.
-    past: Option<Charge>,
+    past: Option<Arc<Charge>>,
     /// What was last made of the newest form without what is at fault.
     mixture: Option<Arc<Resource>>,
 }
 
 impl Held {
     /// What is at fault and has another version now, or is gone, is held back no more. `remembers`: what has another version
-    /// is not forgotten.
-    pub(super) fn release(&mut self, current: Option<&Arc<Resource>>, remembers: bool) {
+    /// is not forgotten. Returns whether anything is otherwise.
+    pub(super) fn release(&mut self, current: Option<&Arc<Resource>>, remembers: bool) -> bool {
+        let mut changes = false;
         let back = self.past.take_if(|charge| current.is_none() || charge.unit.is_in(current));
+        changes |= back.is_some();
         self.charges.extend(back.filter(|_| current.is_some()).map(|charge| (charge.unit.part.clone(), charge)));
         for (_, charge) in self.charges.extract_if(.., |_, charge| !charge.unit.is_in(current)) {
+            changes = true;
             self.doubtful |= !charge.found;
             if remembers && charge.found && current.is_some() {
                 self.past = Some(charge);
             }
         }
+        changes
     }
 
     /// Whether there is something to remember although nothing is held back.
@@ -47,7 +51,7 @@ impl Held {
     }
 
     /// What was found at fault in this form.
-    pub(super) fn charge_of(&self, form: &Arc<Resource>) -> Option<&Charge> {
+    pub(super) fn charge_of(&self, form: &Arc<Resource>) -> Option<&Arc<Charge>> {
         self.charges.values().chain(&self.past).find(|charge| charge.found && charge.unit.is_in(Some(form)))
     }
 

@@ -4,6 +4,7 @@
 //! tried before.
 
 use super::Unit;
+use crate::snapshot::kind::Kind;
 use crate::snapshot::set::Snapshot;
 use std::time::Instant;
 
@@ -27,6 +28,8 @@ pub(super) struct Search {
     open: Vec<Unit>,
     /// The snapshot of which the kind is told until the search is over: so that what is rejected meanwhile is what was tried.
     pub(super) still: Snapshot,
+    /// The newest snapshot that everything in it was looked for in.
+    looked: Snapshot,
     /// When the search is given up.
     pub(super) until: Instant,
 }
@@ -35,7 +38,7 @@ impl Search {
     /// A search among suspects, of which one is at fault; what is open goes last. None if there is nothing to try.
     pub(super) fn of(suspects: Vec<Unit>, open: Vec<Unit>, still: &Snapshot, until: Instant) -> Option<Self> {
         let any = !(suspects.is_empty() && open.is_empty());
-        any.then(|| Self { tried: Vec::new(), suspects, open, still: still.clone(), until })
+        any.then(|| Self { tried: Vec::new(), suspects, open, still: still.clone(), looked: still.clone(), until })
     }
 
     /// Chooses what is tried next, unless something is.
@@ -54,6 +57,13 @@ impl Search {
             _ => self.tried = self.suspects.drain(..self.suspects.len() / 2).collect(),
         }
         (!self.tried.is_empty()).then_some(Step::Try)
+    }
+
+    /// Whether anything of the kind has changed since this was asked last.
+    pub(super) fn has_news(&mut self, kind: Kind, newest: &Snapshot) -> bool {
+        let news = !newest.changed_since(&self.looked, kind).is_empty();
+        self.looked = newest.clone();
+        news
     }
 
     /// What is sent now.

@@ -6,7 +6,7 @@ use super::track::Track;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Ref, Version};
 use crate::xds::gate::Wait;
-use crate::xds::quarantine::Charge;
+use crate::xds::quarantine::{Charge, Charges};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,9 +63,10 @@ impl Session {
         self.ready && self.tracks.iter().all(settled)
     }
 
-    /// What is held back because the client rejected it.
-    pub fn charges(&self) -> impl Iterator<Item = (Kind, &Charge)> {
-        Kind::ALL.into_iter().flat_map(|kind| self.quarantine.charges(kind).map(move |charge| (kind, charge)))
+    /// What is held back because the client rejected it: the same allocation as long as that has not changed; none if it is
+    /// nothing.
+    pub fn charges(&mut self) -> Option<Arc<Charges>> {
+        self.quarantine.all_charges()
     }
 
     /// The newest rejection of a type.
@@ -112,7 +113,7 @@ impl Session {
             held,
             lingering: self.gate.lingers(track.kind),
             paced: track.pace.held().filter(|_| track.has_work()).cloned().collect(),
-            rejected: self.quarantine.charges(track.kind).cloned().collect(),
+            rejected: self.quarantine.charges(track.kind).map(|charge| (**charge).clone()).collect(),
             warming: self.warming(track.kind),
         }
     }

@@ -10,15 +10,19 @@ use crate::snapshot::roll::Roll;
 use crate::snapshot::set::{Layer, Names, Snapshot};
 use crate::xds::quarantine::barrier::{Barrier, Barriers};
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// What is said in place of what the snapshot says, by kind and name; none: there is no such resource.
+pub(in crate::xds) type Kept = [OrdMap<Arc<str>, Option<Arc<Resource>>>; Kind::ALL.len()];
 
 /// A snapshot with exceptions. Cloning is cheap.
 #[derive(Clone, Debug, Default)]
 pub(in crate::xds) struct View {
     snapshot: Snapshot,
     barriers: Option<Arc<Barriers>>,
-    kept: [OrdMap<Arc<str>, Option<Arc<Resource>>>; Kind::ALL.len()],
+    kept: Kept,
     gated: bool,
 }
 
@@ -88,6 +92,16 @@ impl View {
         self.kept[kind as usize].insert(name.clone(), form);
     }
 
+    /// Says all of this and nothing else.
+    pub(in crate::xds) fn keep_all(&mut self, kept: &Kept) {
+        self.kept.clone_from(kept);
+    }
+
+    /// What is said in place of what the snapshot says.
+    pub(in crate::xds) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     /// Whether a name is kept, in the form of that version.
     pub(in crate::xds) fn is_kept_as(&self, kind: Kind, name: &str, version: Version) -> bool {
         let form = self.kept[kind as usize].get(name).and_then(Option::as_ref);
@@ -107,7 +121,7 @@ impl View {
     pub(in crate::xds) fn excepted(&self, kind: Kind) -> BTreeSet<Arc<str>> {
         let mut names: BTreeSet<_> = self.kept[kind as usize].keys().cloned().collect();
         if let Some(barriers) = &self.barriers {
-            names.extend(barriers.iter(kind).map(|(name, _)| name.clone()));
+            names.extend(barriers.of(kind).keys().cloned());
             let still = barriers.still(kind).map(|still| self.snapshot.changed_since(still, kind));
             still.into_iter().for_each(|changed| names.extend(changed.iter().cloned()));
         }
@@ -139,19 +153,28 @@ impl View {
         current.chain(gone.filter_map(|(_, form)| form.as_ref()))
     }
 
-    /// Names of a kind under which something differs from `old`, and those that are excepted in either.
+    /// Names of a kind under which something may differ from `old`, but for what either keeps. Costs what differs.
     fn touched_since(&self, old: &View, kind: Kind) -> Names<'_> {
         let mut names = self.source(kind).changed_since(old.source(kind), kind);
-        for barriers in [old, self].into_iter().filter_map(|view| view.barriers.as_ref()) {
-            names.to_mut().extend(barriers.iter(kind).map(|(name, _)| name.clone()));
+        match [old, self].map(|view| view.barred(kind)) {
+            [None, None] => {}
+            [Some(before), Some(after)] if before.ptr_eq(after) => {}
+            [Some(only), None] | [None, Some(only)] => names.to_mut().extend(only.keys().cloned()),
+            [Some(before), Some(after)] => names.to_mut().extend(differences(before, after)),
         }
         names
     }
 
-    /// Whether a kind is what it was in `old`, and neither has anything barred. Costs next to nothing.
+    /// What is barred of a kind; none if nothing is.
+    fn barred(&self, kind: Kind) -> Option<&OrdMap<Arc<str>, Barrier>> {
+        self.barriers.as_ref().map(|barriers| barriers.of(kind)).filter(|barred| !barred.is_empty())
+    }
+
+    /// Whether a kind is what it was in `old`, and neither has anything of it barred. Costs next to nothing.
     pub(in crate::xds) fn is_as_in(&self, old: &View, kind: Kind) -> bool {
-        let plain = self.barriers.is_none() && old.barriers.is_none();
-        plain && self.snapshot.changed_since(&old.snapshot, kind).is_empty()
+        let stands = |view: &View| view.barriers.as_ref().is_some_and(|barriers| barriers.still(kind).is_some());
+        let plain = [old, self].into_iter().all(|view| view.barred(kind).is_none() && !stands(view));
+        plain && self.source(kind).changed_since(old.source(kind), kind).is_empty()
     }
 
     /// The outbound half, if all streams of the audience are told the same of a kind; none where there are exceptions, or
@@ -182,9 +205,9 @@ impl View {
     /// The names of a kind whose version differs from that in `old`. Costs what changed and what is in transition.
     pub(in crate::xds) fn changed_since(&self, old: &View, kind: Kind) -> Names<'_> {
         let mut names = self.touched_since(old, kind);
-        let kept = [old, self].map(|view| &view.kept[kind as usize]);
-        if kept.iter().any(|kept| !kept.is_empty()) {
-            names.to_mut().extend(kept.into_iter().flat_map(OrdMap::keys).cloned());
+        let [before, after] = [old, self].map(|view| &view.kept[kind as usize]);
+        if !(before.ptr_eq(after) || (before.is_empty() && after.is_empty())) {
+            names.to_mut().extend(differences(before, after));
         }
         let version = |view: &View, name: &str| view.get(kind, name).map(|resource| resource.version());
         self.retain_different(old, names, version)
@@ -216,4 +239,14 @@ impl View {
         let names = |listener: &Arc<Resource>| listener.refs().any(|to| to.kind == kind && *to.name == *name);
         self.gated && kind == Kind::Route && !self.iter(Kind::Listener).any(names)
     }
+}
+
+/// The names under which two maps differ.
+fn differences<V: PartialEq>(
+    before: &OrdMap<Arc<str>, V>,
+    after: &OrdMap<Arc<str>, V>,
+) -> impl Iterator<Item = Arc<str>> {
+    before.diff(after).map(|item| match item {
+        DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { new: (name, _), .. } => name.clone(),
+    })
 }
