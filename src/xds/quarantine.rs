@@ -16,6 +16,8 @@ pub(super) mod message;
 mod rejected;
 mod returned;
 mod search;
+mod unit;
+mod verdict;
 
 use super::request::Wire;
 use super::session::rejection::safe;
@@ -31,15 +33,15 @@ use barrier::Barriers;
 use culprits::Culprits;
 use flight::Flights;
 use held::Held;
-use rejected::{Accused, Rejected};
+use rejected::Rejected;
 use search::{Search, Step};
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) use flight::Flight;
 pub(super) use returned::{Consequence, Returned};
+pub use unit::Unit;
 
 /// How long a kind stands still for the search, should the client not answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -53,67 +55,6 @@ pub(super) enum Before {
     Nothing,
     /// Perhaps something from an earlier stream.
     Unknown,
-}
-
-/// What can be at fault: a resource or, where it has any, one of its fragments.
-#[derive(Clone, Debug)]
-pub struct Unit {
-    /// The resource.
-    pub name: Arc<str>,
-    /// The fragment; none for the resource.
-    pub part: Option<Arc<str>>,
-    /// The version of whichever it is.
-    pub version: Version,
-}
-
-impl Unit {
-    /// Whether what is at fault in one is at fault in the other: the same fragment may be in several tables.
-    fn is_same(&self, other: &Unit) -> bool {
-        self == other || (self.part.is_some() && other.part.is_some() && self.version == other.version)
-    }
-
-    /// Whether it is still what there is under its name.
-    fn is_in(&self, current: Option<&Arc<Resource>>) -> bool {
-        let version = current.and_then(|current| match &self.part {
-            None => Some(current.version()),
-            Some(part) => Some(current.fragments()?.get(part)?.version()),
-        });
-        version == Some(self.version)
-    }
-}
-
-impl PartialEq for Unit {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Unit {}
-
-impl PartialOrd for Unit {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Unit {
-    fn cmp(&self, other: &Self) -> Ordering {
-        #[cfg(test)]
-        COMPARED.set(COMPARED.get() + 1);
-        let key = (&*self.name, self.part.as_deref(), self.version);
-        key.cmp(&(&*other.name, other.part.as_deref(), other.version))
-    }
-}
-
-#[cfg(test)]
-thread_local! {
-    /// How often units were compared: what a rejection costs.
-    static COMPARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-}
-
-#[cfg(test)]
-fn compared() -> usize {
-    COMPARED.get()
 }
 
 /// Something that is held back.
@@ -406,69 +347,10 @@ impl Quarantine {
     }
 }
 
-/// Whether the client applied something of a response that it rejected.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Refused,
-    Applied,
-    Perhaps,
-}
-
 impl Ward {
     /// Whether anything is held back, looked for or remembered as rejected.
     fn is_troubled(&self) -> bool {
         self.search.is_some() || !self.held.is_empty() || !self.rejected.is_empty()
-    }
-
-    fn isolate(&mut self, rejected: Rejected<'_>) -> Consequence {
-        let Accused { suspects, found, named, apart } = rejected.accused(&self.rejected);
-        let culprits = Culprits::new(&found);
-        let mut open = self.untried();
-        let (mut suspects, superseded): (Vec<_>, Vec<_>) =
-            suspects.into_iter().partition(|unit| rejected.is_current(unit));
-        if !superseded.is_empty() {
-            // Perhaps it was one of those, of which there is another version now.
-            open.append(&mut suspects);
-        }
-        // Who names a culprit needs no search, and is not at its end; unless it was not even sent it.
-        let sent = |unit: &Unit| rejected.flight.carried(&unit.name).is_some();
-        let patient = (named && found.iter().any(sent)) || self.strike(&rejected, suspects.len() + open.len());
-        let innocent = |unit: &Unit| !culprits.include(unit);
-        let (others, charged): (Vec<_>, Vec<_>) = rejected.units().into_iter().partition(innocent);
-        let charged: BTreeSet<_> = charged.into_iter().collect();
-        let again = found.iter().filter(|unit| rejected.is_current(unit) && !charged.contains(*unit));
-        again.chain(&charged).for_each(|unit| self.hold(&rejected, unit, true));
-        self.convict(&culprits);
-        if patient {
-            suspects.retain(innocent);
-            open.retain(innocent);
-            suspects.iter().chain(&open).for_each(|unit| self.hold(&rejected, unit, false));
-            let until = rejected.now + PATIENCE;
-            self.search = Search::of(suspects, open, rejected.source, until).map(Box::new);
-            self.go_on();
-        } else {
-            others.iter().for_each(|unit| self.hold(&rejected, unit, false));
-            self.abandoned = Abandoned::Yes;
-        }
-        let is_whole = rejected.nack.kind.is_whole_set();
-        let fate = |sent: &Arc<Resource>| match (culprits.has(sent.name()), apart) {
-            (true, _) => Fate::Refused,
-            (false, true) => Fate::Applied,
-            // Clusters and listeners are read before any is applied; of others those before the culprit are applied.
-            (false, false) if is_whole => Fate::Refused,
-            (false, false) => Fate::Perhaps,
-        };
-        let returned = rejected.flight.changed.iter();
-        let returned = returned.filter_map(|sent| self.returned(sent, rejected.before(sent.name()), fate(sent)));
-        let mut returned: Vec<_> = returned.collect();
-        let (brings_news, flight) = (rejected.brings_news(), &rejected.flight);
-        for returned in &mut returned {
-            // At the end of patience nothing goes again for its own sake.
-            returned.again &= patient && (is_whole || brings_news);
-            returned.owed = brings_news && flight.is_awaited(returned.sent.name()) && returned.is_known();
-        }
-        let lost = rejected.flight.absent.iter().filter(|name| !is_whole && !self.flights.touch(name));
-        Consequence { returned, unsaid: lost.cloned().collect(), apart: None }
     }
 
     /// A search among things of which one is not there any more, or not wanted, may look for just that: those that stay are
@@ -482,71 +364,6 @@ impl Ward {
             return true;
         }
         false
-    }
-
-    /// One rejection more, of so many things; whether the culprit is still looked for. What was not sent before does not
-    /// suffer for what was.
-    fn strike(&mut self, rejected: &Rejected<'_>, count: usize) -> bool {
-        let is_new =
-            |sent: &Arc<Resource>| self.rejected.get(sent.name()).is_none_or(|version| *version != sent.version());
-        if self.strikes == 0 || rejected.flight.changed.iter().any(is_new) {
-            self.strikes = 0;
-            self.allowed = usize::BITS - count.saturating_sub(1).leading_zeros() + 1;
-        }
-        self.strikes += 1;
-        self.strikes <= self.allowed
-    }
-
-    /// What is held back is taken back, and what was at fault, even if there is another version of it now; and everything
-    /// where nothing was applied.
-    fn returned(&mut self, sent: &Arc<Resource>, before: Before, fate: Fate) -> Option<Returned> {
-        let before = if fate == Fate::Applied { Before::Form(sent.clone()) } else { before };
-        self.flights.found(sent.name(), before.clone());
-        if let (Fate::Applied, Some(held)) = (fate, self.held.get_mut(sent.name())) {
-            held.absolve(sent);
-        }
-        // What was said meanwhile is answered for itself.
-        if self.flights.touch(sent.name()) {
-            return None;
-        }
-        self.rejected.insert(sent.name().clone(), sent.version());
-        let again = matches!(fate, Fate::Applied | Fate::Perhaps) && !self.held.contains_key(sent.name());
-        Some(Returned { sent: sent.clone(), before, again, owed: false })
-    }
-
-    /// The set goes on as it is: leaving out what was rejected could take away what works.
-    fn tolerate(&mut self, rejected: Rejected<'_>) -> Consequence {
-        let known = |name: &str| rejected.flight.carried(name).is_some();
-        let accusation = message::read(rejected.nack.kind, rejected.nack.message, known);
-        let (mut returned, apart) = (Vec::new(), accusation.apart);
-        for sent in &rejected.flight.changed {
-            let is_named = accusation.names.contains(&**sent.name());
-            if apart && !is_named {
-                self.flights.found(sent.name(), Before::Form(sent.clone()));
-                continue;
-            }
-            let before = rejected.before(sent.name());
-            self.flights.found(sent.name(), before.clone());
-            self.rejected.insert(sent.name().clone(), sent.version());
-            if is_named {
-                let unit = Unit { name: sent.name().clone(), part: None, version: sent.version() };
-                self.hold(&rejected, &unit, true);
-                // It holds what it accepted on this stream, if only among what it rejected.
-                let known = matches!(before, Before::Form(_)).then(|| self.returned(sent, before, Fate::Refused));
-                returned.extend(known.flatten());
-            }
-        }
-        let names = || accusation.names.iter().map(|name| Arc::from(*name)).collect();
-        Consequence { returned, unsaid: Vec::new(), apart: apart.then(names) }
-    }
-
-    /// Holds something back.
-    fn hold(&mut self, rejected: &Rejected<'_>, unit: &Unit, found: bool) {
-        let reason = rejected.reason.clone();
-        let charge = Charge { unit: unit.clone(), found, reason, sources: rejected.sources(unit), at: rejected.now };
-        let charge = Arc::new(charge);
-        self.flights.found(&unit.name, rejected.before(&unit.name));
-        self.held.entry(unit.name.clone()).or_default().charges.insert(unit.part.clone(), charge);
     }
 
     /// The client may have applied a part of this, which it does not state when it comes back.

@@ -33,7 +33,8 @@ impl<'u> Culprits<'u> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Flight, Nack, Quarantine, Unit, compared};
+    use super::super::unit::compared;
+    use super::super::{Flight, Nack, Quarantine, Unit};
     use crate::snapshot::kind::Kind;
     use crate::snapshot::resource::Resource;
     use crate::snapshot::set::{Layer, Snapshot};

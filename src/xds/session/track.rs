@@ -242,11 +242,6 @@ impl Track {
         }
     }
 
-    /// What the client states of these in its first request does not count: it may hold any form of them.
-    pub(super) fn distrust(&mut self, names: BTreeSet<Arc<str>>) {
-        self.distrusted = names;
-    }
-
     /// Sends a name again because its owner was sent.
     pub(super) fn renew(&mut self, name: &Arc<str>, snapshot: &View) {
         if self.subscription.covers(name) {

@@ -4,9 +4,15 @@ use super::super::view::View;
 use super::Track;
 use crate::snapshot::resource::{Resource, Version};
 use crate::xds::quarantine::Returned;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Track {
+    /// What the client states of these in its first request does not count: it may hold any form of them.
+    pub(in crate::xds::session) fn distrust(&mut self, names: BTreeSet<Arc<str>>) {
+        self.distrusted = names;
+    }
+
     /// The client may hold the name in a form that isn't known.
     pub(in crate::xds::session) fn doubt(&mut self, name: &Arc<str>) {
         self.backlog.doubt(name);
