@@ -3,7 +3,7 @@
 use super::holding::Holding;
 use super::references::{NAMERS, references};
 use super::rules::Rules;
-use super::unsettled::unsettled;
+use super::unsettled::{Unsettled, unsettled};
 use super::{Asked, Event, Hash, Sent, What};
 use chancery::snapshot::kind::Kind;
 use chancery::xds::request::Wire;
@@ -282,8 +282,7 @@ fn order(events: &[Event]) -> Vec<String> {
         let mut named: BTreeSet<Kind> = BTreeSet::new();
         let mut sotw = false;
         let mut refused: BTreeSet<Kind> = BTreeSet::new();
-        let before = stream.first().and_then(|event| unsettled.get(&event.stream));
-        let mut unsure: BTreeSet<Kind> = before.into_iter().flatten().map(|(kind, _)| *kind).collect();
+        let mut unsure = unsettled_kinds(&unsettled, &stream);
         for event in stream {
             if let What::Asked(Asked { kind: Some(kind), error: Some(_), .. }) = &event.what {
                 refused.insert(*kind);
@@ -342,6 +341,12 @@ fn order(events: &[Event]) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// The kinds of which not everything is settled when the stream opens.
+fn unsettled_kinds(unsettled: &BTreeMap<usize, Unsettled>, stream: &[&Event]) -> BTreeSet<Kind> {
+    let names = stream.first().and_then(|event| unsettled.get(&event.stream));
+    names.into_iter().flatten().map(|(kind, _)| *kind).collect()
 }
 
 /// P55: while a response of a type is unanswered, the next comes a second later at the earliest.

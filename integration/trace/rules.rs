@@ -272,6 +272,9 @@ impl Rules {
             }
             let known = matches!(this.told.get(name), Some(Some(_))) || this.owed.contains(name);
             let known = known || this.is_coming(name) || this.adrift.contains(name);
+            // It may hold it from another stream, and was told nothing of it on this one.
+            let unsettled = self.unsettled.contains(&(sent.kind, name.clone())) && !this.told.contains_key(name);
+            let known = known || unsettled;
             if !known && !this.doubt.contains(name) && !self.whole(sent.kind) {
                 return Err(format!("{sent:?} takes away {name}, which the client does not hold (rule 7)"));
             }
