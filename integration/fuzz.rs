@@ -2,8 +2,8 @@
 //! panic, hang, lose what is beside it or answer without bound.
 //!
 //! The same seed gives the same inputs in the same order. `CHANCERY_FUZZ_SEED` sets another, `CHANCERY_FUZZ_SECONDS`
-//! another time (three without it). A failure prints the seed and the input, which is then to be kept in `fuzz/found`: what is
-//! there is tried first, each time.
+//! another time; without it there are three seconds, and no more than so many inputs. A failure prints the seed and the
+//! input, which is then to be kept in `fuzz/found`: what is there is tried first, each time.
 
 #[path = "fuzz/mutation.rs"]
 mod mutation;

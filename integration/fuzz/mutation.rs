@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 pub const SLOW: Duration = Duration::from_secs(2);
 /// The largest input that is made.
 const LARGEST: usize = 64 << 10;
+/// How many inputs are tried unless a time is given.
+const MOST: u64 = 100_000;
 /// How many mutations are kept to be mutated further.
 const KEPT: usize = 512;
 
@@ -99,7 +101,10 @@ pub fn fuzz(name: &str, mut corpus: Vec<Vec<u8>>, target: impl Fn(&[u8])) {
     corpus.extend(kept(name));
     let number = |variable, default| std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let seed: u64 = number("CHANCERY_FUZZ_SEED", 20_261_121).max(1);
-    let end = Instant::now() + Duration::from_secs(number("CHANCERY_FUZZ_SECONDS", 3));
+    let seconds = number("CHANCERY_FUZZ_SECONDS", 0);
+    // Without it so many, that a fast machine tries no more than a slow one and finds what that finds.
+    let most = if seconds == 0 { MOST } else { u64::MAX };
+    let end = Instant::now() + Duration::from_secs(if seconds == 0 { 3 } else { seconds });
     let mut dice = Dice(seed);
     let mut tried = 0u64;
     let check = |input: &[u8]| {
@@ -110,7 +115,7 @@ pub fn fuzz(name: &str, mut corpus: Vec<Vec<u8>>, target: impl Fn(&[u8])) {
     };
     corpus.iter().for_each(|input| check(input));
     let first = corpus.len();
-    while Instant::now() < end {
+    while tried < most && Instant::now() < end {
         let mut input = corpus[dice.below(corpus.len())].clone();
         for _ in 0..=dice.below(4) {
             mutate(&mut input, &corpus, &mut dice);

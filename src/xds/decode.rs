@@ -6,6 +6,7 @@ use super::texts::{Texts, Versions};
 use crate::snapshot::wire::{Field, fields};
 use bytes::Bytes;
 use prost::{DecodeError, Message};
+use std::ops::Range;
 use thiserror::Error;
 
 /// Why a message is no request.
@@ -69,11 +70,16 @@ fn push_entry(versions: &mut Versions, message: &Bytes, entry: &Field) -> Option
         let field = field?;
         let content = start + field.content.start..start + field.content.end;
         match field.number {
-            1 if field.value.is_none() => key = content,
-            2 if field.value.is_none() => value = content,
-            1 | 2 => return None,
+            1 | 2 if field.value.is_some() => return None,
+            1 => replaced(message, &mut key, content)?,
+            2 => replaced(message, &mut value, content)?,
             _ => {}
         }
     }
     versions.push(key, value)
+}
+
+/// Lets the later of a field's two contents count; the earlier has to be text as well, as prost has it.
+fn replaced(message: &Bytes, earlier: &mut Range<usize>, later: Range<usize>) -> Option<()> {
+    std::str::from_utf8(&message[std::mem::replace(earlier, later)]).ok().map(drop)
 }
