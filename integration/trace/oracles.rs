@@ -169,8 +169,8 @@ fn accepted_is_desired(events: &[Event]) -> Vec<String> {
 }
 
 /// I3: since the last response of the type there was a request of the type, an answer to clusters or listeners, a change of
-/// the world, or an owner, or something that named clusters and may have let them go; one such reason is good for two responses, of which one adds and one removes, and for one of each
-/// secret. Time is a reason for a client left warming.
+/// the world, or an owner, or something that named clusters and may have let them go; one such reason is good for two
+/// responses, of which one adds and one removes, and for one of each secret. Time is a reason for a client left warming.
 fn reasons(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
     for stream in streams(events) {
@@ -184,11 +184,21 @@ fn reasons(events: &[Event]) -> Vec<String> {
             }
             let good_for = |kind: Kind| if kind == Kind::Secret { secrets } else { 2 };
             match &event.what {
-                What::World(_) => left.extend(Kind::ALL.map(|kind| (kind, good_for(kind)))),
+                What::World(_) => {
+                    for kind in Kind::ALL {
+                        let left = left.entry(kind).or_default();
+                        // What waits for clusters goes in the form it waited with, and then in the newest.
+                        let still = if NAMERS.contains(&kind) { (*left).min(2) } else { 0 };
+                        *left = good_for(kind) + still;
+                    }
+                }
                 What::Asked(Asked { kind: Some(kind), .. }) => {
                     left.insert(*kind, good_for(*kind));
                     if kind.is_whole_set() {
-                        left.extend([Kind::Cluster, Kind::Listener, Kind::Route].map(|kind| (kind, 2)));
+                        for kind in [Kind::Cluster, Kind::Listener, Kind::Route] {
+                            let left = left.entry(kind).or_default();
+                            *left = (*left).max(2);
+                        }
                     }
                 }
                 What::Sent(sent) => {
@@ -240,11 +250,13 @@ impl Warming {
 /// I4: what waits for a client is no more than there are names, and responses without an answer do not pile up.
 fn bounded(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
+    let unsettled = unsettled(events);
     for stream in streams(events) {
         let mut names: BTreeSet<(Kind, String)> = BTreeSet::new();
         let mut open: BTreeMap<Kind, usize> = BTreeMap::new();
         for event in stream {
             match &event.what {
+                What::Opened(_) => names.extend(unsettled.get(&event.stream).into_iter().flatten().cloned()),
                 What::World(world) => names.extend(world.keys().cloned()),
                 What::Asked(asked) => {
                     let Some(kind) = asked.kind else { continue };

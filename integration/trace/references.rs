@@ -5,6 +5,7 @@
 
 use super::oracles::streams;
 use super::rules::Rules;
+use super::unsettled::unsettled;
 use super::{Asked, Event, Hash, Sent, What};
 use chancery::snapshot::kind::Kind;
 use chancery::xds::request::Wire;
@@ -22,11 +23,12 @@ type Key = (Kind, String);
 /// Units name nothing that the client lacks.
 pub fn references(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
+    let unsettled = unsettled(events);
     for stream in streams(events) {
-        let mut look = Look::new(Wire::Delta);
+        let mut look = Look::new(Rules::new(Wire::Delta));
         for event in stream {
             match &event.what {
-                What::Opened(wire) => look = Look::new(*wire),
+                What::Opened(wire) => look = Look::new(Rules::after(*wire, unsettled.get(&event.stream))),
                 What::World(world) => look.rules.world(world),
                 What::Asked(asked) => look.asked(asked, event.at),
                 What::Sent(sent) => {
@@ -56,9 +58,9 @@ struct Look {
 }
 
 impl Look {
-    fn new(wire: Wire) -> Self {
+    fn new(rules: Rules) -> Self {
         let (open, accepted, since, overdue, dangling) = Default::default();
-        Self { rules: Rules::new(wire), open, accepted, since, overdue, dangling }
+        Self { rules, open, accepted, since, overdue, dangling }
     }
 
     fn asked(&mut self, asked: &Asked, at: Duration) {
