@@ -4,7 +4,7 @@ use crate::secure::{
     DAY, Secure, all_secrets, asking, cart, inline, mesh, names_in, now, pair_in, request, secret_in, secrets,
     version_of,
 };
-use crate::stage::{Delta, NODE_ID, PATIENCE, until};
+use crate::stage::{Delta, NODE_ID, PATIENCE, until, value};
 use chancery::ca::folder::Folder;
 use chancery::ca::material::{Material, names};
 use chancery::model::identity::Identity;
@@ -100,8 +100,11 @@ async fn who_comes_back_keeps_its_certificate() {
         BTreeMap::from([("default".to_owned(), version.to_owned()), ("ROOTCA".to_owned(), roots)])
     };
     let version = version_of(&first, "default");
+    // What has no answer yet is not believed on the next stream.
+    let acks = r#"chancery_xds_requests_total{outcome="ack",type="sds"}"#;
+    until("each secret is accepted", || value(&secure.stage, acks) == names.len() as u64).await;
     drop(client);
-    until("it has left", || secure.stage.board().seated() == 0).await;
+    until_left(&secure).await;
 
     // As Envoy comes back: clusters first, with what it holds; another replica would do as well.
     let channel = secure.channel(None).await.expect("a connection");

@@ -117,7 +117,10 @@ impl Gate {
         }
         match view.get(to.kind, &to.name) {
             Some(_) => self.is_accepted(to, view, tracks),
-            None => !view.is_withheld(to.kind, &to.name),
+            None => {
+                let doubtful = tracks[to.kind as usize].is_doubtful(&to.name);
+                !view.is_withheld(to.kind, &to.name) && !(doubtful && view.is_untouched(to.kind, &to.name))
+            }
         }
     }
 

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_rejection_of_all_costs_hardly_more_than_all_there_is() {
-        for count in [200, 400, 800, 1600] {
+        for count in [200_usize, 400, 800, 1600] {
             let most = 20 * count * count.ilog2() as usize;
             let took = rejection(count);
             assert!((count..most).contains(&took), "{took} comparisons for {count} clusters, {most} at most");

@@ -217,9 +217,10 @@ impl Backlog {
         self.pending.insert(name.into(), Pending::new(held, force));
     }
 
-    /// The client may hold the name in any form, whatever it states.
-    pub(super) fn distrust(&mut self, name: Arc<str>) {
-        self.pending.insert(name, Pending::new(Held::Claimed(None), false));
+    /// The client may hold the name in any form, whatever it states. Returns whether it states anything.
+    pub(super) fn distrust(&mut self, name: Arc<str>) -> bool {
+        let before = self.pending.insert(name, Pending::new(Held::Claimed(None), false));
+        matches!(before, Some(Pending { held: Held::Claimed(_), .. }))
     }
 
     /// The client may hold the name in a form that isn't known.

@@ -1,6 +1,7 @@
 //! One type's state on one stream: the subscription, the response in flight, and what the client has still to be told.
 
 mod corrections;
+mod holdings;
 mod rolls;
 
 use super::backlog::{Backlog, Work};
@@ -85,6 +86,8 @@ pub(in crate::xds) struct Track {
     all_early: bool,
     /// Names of which the client may hold something else than it states: they go whatever that is.
     distrusted: BTreeSet<Arc<str>>,
+    /// Those of them of which it states nothing: it may hold nothing.
+    doubtful: BTreeSet<Arc<str>>,
     /// Whether something went without a word since [`Track::went_quietly`] was asked.
     quiet: bool,
     outstanding: Option<Outstanding>,
@@ -114,6 +117,7 @@ impl Track {
             early: BTreeSet::new(),
             all_early: false,
             distrusted: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             quiet: false,
             outstanding: None,
             last_nonce: None,
@@ -190,8 +194,7 @@ impl Track {
         }
         if let (true, Names::Change { initial, .. }) = (first, names) {
             self.claim(initial, warming);
-            let held = std::mem::take(&mut self.distrusted).into_iter().filter(|name| self.subscription.covers(name));
-            held.for_each(|name| self.backlog.distrust(name));
+            self.disbelieve();
         }
         if first {
             self.asked = true;
@@ -430,30 +433,9 @@ impl Track {
         !self.owed && self.backlog.is_idle(snapshot)
     }
 
-    /// What the client was last told of a name on this stream; none if it doesn't want it.
-    pub(in crate::xds) fn last_told<'a>(&'a self, name: &str, snapshot: &'a View) -> Option<&'a Arc<Resource>> {
-        let wanted = self.asked && self.subscription.covers(name);
-        if wanted { self.backlog.last_told(name, snapshot) } else { None }
-    }
-
     /// The names about which there may be something to say; none where that is everything.
     pub(super) fn pending(&self) -> Option<impl Iterator<Item = &Arc<str>>> {
         self.backlog.names()
-    }
-
-    /// Whether the client states to hold that version of a name from an earlier stream.
-    pub(super) fn is_claimed(&self, name: &str, version: Version) -> bool {
-        self.backlog.is_claimed(name, version)
-    }
-
-    /// Whether the client has yet to hear of a name; of a type that it has not asked for nobody knows what it holds.
-    pub(in crate::xds) fn is_unknown(&self, name: &str, snapshot: &View) -> bool {
-        !self.asked || self.backlog.is_unknown(name, snapshot)
-    }
-
-    /// What the client was told of names about which there is something new to say.
-    pub(in crate::xds) fn outdated(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.backlog.outdated()
     }
 
     /// What the client wants of the type.

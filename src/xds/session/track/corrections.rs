@@ -13,6 +13,15 @@ impl Track {
         self.distrusted = names;
     }
 
+    /// Takes what its first request states of them for nothing.
+    pub(super) fn disbelieve(&mut self) {
+        for name in std::mem::take(&mut self.distrusted).into_iter().filter(|name| self.subscription.covers(name)) {
+            if !self.backlog.distrust(name.clone()) {
+                self.doubtful.insert(name);
+            }
+        }
+    }
+
     /// The client may hold the name in a form that isn't known.
     pub(in crate::xds::session) fn doubt(&mut self, name: &Arc<str>) {
         self.backlog.doubt(name);
