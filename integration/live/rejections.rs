@@ -4,7 +4,7 @@
 use crate::handmade::{Handmade, SOON};
 use crate::harness::envoy::Setup;
 use crate::harness::{Outcome, deadline};
-use crate::resources::{cluster, endpoints, nowhere, unbalanced};
+use crate::resources::{cluster, endpoints, homeless, http, nowhere, routes, unbalanced};
 use chancery::snapshot::kind::Kind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -86,6 +86,61 @@ pub async fn a_changed_cluster_keeps_its_endpoints(setup: Setup) -> Outcome<()> 
     let there = async || (hand.envoy.endpoints("a").await.ok()? == [NOWHERE[1]]).then_some(());
     deadline::until("a better version arrives", SOON, there).await?;
     hand.judge()
+}
+
+/// In one change a cluster comes that Envoy refuses, one changes, and one goes. What goes is gone, in a response of its own,
+/// which is accepted: the oracles look for one that does both. The control: the other was rejected.
+pub async fn a_bad_cluster_keeps_none_that_goes(setup: Setup) -> Outcome<()> {
+    let there = ["a", "g"].iter().flat_map(|name| [cluster(name, 1), endpoints(name, NOWHERE[0])]).collect();
+    let mut hand = Handmade::start(setup, there).await?;
+    for name in ["a", "g"] {
+        hand.in_service(name, "1s", SOON).await?;
+    }
+    hand.accepted(Kind::Cluster).await?;
+    hand.post(vec![unbalanced("z"), cluster("a", 2)], &[(Kind::Cluster, "g"), (Kind::Endpoint, "g")]);
+    hand.in_service("a", "2s", SOON).await?;
+    held(&hand, Kind::Cluster, &["z"]).await?;
+    let gone = async || hand.timeout("g").await.is_none().then_some(());
+    deadline::until("what goes is gone", SOON, gone).await?;
+    let rejected = hand.envoy.stat("cluster_manager.cds.update_rejected").await?.unwrap_or_default();
+    if rejected != 1 {
+        return Err(hand.failure(&format!("Envoy has rejected {rejected} responses, not one")));
+    }
+    hand.post(vec![cluster("g", 3), endpoints("g", NOWHERE[0])], &[]);
+    hand.in_service("g", "3s", SOON).await?;
+    hand.judge()
+}
+
+/// Two tables of routes change, and Envoy refuses one. The other leads elsewhere at once, that one leads where it did, and a
+/// better version of it arrives.
+pub async fn a_bad_table_of_routes_holds_back_no_other(setup: Setup) -> Outcome<()> {
+    let there = ["a", "b"].iter().flat_map(|name| [cluster(name, 1), endpoints(name, NOWHERE[0])]).collect();
+    let mut hand = Handmade::start(setup, there).await?;
+    let [one, two] = [hand.subnet.free(20)?, hand.subnet.free(21)?];
+    hand.post(vec![http("one", one, "r"), http("two", two, "s"), routes("r", "a"), routes("s", "a")], &[]);
+    for table in ["r", "s"] {
+        lead(&hand, table, "a").await?;
+    }
+    hand.accepted(Kind::Route).await?;
+    hand.post(vec![routes("r", "b"), homeless("s")], &[]);
+    lead(&hand, "r", "b").await?;
+    held(&hand, Kind::Route, &["s"]).await?;
+    lead(&hand, "s", "a").await?;
+    hand.post(vec![routes("s", "b")], &[]);
+    lead(&hand, "s", "b").await?;
+    held(&hand, Kind::Route, &[]).await?;
+    hand.accepted(Kind::Route).await?;
+    hand.judge()
+}
+
+/// Waits until the routes of that name lead to that cluster.
+async fn lead(hand: &Handmade, table: &str, cluster: &str) -> Outcome<()> {
+    let leads = async || {
+        let tables = hand.envoy.dump("dynamic_route_configs").await.ok()?;
+        let table = tables.iter().filter_map(|entry| entry.get("route_config")).find(|found| found["name"] == table)?;
+        (table["virtual_hosts"][0]["routes"][0]["route"]["cluster"] == cluster).then_some(())
+    };
+    deadline::until(&format!("{table} leads to {cluster}"), SOON, leads).await
 }
 
 /// Waits until exactly these are found at fault and held back.

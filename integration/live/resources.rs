@@ -174,6 +174,13 @@ pub fn routes(name: &str, cluster: &str) -> Resource {
     made(Kind::Route, name, &table, &[(Kind::Cluster, cluster)])
 }
 
+/// Routes for no host, which Envoy refuses.
+pub fn homeless(name: &str) -> Resource {
+    let host = route::VirtualHost { name: "nobody".to_owned(), ..Default::default() };
+    let table = route::RouteConfiguration { name: name.to_owned(), virtual_hosts: vec![host], ..Default::default() };
+    made(Kind::Route, name, &table, &[])
+}
+
 fn at(address: SocketAddr) -> Address {
     let socket = SocketAddress {
         address: address.ip().to_string(),
