@@ -17,7 +17,7 @@ const fn page(path: &'static str) -> Page {
         path,
         before: "mount -t tmpfs none /tmp; ip link set lo up",
         after: "ls -A /tmp; ip -4 address show dev lo | grep 10.77 || true; ss -Hltn\n",
-        limit: Duration::from_secs(180),
+        limit: Duration::from_secs(360),
     }
 }
 
