@@ -129,6 +129,7 @@ releases!(
         rejections::a_changed_cluster_keeps_its_endpoints,
         rejections::a_bad_cluster_keeps_none_that_goes,
         rejections::a_bad_table_of_routes_holds_back_no_other,
+        rejections::a_bad_host_holds_back_no_other_of_its_table,
         waiting::a_secret_follows_its_cluster,
         waiting::without_its_secret_nothing_is_sent,
         waiting::a_cluster_that_never_warms_holds_nothing_back,

@@ -4,7 +4,7 @@
 use crate::handmade::{Handmade, SOON};
 use crate::harness::envoy::Setup;
 use crate::harness::{Outcome, deadline};
-use crate::resources::{cluster, endpoints, homeless, http, nowhere, routes, unbalanced};
+use crate::resources::{cluster, endpoints, http, nowhere, routes, table, unbalanced};
 use chancery::snapshot::kind::Kind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -119,28 +119,57 @@ pub async fn a_bad_table_of_routes_holds_back_no_other(setup: Setup) -> Outcome<
     let [one, two] = [hand.subnet.free(20)?, hand.subnet.free(21)?];
     hand.post(vec![http("one", one, "r"), http("two", two, "s"), routes("r", "a"), routes("s", "a")], &[]);
     for table in ["r", "s"] {
-        lead(&hand, table, "a").await?;
+        lead(&hand, table, "everyone", "a").await?;
     }
     hand.accepted(Kind::Route).await?;
-    hand.post(vec![routes("r", "b"), homeless("s")], &[]);
-    lead(&hand, "r", "b").await?;
+    hand.post(vec![routes("r", "b"), table("s", &[("everyone", "", "b")])], &[]);
+    lead(&hand, "r", "everyone", "b").await?;
     held(&hand, Kind::Route, &["s"]).await?;
-    lead(&hand, "s", "a").await?;
+    lead(&hand, "s", "everyone", "a").await?;
     hand.post(vec![routes("s", "b")], &[]);
-    lead(&hand, "s", "b").await?;
+    lead(&hand, "s", "everyone", "b").await?;
     held(&hand, Kind::Route, &[]).await?;
     hand.accepted(Kind::Route).await?;
     hand.judge()
 }
 
-/// Waits until the routes of that name lead to that cluster.
-async fn lead(hand: &Handmade, table: &str, cluster: &str) -> Outcome<()> {
+/// Of a table two hosts change, and Envoy refuses one. The other leads elsewhere at once, that one leads where it did: what is
+/// held back is the host, not its table.
+pub async fn a_bad_host_holds_back_no_other_of_its_table(setup: Setup) -> Outcome<()> {
+    let there = ["a", "b"].iter().flat_map(|name| [cluster(name, 1), endpoints(name, NOWHERE[0])]).collect();
+    let mut hand = Handmade::start(setup, there).await?;
+    let address = hand.subnet.free(20)?;
+    let hosts = |good, domain, bad| table("r", &[("good", "good", good), ("bad", domain, bad)]);
+    hand.post(vec![http("one", address, "r"), hosts("a", "bad", "a")], &[]);
+    for host in ["good", "bad"] {
+        lead(&hand, "r", host, "a").await?;
+    }
+    hand.accepted(Kind::Route).await?;
+    hand.post(vec![hosts("b", "", "b")], &[]);
+    lead(&hand, "r", "good", "b").await?;
+    held(&hand, Kind::Route, &["r"]).await?;
+    lead(&hand, "r", "bad", "a").await?;
+    let status = hand.proxy().map(|proxy| proxy.status()).unwrap_or_default();
+    let charges: Vec<_> = status.into_iter().flat_map(|status| status.rejected).collect();
+    if charges.iter().any(|charge| charge.unit.part.as_deref() != Some("bad")) {
+        return Err(hand.failure(&format!("more than the host is held back: {charges:?}")));
+    }
+    hand.post(vec![hosts("b", "bad", "b")], &[]);
+    lead(&hand, "r", "bad", "b").await?;
+    held(&hand, Kind::Route, &[]).await?;
+    hand.accepted(Kind::Route).await?;
+    hand.judge()
+}
+
+/// Waits until that host of that table leads to that cluster.
+async fn lead(hand: &Handmade, table: &str, host: &str, cluster: &str) -> Outcome<()> {
     let leads = async || {
         let tables = hand.envoy.dump("dynamic_route_configs").await.ok()?;
         let table = tables.iter().filter_map(|entry| entry.get("route_config")).find(|found| found["name"] == table)?;
-        (table["virtual_hosts"][0]["routes"][0]["route"]["cluster"] == cluster).then_some(())
+        let host = table["virtual_hosts"].as_array()?.iter().find(|found| found["name"] == host)?;
+        (host["routes"][0]["route"]["cluster"] == cluster).then_some(())
     };
-    deadline::until(&format!("{table} leads to {cluster}"), SOON, leads).await
+    deadline::until(&format!("{host} of {table} leads to {cluster}"), SOON, leads).await
 }
 
 /// Waits until exactly these are found at fault and held back.

@@ -2,7 +2,7 @@
 
 use chancery::model::provenance::Provenance;
 use chancery::snapshot::kind::Kind;
-use chancery::snapshot::resource::{Ref, Resource, any};
+use chancery::snapshot::resource::{Fragment, Ref, Resource, any};
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
@@ -28,9 +28,12 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
 };
 use envoy_types::pb::google::protobuf::Duration;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The name of the only secret.
 pub const SECRET: &str = "trust";
+/// The field of a route configuration that holds its virtual hosts.
+const HOSTS: u32 = 2;
 
 fn seconds(seconds: i64) -> Option<Duration> {
     Some(Duration { seconds, nanos: 0 })
@@ -158,27 +161,34 @@ pub fn http(name: &str, address: SocketAddr, routes: &str) -> Resource {
 
 /// Everything goes to one cluster.
 pub fn routes(name: &str, cluster: &str) -> Resource {
+    table(name, &[("everyone", "*", cluster)])
+}
+
+/// Routes made as they are served, host by host: the name of each, its domain, and the cluster that all of it goes to. A host
+/// without a domain is one that Envoy refuses.
+pub fn table(name: &str, hosts: &[(&str, &str, &str)]) -> Resource {
+    let fragment = |(name, domain, cluster): &(&str, &str, &str)| {
+        let domains = (!domain.is_empty()).then(|| (*domain).to_owned()).into_iter().collect();
+        let routes = vec![all(cluster)];
+        let host = route::VirtualHost { name: (*name).to_owned(), domains, routes, ..Default::default() };
+        Arc::new(Fragment::new(name, HOSTS, &host, refs(&[(Kind::Cluster, cluster)]), Provenance::default()))
+    };
+    let head = route::RouteConfiguration { name: name.to_owned(), ..Default::default() };
+    let hosts = hosts.iter().map(fragment).collect();
+    Resource::of_fragments(Kind::Route, name, &head, hosts, Provenance::default())
+}
+
+fn all(cluster: &str) -> route::Route {
     let to = route::RouteAction {
         cluster_specifier: Some(route::route_action::ClusterSpecifier::Cluster(cluster.to_owned())),
         ..Default::default()
     };
     let path = Some(route::route_match::PathSpecifier::Prefix("/".to_owned()));
-    let all = route::Route {
+    route::Route {
         r#match: Some(route::RouteMatch { path_specifier: path, ..Default::default() }),
         action: Some(route::route::Action::Route(to)),
         ..Default::default()
-    };
-    let (everyone, routes) = ("everyone".to_owned(), vec![all]);
-    let host = route::VirtualHost { name: everyone, domains: vec!["*".to_owned()], routes, ..Default::default() };
-    let table = route::RouteConfiguration { name: name.to_owned(), virtual_hosts: vec![host], ..Default::default() };
-    made(Kind::Route, name, &table, &[(Kind::Cluster, cluster)])
-}
-
-/// Routes for no host, which Envoy refuses.
-pub fn homeless(name: &str) -> Resource {
-    let host = route::VirtualHost { name: "nobody".to_owned(), ..Default::default() };
-    let table = route::RouteConfiguration { name: name.to_owned(), virtual_hosts: vec![host], ..Default::default() };
-    made(Kind::Route, name, &table, &[])
+    }
 }
 
 fn at(address: SocketAddr) -> Address {
