@@ -143,9 +143,10 @@ pub fn page(machine: &str, rows: &[Row]) -> String {
         "# Figures of the bench\n\nWritten by `make bench OUT=docs/performance`; what they mean is on the page about\n\
          [performance](../explanation/performance.md). {machine}\n\nCPU is that of the server's or the floor's process, for \
          each proxy and change; times run from the\nchange, or from when the first proxy connects, to the ACK; bytes are those \
-         of messages to one proxy.\n\n\
-         | workload | case | CPU us | floor | ratio | p50 / p99 / max ms | floor p99 | bytes | also |\n\
-         |---|---|---|---|---|---|---|---|---|\n"
+         of messages to one proxy. Others: the share of the processors that was used by nobody of the bench meanwhile; where it\n\
+         is in bold, times say nothing.\n\n\
+         | workload | case | CPU us | floor | ratio | p50 / p99 / max ms | floor p99 | bytes | others | also |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n"
     );
     for row in rows {
         let ours = row.ours.as_ref().map(|Figures { cpu_us, p50_ms, p99_ms, max_ms, bytes }| {
@@ -158,9 +159,11 @@ pub fn page(machine: &str, rows: &[Row]) -> String {
         let also: Vec<String> =
             row.also.iter().map(|(what, value, unit)| format!("{what} {value:.1} {unit}")).collect();
         let (workload, case, also) = (row.workload, &row.case, also.join("; "));
+        let emphasis = if row.others > DISTURBED { "**" } else { "" };
+        let others = format!("{emphasis}{:.0} %{emphasis}", row.others);
         _ = writeln!(
             page,
-            "| {workload} | {case} | {cpu} | {least} | {ratio} | {times} | {floor_p99} | {bytes} | {} |",
+            "| {workload} | {case} | {cpu} | {least} | {ratio} | {times} | {floor_p99} | {bytes} | {others} | {} |",
             also.trim_end()
         );
     }

@@ -36,7 +36,7 @@ async fn visits(group: Rc<Group>, index: usize, port: u16, times: usize) -> io::
     let mut knocks = Knocks::default();
     for _ in 0..times {
         let begun = now();
-        let mut line = Line::open(port, papers.as_ref()).await?;
+        let mut line = Line::open(port, papers.as_ref(), false).await?;
         let mut spoken = false;
         while !spoken {
             line.write(&mut Vec::new())?;

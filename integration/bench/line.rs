@@ -8,10 +8,13 @@ use rustls::{ClientConnection, HandshakeKind};
 use std::io::{self, BufRead, ErrorKind, IoSlice, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// The name in the server's certificate that is asked for: the default of `chancery bootstrap`.
 const SERVER: &str = "chancery";
+
+/// How many bytes the system takes in for a narrow connection.
+const NARROW: u32 = 8 << 10;
 
 /// A connection.
 pub struct Line {
@@ -20,9 +23,14 @@ pub struct Line {
 }
 
 impl Line {
-    /// Connects; over TLS, of which nothing has been said yet, for who has papers.
-    pub async fn open(port: u16, papers: Option<&Papers>) -> io::Result<Self> {
-        let socket = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
+    /// Connects; over TLS, of which nothing has been said yet, for who has papers. A narrow one takes hardly anything before it is
+    /// read, so that who sends notices.
+    pub async fn open(port: u16, papers: Option<&Papers>, is_narrow: bool) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        if is_narrow {
+            socket.set_recv_buffer_size(NARROW)?;
+        }
+        let socket = socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
         socket.set_nodelay(true)?;
         let tls = papers.map(|papers| {
             let name = ServerName::try_from(SERVER).expect("a DNS name");

@@ -19,9 +19,9 @@ use std::time::Duration;
 
 /// After how many bytes the windows are opened again.
 const REOPEN: u32 = 256 << 20;
-/// How much a slow proxy reads at once, and how long it rests then.
-const SIP: usize = 16 << 10;
-const REST: Duration = Duration::from_millis(50);
+/// How much a slow proxy reads at once, and how long it rests then: 64 kbit/s.
+const SIP: usize = 4 << 10;
+const REST: Duration = Duration::from_millis(500);
 /// After how long an Envoy comes again at first.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Manner {
     Prompt,
-    /// Reads little at a time.
+    /// Reads as from a line of 64 kbit/s once it has its first configuration, which would take minutes.
     Slow,
     /// Rejects every response once it has its first configuration.
     Rejecting,
@@ -126,7 +126,7 @@ impl Proxy {
 
     /// Connects and stays. Whether it came further than to a handshake.
     async fn visit(&mut self, port: u16, papers: Option<&Papers>) -> bool {
-        let Ok(mut line) = Line::open(port, papers).await else { return true };
+        let Ok(mut line) = Line::open(port, papers, self.manner == Manner::Slow).await else { return true };
         self.open(papers.and_then(|papers| papers.token.as_deref()));
         _ = self.converse(&mut line).await;
         !line.is_shaking_hands()
@@ -140,7 +140,8 @@ impl Proxy {
             if !line.ready(!self.out.is_empty()).await? {
                 continue;
             }
-            let limit = if self.manner == Manner::Slow { SIP } else { usize::MAX };
+            let is_slow = self.manner == Manner::Slow && self.configured;
+            let limit = if is_slow { SIP } else { usize::MAX };
             let read = {
                 let mut buffer = group.buffer.borrow_mut();
                 let length = buffer.len().min(limit);
@@ -156,7 +157,7 @@ impl Proxy {
                 greeted = true;
                 group.tally.borrow_mut().resumed += u64::from(resumed);
             }
-            if self.manner == Manner::Slow && read > 0 {
+            if is_slow && read > 0 {
                 tokio::time::sleep(REST).await;
             }
         }

@@ -15,9 +15,43 @@ pub fn compare_sizes(rows: &mut [Row]) {
         let (small, large) = (format!("S=100 N={proxies}"), format!("S=1000 N={proxies}"));
         let Some((few, many)) = cpu(&small, rows).zip(cpu(&large, rows)) else { continue };
         let row = rows.iter_mut().find(|row| row.workload == "endpoint push" && row.case == large);
-        let verdict = Verdict::at_most("CPU per proxy", many / few * 100.0, 115.0, "% of that at S=100");
+        let verdict = Verdict::at_most("CPU per proxy against S=100", many / few * 100.0, 115.0, "%");
         row.into_iter().for_each(|row| row.verdicts.push(verdict.clone()));
     }
+}
+
+/// Each target that there is: the workload, what its case begins with, and what the verdict is about.
+const TARGETS: [(&str, &str, &str); 20] = [
+    ("endpoint push", "S=100 N=1000", "CPU per proxy"),
+    ("endpoint push", "S=100 N=1000", "change to last ACK, p99"),
+    ("endpoint push", "S=1000 N=1000", "CPU per proxy"),
+    ("endpoint push", "S=1000 N=1000", "change to last ACK, p99"),
+    ("endpoint push", "S=1000 N=1000", "CPU per proxy against S=100"),
+    ("first answer", "S=1000 N=100 just after start", "CPU per proxy"),
+    ("first answer", "S=1000 N=100 warm", "CPU per proxy"),
+    ("connect storm", "S=100 N=4000", "all configured, in the worst of all turns"),
+    ("connect storm", "S=100 N=4000", "refused"),
+    ("idle", "S=1000 N=1000", "RSS per idle proxy"),
+    ("reconnect storm", "S=1000 N=1000", "bytes of a first connect"),
+    ("reconnect storm", "S=1000 N=1000", "CPU per proxy"),
+    ("route edit", "S=1000 N=1000", "CPU per proxy"),
+    ("no-op rewrites", "S=1000 N=1000", "bytes sent"),
+    ("bad neighbours", "S=1000 N=1000", "p99 of the others"),
+    ("engine alone", "S=50000", "CPU per change over all sizes"),
+    ("large world", "S=10000 x 5", "RSS before any proxy"),
+    ("large world", "S=10000 x 5", "RSS with one proxy in each namespace"),
+    ("cluster", "", "ready, to the bare lister"),
+    ("cluster", "", "memory of a large cluster"),
+];
+
+/// The targets that nothing was measured for; a whole run has none.
+pub fn without_verdict(rows: &[Row]) -> String {
+    let judged = |(workload, case, target): &(&str, &str, &str)| {
+        let mut rows = rows.iter().filter(|row| row.workload == *workload && row.case.starts_with(case));
+        rows.any(|row| row.verdicts.iter().any(|verdict| verdict.target == *target))
+    };
+    let left = TARGETS.iter().filter(|target| !judged(target));
+    left.map(|(workload, case, target)| format!("NONE   {workload:<18} {case:<26} {target}\n")).collect()
 }
 
 /// Processor time in hundredths of a second: that of the whole machine, whether used or not, what of it was used, and

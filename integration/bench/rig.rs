@@ -127,9 +127,14 @@ impl Rig {
 
     /// Proxies connect and get their first configuration.
     pub fn connect(&mut self, group: usize, count: usize) -> Taken {
+        self.connect_as(group, count, Manner::Prompt)
+    }
+
+    /// The same, of proxies that behave in another way afterwards.
+    pub fn connect_as(&mut self, group: usize, count: usize, manner: Manner) -> Taken {
         self.reset(group, true, false);
         let before = self.usage(group);
-        let begun: Done = self.begin(group, count, Manner::Prompt);
+        let begun: Done = self.begin(group, count, manner);
         let report = self.await_goal(group, Goal::Configured(count), PATIENCE);
         let complete = report.configured.len();
         assert!(report.met, "{complete} of {count} have a first configuration, {} were closed", report.closed);
