@@ -5,6 +5,8 @@
 mod costs;
 #[path = "equivalence/kept.rs"]
 mod kept;
+#[path = "equivalence/sifted.rs"]
+mod sifted;
 mod worlds;
 
 use chancery::model::access_log::{AccessLog, LogFormat, Stream};

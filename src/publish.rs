@@ -14,6 +14,7 @@ pub mod losses;
 mod memo;
 mod over;
 mod places;
+mod post;
 pub mod run;
 
 use crate::model::audience::{Placement, ProxyFacts, Subject};
@@ -22,10 +23,12 @@ use crate::model::provenance::ObjectKey;
 use crate::model::tracked::Tracked;
 use crate::model::world::{Key, World};
 use crate::snapshot::board::Seats;
-use crate::snapshot::lint::Violation;
+use crate::snapshot::fragments::Fragments;
+use crate::snapshot::lint::{Violation, refusals};
+use crate::snapshot::resource::Resource;
 use crate::snapshot::set::Layer;
-use crate::translate::unit::{Built, Inputs, Selection, Unit};
-use crate::translate::{build, select};
+use crate::translate::unit::{Built, Inputs, Selection, Table, Unit};
+use crate::translate::{assemble, build, select};
 use checks::Checks;
 use dependents::Dependents;
 use half::{Half, Step};
@@ -54,18 +57,22 @@ pub struct Fault {
     pub text: String,
 }
 
-/// The two steps of translation.
+/// The steps of translation.
 #[derive(Clone, Copy)]
 pub struct Translator {
     /// Selects what a unit is built from.
     pub select: fn(&Tracked, &Subject, &Unit) -> Selection,
     /// Builds and encodes it.
     pub build: fn(&Inputs) -> Built,
+    /// Assembles a route configuration from its virtual hosts.
+    pub assemble: fn(&Table, Fragments) -> Resource,
+    /// What Envoy would refuse of a resource by itself.
+    pub refusals: fn(&Resource) -> Vec<String>,
 }
 
 impl Default for Translator {
     fn default() -> Self {
-        Self { select, build }
+        Self { select, build, assemble, refusals }
     }
 }
 
@@ -82,9 +89,11 @@ pub struct Outcome {
     pub recomputed: Vec<Computation>,
     /// How many resources and virtual hosts were built and encoded.
     pub built: usize,
+    /// How often lint looked something up.
+    pub looked_up: usize,
     /// Whether [`Engine::problems`] may answer differently.
     pub problems_changed: bool,
-    /// Faults of ours that kept a layer from being posted.
+    /// Faults of ours that keep something of a layer from being posted.
     pub violations: Vec<Violation>,
     /// Faults of ours that kept something from being computed.
     pub faults: Vec<Fault>,
@@ -109,6 +118,8 @@ pub struct Engine {
 struct Tools {
     translator: Translator,
     world: World,
+    /// The objects that have changed.
+    changed: Vec<ObjectKey>,
     readers: Dependents<Computation>,
     memo: Memo,
 }
@@ -133,6 +144,8 @@ impl Engine {
     pub fn advance(&mut self, world: &World, seats: &Seats) -> Outcome {
         let touched = world.touched_since(&self.tools.world);
         self.tools.world = world.clone();
+        let object = |key: &Key| if let Key::Object(object) = key { Some(object.clone()) } else { None };
+        self.tools.changed = touched.iter().filter_map(object).collect();
         let mut outcome = Outcome::default();
         outcome.placed = self.places.update(world, &touched, seats, &mut outcome.faults);
         outcome.problems_changed = self.checks.update(world, &touched, &mut outcome.faults);
@@ -145,6 +158,7 @@ impl Engine {
         news.come.into_iter().for_each(|subject| self.welcome(subject, &mut work));
         news.gone.iter().for_each(|subject| self.forget(subject, &mut outcome));
         outcome.forgotten = news.gone;
+        self.retry(&mut work);
         self.recompute(work, &mut outcome);
         outcome
     }
@@ -166,6 +180,12 @@ impl Engine {
             })
         });
         kept.filter(|key| key.kind.is_policy()).collect()
+    }
+
+    /// Whether anything is held back because Envoy would refuse it.
+    pub fn holds_back(&self) -> bool {
+        let commons = self.commons.values().map(|common| &common.half);
+        self.halves.values().chain(commons).any(Half::holds_back)
     }
 
     /// The objects that a look-up finds.
@@ -232,6 +252,17 @@ impl Engine {
         half.dissolve(subject, &mut self.tools.readers, &mut self.tools.memo);
     }
 
+    /// What was lost through a fault of ours is computed again, all of it: it may have been one of what has changed.
+    fn retry(&self, work: &mut Work) {
+        let commons = self.commons.iter().map(|(subject, common)| (subject, &common.half));
+        for (subject, _) in self.halves.iter().chain(commons).filter(|(_, half)| half.is_lost()) {
+            let units = work.entry(subject.clone()).or_default();
+            if common_of(subject).is_none() {
+                units.insert(Unit::Roots);
+            }
+        }
+    }
+
     fn recompute(&mut self, mut work: Work, outcome: &mut Outcome) {
         let built = self.tools.memo.built();
         for (subject, common) in &mut self.commons {
@@ -239,7 +270,7 @@ impl Engine {
         }
         for (subject, units) in work {
             if let Some(half) = self.halves.get_mut(&subject) {
-                half.update(units, &mut self.tools.step(&subject, outcome));
+                half.guarded(&mut self.tools.step(&subject, outcome), |half, step| half.update(units, step));
                 if half.take_post() {
                     outcome.posts.push((subject, half.out()));
                 }
@@ -261,17 +292,37 @@ impl Common {
     ) {
         let units = work.remove(subject);
         let moves = units.is_some();
-        let shift = units.map(|units| self.half.update(units, &mut tools.step(subject, outcome))).unwrap_or_default();
+        let shift = self.half.guarded(&mut tools.step(subject, outcome), |half, step| {
+            units.map(|units| half.update(units, step)).unwrap_or_default()
+        });
+        let Some(shift) = shift else { return self.lose(work, halves, tools, outcome) };
         let concern = Concern::of(&shift, &self.half);
         for follower in &self.followers {
             let units = work.remove(follower);
             let (Some(half), Some((_, namespace))) = (halves.get_mut(follower), common_of(follower)) else { continue };
             if moves || units.is_some() {
                 let beneath = Beneath { common: &self.half, shift: &shift, concern: &concern, namespace: &namespace };
-                half.follow(&units.unwrap_or_default(), beneath, &mut tools.step(follower, outcome));
+                let units = units.unwrap_or_default();
+                half.guarded(&mut tools.step(follower, outcome), |half, step| half.follow(&units, beneath, step));
                 if half.take_post() {
                     outcome.posts.push((follower.clone(), half.out()));
                 }
+            }
+        }
+    }
+
+    /// What followed a half that is lost is lost with it.
+    fn lose(
+        &self,
+        work: &mut Work,
+        halves: &mut BTreeMap<Arc<Subject>, Half>,
+        tools: &mut Tools,
+        outcome: &mut Outcome,
+    ) {
+        for follower in &self.followers {
+            work.remove(follower);
+            if let Some(half) = halves.get_mut(follower) {
+                half.lose(&mut tools.step(follower, outcome));
             }
         }
     }
@@ -279,7 +330,7 @@ impl Common {
 
 impl Tools {
     fn step<'a>(&'a mut self, subject: &'a Arc<Subject>, outcome: &'a mut Outcome) -> Step<'a> {
-        let Self { translator, world, readers, memo } = self;
-        Step { world, subject, translator: *translator, readers, memo, outcome }
+        let Self { translator, world, changed, readers, memo } = self;
+        Step { world, subject, changed, translator: *translator, readers, memo, outcome }
     }
 }

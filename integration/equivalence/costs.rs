@@ -2,10 +2,11 @@
 //! alive. Counters, not clocks: they say the same on every machine.
 
 use super::worlds::{account, pod, present, proxy, routes, rule, service, service_key, slice};
-use chancery::model::audience::ProxyFacts;
+use chancery::model::audience::{Interception, ProxyFacts};
 use chancery::model::name::ServiceKey;
+use chancery::model::object::{Object, Stored};
 use chancery::model::provenance::{ObjectKey, ObjectKind};
-use chancery::model::service::Protocol;
+use chancery::model::service::{Protocol, Service};
 use chancery::model::world::{Change, World};
 use chancery::publish::losses::Loss;
 use chancery::publish::{Engine, Outcome};
@@ -16,6 +17,7 @@ use chancery::snapshot::names::NameSet;
 use chancery::snapshot::set::Layer;
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -39,16 +41,29 @@ impl Stage {
 
     /// The same with proxies that are authenticated, or not, and Pods that take mutual TLS.
     fn of(services: usize, authenticated: bool) -> Self {
-        let mut world = World::default();
-        for index in 0..services {
+        let world = (0..services).flat_map(|index| {
             let key = key(index);
             let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
-            world.apply([
+            [
                 present(service(namespace, name, &[(80, Protocol::Http)], 0)),
                 present(slice(&key, name, &[80], &[(1, true, false)])),
-            ]);
-        }
-        let facts = |index| ProxyFacts { authenticated, ..proxy(&namespace(index), "client") };
+            ]
+        });
+        Self::with(world, |facts| ProxyFacts { authenticated, ..facts })
+    }
+
+    /// So many services that don't speak HTTP, on one port or each on one of so many, at addresses of their own; traffic is
+    /// captured, so that each has a listener.
+    fn captured(services: usize, ports: usize) -> Self {
+        let world = (0..services).map(|index| present(tcp(index, ports)));
+        Self::with(world, |facts| ProxyFacts { interception: Interception::Redirect, ..facts })
+    }
+
+    /// With what is there, and proxies of some kind.
+    fn with(objects: impl Iterator<Item = Change>, kind: impl Fn(ProxyFacts) -> ProxyFacts) -> Self {
+        let mut world = World::default();
+        world.apply(objects);
+        let facts = |index| kind(proxy(&namespace(index), "client"));
         let joined: BTreeSet<ProxyFacts> = (0..AUDIENCES).map(facts).collect();
         world.apply(joined.iter().map(|facts| present(pod(facts.namespace.as_str(), "client", &[]))));
         let board = Arc::new(Board::default());
@@ -85,12 +100,21 @@ impl Stage {
         counts
     }
 
-    fn apply(&mut self, object: chancery::model::object::Object) -> Outcome {
-        self.change(present(object))
+    fn apply(&mut self, object: Object) -> Outcome {
+        self.change([present(object)])
     }
 
-    fn change(&mut self, change: Change) -> Outcome {
-        self.world.apply([change]);
+    /// Services are deleted.
+    fn delete(&mut self, services: impl IntoIterator<Item = usize>) -> Outcome {
+        let key = |index| {
+            let ServiceKey { namespace, name } = key(index);
+            ObjectKey { kind: ObjectKind::Service, namespace, name }
+        };
+        self.change(services.into_iter().map(|index| (key(index), None)))
+    }
+
+    fn change(&mut self, changes: impl IntoIterator<Item = Change>) -> Outcome {
+        self.world.apply(changes);
         let outcome = self.engine.advance(&self.world, &Seats::default());
         self.post(&outcome);
         outcome
@@ -118,6 +142,18 @@ fn key(index: usize) -> ServiceKey {
 
 fn key_of_pod(name: &str) -> ObjectKey {
     super::worlds::key(ObjectKind::Pod, "team-7", name)
+}
+
+/// A service of its own address that speaks TCP, on one of so many ports.
+fn tcp(index: usize, ports: usize) -> Object {
+    let port = u16::try_from(2000 + index % ports).expect("a port");
+    let ServiceKey { namespace, name } = key(index);
+    let Object::Service(made) = service(namespace.as_str(), name.as_str(), &[(port, Protocol::Tcp)], 0) else {
+        unreachable!("it makes a service")
+    };
+    let [.., a, b, c] = u32::try_from(index).expect("few services").to_be_bytes();
+    let addresses = vec![IpAddr::V4(Ipv4Addr::new(10, a, b, c))];
+    Object::Service(Stored::new(made.meta().clone(), Service { addresses, ..(*made).clone() }))
 }
 
 /// The namespaces whose layers were posted.
@@ -175,7 +211,7 @@ fn clusters_change_with_pods_and_not_with_their_endpoints() {
         let came = endpoints(&mut stage, &[(1, true, false), (2, false, false)]);
         let ready = endpoints(&mut stage, &[(1, true, false), (2, true, false)]);
         let left = endpoints(&mut stage, &[(2, true, false)]);
-        let gone = stage.change((key_of_pod("s7-1"), None)).built;
+        let gone = stage.change([(key_of_pod("s7-1"), None)]).built;
         // The cluster, or its endpoints, or both.
         let expected = if selected { [1, 1, 1, 1, 1] } else { [0, 2, 1, 2, 0] };
         assert_eq!([coming, came, ready, left, gone], expected, "{version}");
@@ -241,12 +277,7 @@ fn a_great_loss_is_noted() {
         [(100, 60, true), (100, 51, true), (100, 50, false), (20, 20, false), (30, 30, true)]
     {
         let mut stage = Stage::new(services);
-        let key = |index| {
-            let ServiceKey { namespace, name } = key(index);
-            ObjectKey { kind: ObjectKind::Service, namespace, name }
-        };
-        stage.world.apply((0..deleted).map(|index| (key(index), None)));
-        let outcome = stage.engine.advance(&stage.world, &Seats::default());
+        let outcome = stage.delete(0..deleted);
         let clusters = outcome.losses.iter().find(|loss| loss.kind == Kind::Cluster);
         // One cluster is always there.
         let expected = Loss { kind: Kind::Cluster, gone: deleted, of: services + 1 };
@@ -268,4 +299,36 @@ fn audiences_share_what_is_the_same_for_all() {
         .collect();
     assert!(own.iter().all(|count| *count <= 1), "one route configuration with short names each: {own:?}");
     assert!(stage.engine.computations().count() < 3 * 1_000 + 1_000 + 10 * AUDIENCES);
+}
+
+/// What lint looks up when something comes, when a service goes and when two go, which is the control: what changes more is
+/// looked up more. It is in proportion to that, for each audience, and not to the world.
+fn looked_up(stage: impl Fn(usize) -> Stage, made: impl Fn(usize) -> Object) -> usize {
+    let counts = [100, 1_000, 10_000].map(|services| {
+        let mut stage = stage(services);
+        let made = stage.apply(made(services));
+        let removed = stage.delete([7]);
+        let two_removed = stage.delete([8, 9]);
+        [made, removed, two_removed].map(|outcome| {
+            assert_eq!(outcome.posts.len(), AUDIENCES);
+            outcome.looked_up
+        })
+    });
+    assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+    let [made, one, two] = counts[0];
+    assert!(made > 0 && one < two && two <= 2 * one && one < 5 * AUDIENCES, "{counts:?}");
+    made
+}
+
+/// A service more, or less, among as many that have a listener each, a fiftieth of them on one port.
+#[test]
+fn lint_of_a_listener_looks_at_no_other() {
+    let made = looked_up(|services| Stage::captured(services, 50), |services| tcp(services, 50));
+    assert!(made < AUDIENCES, "it is looked at once, for all: {made}");
+}
+
+/// A service less among as many that share a route configuration, of which each audience has a form of its own.
+#[test]
+fn lint_of_a_removal_looks_at_no_route() {
+    looked_up(Stage::new, |_| service("team-1", "new", &[(80, Protocol::Http)], 0));
 }

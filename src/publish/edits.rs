@@ -3,7 +3,7 @@
 use super::memo::{Memo, Shared};
 use crate::snapshot::fragments::Fragments;
 use crate::snapshot::kind::Kind;
-use crate::snapshot::lint::Changed;
+use crate::snapshot::lint::change::Changed;
 use crate::snapshot::resource::{Fragment, Resource};
 use crate::translate::unit::{Built, Table, Unit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,9 +75,12 @@ impl Edits {
         self.removed.retain(|(kind, name)| held(*kind, name).is_some());
         let parts = self.tables.into_iter().flat_map(|(table, parts)| {
             let name = table.name();
-            parts.made.into_iter().map(move |fragment| (name.clone(), fragment))
+            let before = held(Kind::Route, &name).and_then(|routes| routes.fragments());
+            let is_new = move |made: &Arc<Fragment>| before.and_then(|it| it.get(made.name())) != Some(made);
+            parts.made.into_iter().filter(is_new).map(move |fragment| (name.clone(), fragment))
         });
-        Changed { fragments: parts.collect(), made: self.made, removed: self.removed }
+        let fragments = parts.collect();
+        Changed { fragments, made: self.made, removed: self.removed, beneath: Vec::new() }
     }
 }
 

@@ -5,7 +5,6 @@
 use super::dependents::Dependents;
 use super::edits::Edits;
 use super::guard::guarded;
-use super::losses;
 use super::memo::{Memo, Shared};
 use super::{Computation, Fault, Outcome, Translator};
 use crate::model::audience::Subject;
@@ -15,10 +14,11 @@ use crate::model::provenance::ObjectKey;
 use crate::model::tracked::Tracked;
 use crate::model::world::World;
 use crate::snapshot::kind::Kind;
-use crate::snapshot::lint::{self, Changed};
+use crate::snapshot::lint::Violation;
+use crate::snapshot::lint::change::{Changed, HeldParts, Id};
+use crate::snapshot::lint::index::Index;
+use crate::snapshot::resource::Resource;
 use crate::snapshot::set::Layer;
-use crate::snapshot::sources::differences;
-use crate::translate::assemble;
 use crate::translate::unit::{Selection, Table, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,26 +46,23 @@ pub struct Half {
     /// For the common audience: the namespaces that might be given something else, by unit.
     pub(super) asked: Dependents<Unit, Namespace>,
     pub(super) layer: Layer,
-    pub(super) posted: Posted,
+    /// What of the layer its own computations made.
+    pub(super) index: Index,
     /// Units that failed when they were selected last.
-    failed: BTreeSet<Unit>,
-    /// The layer as it was posted last.
-    out: Option<Arc<Layer>>,
-    fresh: bool,
+    pub(super) failed: BTreeSet<Unit>,
+    /// The layer as it was posted last: all of it but what lint holds back.
+    pub(super) out: Option<Arc<Layer>>,
+    pub(super) fresh: bool,
+    /// Why anything is held back; none if nothing is.
+    pub(super) held: BTreeSet<Violation>,
+    /// The virtual hosts that are held back, where it is not all of a route configuration.
+    pub(super) parts: HeldParts,
+    /// What was made twice when it was made last.
+    pub(super) twice: BTreeSet<Id>,
+    /// What has changed since an update failed, if the last one did.
+    pub(super) lost: Option<BTreeSet<ObjectKey>>,
     /// For a half that follows another: what each of its units hides there.
-    pub(super) hides: BTreeMap<Unit, Vec<(Kind, Arc<str>)>>,
-}
-
-/// How the layer stands to what was last posted.
-#[derive(PartialEq, Eq, Clone, Copy, Default, Debug)]
-pub(super) enum Posted {
-    /// Nothing has been posted.
-    #[default]
-    Never,
-    /// The layer is what was posted.
-    Same,
-    /// The layer was kept back by lint, and is examined as a whole from now on.
-    Withheld,
+    pub(super) hides: BTreeMap<Unit, Vec<Id>>,
 }
 
 /// What an update works with.
@@ -74,6 +71,8 @@ pub struct Step<'a> {
     pub world: &'a World,
     /// For whom.
     pub subject: &'a Arc<Subject>,
+    /// What has changed.
+    pub changed: &'a [ObjectKey],
     /// What translates.
     pub translator: Translator,
     /// Where look-ups are recorded.
@@ -99,28 +98,22 @@ pub struct Shift {
     pub asked: BTreeMap<Namespace, BTreeSet<Unit>>,
     /// Route configurations that differ.
     pub tables: BTreeSet<Table>,
-    /// Resources removed.
-    pub removed: BTreeSet<(Kind, Arc<str>)>,
-    /// Whether the layer was posted.
-    pub posted: bool,
+    /// How the layer that was posted differs from the one before, if one was.
+    pub posted: Option<Difference>,
+    /// Whether something is held back, or was: what was posted is not what the units make.
+    pub is_sifted: bool,
+}
+
+/// What a layer that is posted has in another way than the one before.
+#[derive(Default)]
+pub struct Difference {
+    /// What is there no more.
+    pub removed: BTreeSet<Id>,
+    /// Listeners that were made.
+    pub listeners: Vec<Arc<Resource>>,
 }
 
 impl Half {
-    /// Whether nothing has been posted yet.
-    pub fn is_new(&self) -> bool {
-        self.posted == Posted::Never
-    }
-
-    /// The layer as it was posted last; an empty one, if none was.
-    pub fn out(&self) -> Arc<Layer> {
-        self.out.clone().unwrap_or_default()
-    }
-
-    /// Whether it was posted since the last call.
-    pub fn take_post(&mut self) -> bool {
-        std::mem::take(&mut self.fresh)
-    }
-
     /// The resources.
     pub fn layer(&self) -> &Layer {
         &self.layer
@@ -129,24 +122,6 @@ impl Half {
     /// The mistakes seen.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.values().flatten()
-    }
-
-    /// The objects of which something is not in what was posted last, through a fault of ours: those that shaped what is kept
-    /// back, and those that a computation looked at which failed. `seen`: the objects that it looked at.
-    pub fn kept_back(&self, seen: impl Fn(&Unit) -> BTreeSet<ObjectKey>) -> BTreeSet<ObjectKey> {
-        let mut kept: BTreeSet<ObjectKey> = self.failed.iter().flat_map(seen).collect();
-        if self.posted == Posted::Withheld {
-            let out = self.out();
-            for kind in Kind::ALL {
-                for name in self.layer.differs_from(&out, kind) {
-                    let (before, after) = (out.get(kind, &name), self.layer.get(kind, &name));
-                    for part in differences(before.map(|it| &**it), after.map(|it| &**it)) {
-                        kept.extend(part.before().chain(part.after()).map(|source| source.key.clone()));
-                    }
-                }
-            }
-        }
-        kept
     }
 
     /// Selects `units` again, with what follows from them, and posts the layer if it differs.
@@ -162,11 +137,14 @@ impl Half {
                 units.extend(children);
             }
         }
-        self.assemble(&mut edits, &mut shift);
+        self.assemble(step.translator, &mut edits, &mut shift);
         let changed = edits.into_changed(|kind, name| self.layer.own(kind).get(name));
-        let differs = self.apply(&changed);
-        shift.posted = (differs || self.posted != Posted::Same) && self.post(&changed, step);
-        shift.removed = changed.removed;
+        shift.is_sifted = self.holds_back();
+        let again = self.is_new() || self.holds_back();
+        if self.apply(&changed) || again {
+            shift.posted = Some(self.post(&changed, None, step));
+        }
+        shift.is_sifted |= self.holds_back();
         shift
     }
 
@@ -179,7 +157,10 @@ impl Half {
         shift: &mut Shift,
     ) -> (Vec<Unit>, Vec<Unit>) {
         let Some((node, problems, asked)) = self.select(unit, step) else { return Default::default() };
-        node.made.iter().for_each(|entry| edits.made(unit, entry));
+        for entry in &node.made {
+            self.index.name(entry.built.name(), entry.built.refs());
+            edits.made(unit, entry);
+        }
         if let Unit::RouteTable(table) = unit {
             edits.table(table);
         }
@@ -191,14 +172,19 @@ impl Half {
         let without =
             |units: &[Unit], other: &Node| units.iter().filter(|unit| !other.has_child(unit)).cloned().collect();
         let (fresh, gone) = (without(&new.children, &old), without(&old.children, new));
-        edits.unmade(unit, old.made, step.memo);
+        self.unmake(unit, old.made, step, edits);
         (fresh, gone)
+    }
+
+    fn unmake(&mut self, unit: &Unit, made: Box<[Shared]>, step: &mut Step, edits: &mut Edits) {
+        made.iter().for_each(|entry| self.index.unname(entry.built.name(), entry.built.refs()));
+        edits.unmade(unit, made, step.memo);
     }
 
     /// Translates one unit and records what it read; none if that failed, which is our fault: what it was before stays.
     fn select(&mut self, unit: &Unit, step: &mut Step) -> Option<(Node, Vec<Problem>, BTreeSet<Namespace>)> {
         let tracked = Tracked::new(step.world);
-        let Translator { select, build } = step.translator;
+        let Translator { select, build, .. } = step.translator;
         let memo = &mut *step.memo;
         let result = guarded(|| {
             let Selection { mut children, inputs, problems, asked } = select(&tracked, step.subject, unit);
@@ -265,52 +251,38 @@ impl Half {
         self.asked.forget(unit);
         shift.units.insert(unit.clone());
         step.outcome.problems_changed |= self.set_problems(unit, Vec::new());
-        edits.unmade(unit, node.made, step.memo);
+        self.unmake(unit, node.made, step, edits);
         Some(node.children)
     }
 
     /// Makes the route configurations whose virtual hosts changed.
-    fn assemble(&self, edits: &mut Edits, shift: &mut Shift) {
+    fn assemble(&self, translator: Translator, edits: &mut Edits, shift: &mut Shift) {
         let held = |table: &Table| self.layer.own(Kind::Route).get(&table.name()).and_then(|routes| routes.fragments());
         let there = |table: &&Table| self.nodes.contains_key(&Unit::RouteTable((*table).clone()));
         shift.tables.extend(edits.tables.keys().cloned());
         let tables: Vec<_> = edits.tables.keys().filter(there).cloned().collect();
         for table in tables {
             if let Some(fragments) = edits.tables[&table].apply(held(&table)) {
-                edits.add(assemble(&table, fragments));
+                edits.add((translator.assemble)(&table, fragments));
             }
         }
     }
 
     /// Applies changes to the layer; whether there are any.
     pub(super) fn apply(&mut self, changed: &Changed) -> bool {
-        let layer = &mut self.layer;
-        changed.removed.iter().for_each(|(kind, name)| layer.remove(*kind, name));
-        changed.made.iter().cloned().for_each(|resource| layer.insert(resource));
-        !(changed.made.is_empty() && changed.removed.is_empty())
-    }
-
-    /// Posts the layer, if Envoy would take it; `changed` is what differs from what was posted. Whether it was posted.
-    pub(super) fn post(&mut self, changed: &Changed, step: &mut Step) -> bool {
-        let violations = match self.posted {
-            Posted::Withheld => lint::layer(&self.layer),
-            _ => lint::changes(&self.layer, changed),
-        };
-        let good = violations.is_empty();
-        step.outcome.violations.extend(violations);
-        self.posted = if good { Posted::Same } else { Posted::Withheld };
-        if good {
-            // Nobody goes from nothing to the first: how it differs would be every name, in each audience.
-            let first = || Arc::new(self.layer.clone());
-            let next = |before: &Arc<Layer>| {
-                let next = self.layer.posted_after(before);
-                losses::note(&mut step.outcome.losses, before, &next);
-                next
-            };
-            self.out = Some(self.out.as_ref().map_or_else(first, next));
-            self.fresh = true;
+        let removed = changed.removed.iter().map(|(kind, name)| (*kind, name, None));
+        let made = changed.made.iter().map(|resource| (resource.kind(), resource.name(), Some(resource)));
+        for (kind, name, after) in removed.chain(made) {
+            if kind == Kind::Listener {
+                let before = self.layer.own(kind).get(name);
+                self.index.place(name, before.map(|it| &**it), after.map(|it| &**it));
+            }
+            match after {
+                Some(resource) => self.layer.insert(resource.clone()),
+                None => self.layer.remove(kind, name),
+            }
         }
-        good
+        !(changed.made.is_empty() && changed.removed.is_empty())
     }
 
     /// Gives back everything held for a subject that is gone.

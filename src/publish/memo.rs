@@ -52,6 +52,14 @@ impl Memo {
         }
     }
 
+    /// Drops what nobody holds: after a fault, in which something was not given back.
+    pub fn sweep(&mut self) {
+        self.entries.retain(|_, bucket| {
+            bucket.retain(|entry| Arc::strong_count(entry) > 1);
+            !bucket.is_empty()
+        });
+    }
+
     /// How many builds there have been.
     pub fn built(&self) -> usize {
         self.built

@@ -5,13 +5,14 @@
 //! is found beneath. What its own units replace there is hidden.
 
 use super::edits::Edits;
-use super::half::{Half, Posted, Shift, Step};
+use super::half::{Half, Shift, Step};
 use crate::model::audience::Subject;
 use crate::model::name::Namespace;
 use crate::snapshot::fragments::Fragments;
 use crate::snapshot::kind::Kind;
+use crate::snapshot::lint::change::Id;
 use crate::snapshot::resource::Fragment;
-use crate::translate::assemble;
+use crate::snapshot::set::Layer;
 use crate::translate::unit::{Built, Table, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -81,15 +82,19 @@ impl Half {
             queue.extend(beneath.specials().cloned());
         }
         let mut edits = Edits::default();
-        let tables: BTreeSet<Table> =
+        let mut tables: BTreeSet<Table> =
             shift.tables.iter().chain(queue.iter().filter_map(Unit::table)).cloned().collect();
-        let mut hides = false;
+        if shift.is_sifted {
+            // What lies beneath is another one than the units there say.
+            tables.extend(self.nodes.keys().filter_map(Unit::table).cloned());
+        }
+        let mut hides = Hides::default();
         while let Some(unit) = queue.pop_first() {
             queue.extend(self.resolve(&unit, units.contains(&unit), beneath, step, &mut edits));
-            hides |= self.hide(&unit, beneath);
+            self.hide(&unit, beneath, &mut hides);
         }
         for table in tables.into_iter().chain(edits.tables.keys().cloned()).collect::<BTreeSet<_>>() {
-            self.lay_table(&table, beneath, &mut edits);
+            self.lay_table(&table, beneath, step, &mut edits);
         }
         self.post_over(edits, hides, beneath, step);
     }
@@ -143,19 +148,23 @@ impl Half {
         hosts.chain(rest)
     }
 
-    /// Hides what a unit of its own replaces beneath, and shows what it replaced before; whether that differs.
-    fn hide(&mut self, unit: &Unit, beneath: Beneath) -> bool {
+    /// Hides what a unit of its own replaces beneath, and shows what it replaced before.
+    fn hide(&mut self, unit: &Unit, beneath: Beneath, hides: &mut Hides) {
         let new = if self.nodes.contains_key(unit) { self.replaced(unit, beneath.common) } else { Vec::new() };
         let old = if new.is_empty() { self.hides.remove(unit) } else { self.hides.insert(unit.clone(), new.clone()) };
         let old = old.unwrap_or_default();
-        let differs = old != new;
+        hides.differ |= old != new;
         old.iter().for_each(|(kind, name)| self.layer.show(*kind, name));
-        new.into_iter().for_each(|(kind, name)| self.layer.hide(kind, name));
-        differs
+        for id in new {
+            self.layer.hide(id.0, id.1.clone());
+            if !old.contains(&id) {
+                hides.new.insert(id);
+            }
+        }
     }
 
     /// What the common half has of a unit that is computed anew: what it made, and children that don't follow here.
-    fn replaced(&self, unit: &Unit, common: &Half) -> Vec<(Kind, Arc<str>)> {
+    fn replaced(&self, unit: &Unit, common: &Half) -> Vec<Id> {
         let (own, Some(theirs)) = (&self.nodes[unit], common.nodes.get(unit)) else { return Vec::new() };
         let made = |unit: &Unit| common.nodes.get(unit).into_iter().flat_map(|node| &node.made);
         let named = |unit: &Unit| -> Vec<_> {
@@ -176,22 +185,29 @@ impl Half {
     }
 
     /// Makes a route configuration of its own where one of its units belongs to it.
-    fn lay_table(&self, table: &Table, beneath: Beneath, edits: &mut Edits) {
+    fn lay_table(&self, table: &Table, beneath: Beneath, step: &Step, edits: &mut Edits) {
         let unit = Unit::RouteTable(table.clone());
         let own = self.nodes.contains_key(&unit) || self.own_in(table).next().is_some();
         if own && self.reaches(&unit, beneath.common) {
-            edits.add(assemble(table, self.fragments(table, beneath.common)));
+            edits.add((step.translator.assemble)(table, self.fragments(table, beneath.common)));
         } else {
             edits.remove(Kind::Route, table.name());
         }
     }
 
-    /// The virtual hosts of a route configuration: its own, and for the rest those beneath.
+    /// The virtual hosts of a route configuration: its own, and for the rest those beneath, in the form that was posted there.
     fn fragments(&self, table: &Table, common: &Half) -> Fragments {
-        let theirs = common.layer.own(Kind::Route).get(&table.name()).and_then(|routes| routes.fragments());
-        let mut fragments = match self.nodes.get(&Unit::RouteTable(table.clone())) {
-            None => theirs.cloned().unwrap_or_default(),
-            Some(node) => node.children.iter().flat_map(|unit| common.fragments_of(unit)).cloned().collect(),
+        let in_layer = |layer: &Layer| layer.own(Kind::Route).get(&table.name()).and_then(|it| it.fragments()).cloned();
+        let posted = common.out.as_ref().filter(|_| common.holds_back()).map(|out| in_layer(out).unwrap_or_default());
+        let mut fragments = match (self.nodes.get(&Unit::RouteTable(table.clone())), &posted) {
+            (None, None) => in_layer(&common.layer).unwrap_or_default(),
+            (None, Some(posted)) => posted.clone(),
+            (Some(node), _) => {
+                let made = node.children.iter().flat_map(|unit| common.fragments_of(unit));
+                made.filter_map(|made| posted.as_ref().map_or(Some(made), |posted| posted.get(made.name())))
+                    .cloned()
+                    .collect()
+            }
         };
         for unit in self.own_in(table) {
             common.fragments_of(unit).for_each(|fragment| fragments.remove(fragment.name()));
@@ -208,18 +224,28 @@ impl Half {
         })
     }
 
-    /// Posts the layer over the newest one beneath; not while that is kept back, because they belong together.
-    fn post_over(&mut self, edits: Edits, hides: bool, beneath: Beneath, step: &mut Step) {
+    /// Posts the layer over the newest one beneath, if either differs.
+    fn post_over(&mut self, edits: Edits, hides: Hides, beneath: Beneath, step: &mut Step) {
         let mut changed = edits.into_changed(|kind, name| self.layer.own(kind).get(name));
-        let differs = self.apply(&changed) || hides || beneath.shift.posted || self.posted != Posted::Same;
-        if beneath.common.posted == Posted::Withheld {
-            self.posted = Posted::Withheld;
-        } else if differs {
+        let differs = self.apply(&changed) || hides.differ || beneath.shift.posted.is_some();
+        if differs || self.is_new() || self.holds_back() {
             self.layer.lie_over(beneath.common.out());
-            changed.removed.extend(beneath.shift.removed.iter().cloned());
-            self.post(&changed, step);
+            changed.removed.extend(hides.new);
+            if let Some(difference) = &beneath.shift.posted {
+                changed.removed.extend(difference.removed.iter().cloned());
+                changed.beneath.clone_from(&difference.listeners);
+            }
+            self.post(&changed, Some(beneath.common), step);
         }
     }
+}
+
+/// What an update hides of what lies beneath.
+#[derive(Default)]
+struct Hides {
+    new: BTreeSet<Id>,
+    /// Whether that is another than before.
+    differ: bool,
 }
 
 /// The namespace in which a subject follows a common half, and the subject of that half.

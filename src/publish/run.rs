@@ -7,6 +7,7 @@ use crate::model::problem::{Cause, Problem, Severity};
 use crate::model::provenance::ObjectKey;
 use crate::model::world::State;
 use crate::snapshot::board::{Board, Posted};
+use crate::snapshot::lint::Violation;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,7 +42,8 @@ pub struct Published {
 
 /// Publishes until the keeper is gone.
 pub async fn run(engine: Engine, mut states: watch::Receiver<Option<State>>, sinks: Sinks) {
-    let mut publisher = Publisher { engine, begun: false, since: None, kept_back: Arc::default(), sinks };
+    let mut publisher =
+        Publisher { engine, begun: false, since: None, kept_back: Arc::default(), told: BTreeSet::new(), sinks };
     let mut alarm = Alarm::default();
     loop {
         let kept = publisher.sinks.board.kept_until().filter(|_| publisher.begun);
@@ -87,6 +89,8 @@ struct Publisher {
     /// The time of the World published last.
     since: Option<Instant>,
     kept_back: Arc<BTreeSet<ObjectKey>>,
+    /// What has been said about what is kept back.
+    told: BTreeSet<Violation>,
     sinks: Sinks,
 }
 
@@ -113,11 +117,18 @@ impl Publisher {
     }
 
     /// Tells everybody.
-    fn publish(&self, step: Step, state: State) {
+    fn publish(&mut self, step: Step, state: State) {
         let Step { outcome, since, problems, seconds } = step;
         self.post(&outcome, since);
+        if !self.engine.holds_back() {
+            self.told.clear();
+        }
         for violation in &outcome.violations {
-            tracing::error!(%violation, "kept back a configuration that Envoy would refuse");
+            // It is found again with every change until it is mended.
+            if self.told.insert(violation.clone()) {
+                let objects: Vec<_> = violation.sources.iter().map(ObjectKey::to_string).collect();
+                tracing::error!(%violation, ?objects, "kept back a configuration that Envoy would refuse");
+            }
         }
         for Fault { what, text } in &outcome.faults {
             tracing::error!(what, text, "a computation failed; what it gave before is kept");

@@ -12,7 +12,7 @@ use crate::model::provenance::{ObjectRef, Provenance};
 use crate::model::route::VirtualService;
 use crate::model::secret::{Grant, Secret};
 use crate::model::service::{Protocol, Service};
-use crate::snapshot::resource::{Fragment, Resource};
+use crate::snapshot::resource::{Fragment, Ref, Resource};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -169,6 +169,26 @@ pub enum Built {
     Resource(Arc<Resource>),
     /// A virtual host.
     Fragment(Arc<Fragment>),
+}
+
+impl Built {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Resource(resource) => resource.name(),
+            Self::Fragment(fragment) => fragment.name(),
+        }
+    }
+
+    /// What it refers to.
+    pub fn refs(&self) -> impl Iterator<Item = &Ref> {
+        let (resource, fragment) = match self {
+            Self::Resource(resource) => (Some(resource), None),
+            Self::Fragment(fragment) => (None, Some(fragment)),
+        };
+        let of_resource = resource.into_iter().flat_map(|resource| resource.refs());
+        of_resource.chain(fragment.into_iter().flat_map(|fragment| fragment.refs()))
+    }
 }
 
 /// An outbound cluster.
