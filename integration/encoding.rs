@@ -1,5 +1,7 @@
 //! One encoding serves both wire forms: what a resource holds decodes as entries of Delta and of SotW responses.
 
+#[path = "encoding/change.rs"]
+mod change;
 #[path = "encoding/lint.rs"]
 mod lint;
 #[path = "encoding/references.rs"]

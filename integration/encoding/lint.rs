@@ -13,7 +13,7 @@ use envoy_types::pb::envoy::config::listener::v3::{AdditionalAddress, FilterChai
 use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use std::sync::Arc;
 
-fn address(ip: &str) -> Address {
+pub fn address(ip: &str) -> Address {
     let port_specifier = Some(PortSpecifier::PortValue(80));
     let socket = SocketAddress { address: ip.into(), port_specifier, ..Default::default() };
     Address { address: Some(address::Address::SocketAddress(socket)) }
