@@ -457,7 +457,7 @@ fn reason(ended: Option<Result<Ended, JoinError>>) -> Result<(), AppError> {
 }
 
 /// Turns the publisher's steps into metrics.
-struct Watcher(PublishMetrics);
+pub struct Watcher(pub PublishMetrics);
 
 impl Observer for Watcher {
     fn advanced(&self, outcome: &Outcome, seconds: f64) {

@@ -1,4 +1,4 @@
-//! A fault of ours: translation that panics. It costs the update it happens in, and nothing else.
+//! A fault of ours: something that panics. It costs what it happens at, or the update it happens in, and nothing else.
 
 use crate::handmade::{SOON, seat};
 use crate::harness::addresses::Subnet;
@@ -8,16 +8,21 @@ use crate::harness::load::Load;
 use crate::harness::scene::NAMESPACE;
 use crate::harness::tools::Release;
 use crate::harness::{Failure, Outcome, deadline};
+use chancery::app::Watcher;
 use chancery::model::audience::Subject;
 use chancery::model::tracked::Tracked;
 use chancery::model::world::{State, World};
-use chancery::publish::run::{Observer, Sinks, run};
-use chancery::publish::{Engine, Outcome as Step, Translator};
+use chancery::publish::run::{Sinks, run};
+use chancery::publish::{Engine, Translator};
+use chancery::snapshot::fragments::Fragments;
+use chancery::snapshot::kind::Kind;
+use chancery::snapshot::lint::refusals;
+use chancery::snapshot::resource::Resource;
 use chancery::source::directory::catalog::{Catalog, Update};
 use chancery::telemetry::Metrics;
 use chancery::telemetry::readiness::Readiness;
-use chancery::translate::select;
-use chancery::translate::unit::{Selection, Unit};
+use chancery::translate::unit::{Selection, Table, Unit};
+use chancery::translate::{assemble, select};
 use chancery::xds::admission::Admission;
 use chancery::xds::limits::Options;
 use chancery::xds::registry::Registry;
@@ -25,35 +30,52 @@ use chancery::xds::server::serve;
 use chancery::xds::shares::Shares;
 use chancery::xds::shelf::Shelf;
 use chancery::xds::stream::XdsContext;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Whether translation panics at the endpoints of the service `bad`.
-static BROKEN: AtomicBool = AtomicBool::new(false);
+/// Where something of ours panics.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum At {
+    /// When the endpoints of a service are selected.
+    Select,
+    /// When lint looks at them.
+    Lint,
+    /// When a route configuration is assembled that has the service: in the midst of an update.
+    Assemble,
+}
+
+/// What panics, and at which service.
+static BROKEN: Mutex<BTreeSet<(At, String)>> = Mutex::new(BTreeSet::new());
+
+fn panic_if(at: At, is_of: impl Fn(&str) -> bool) {
+    let broken = BROKEN.lock().expect("nobody panics with it").iter().any(|(other, name)| *other == at && is_of(name));
+    assert!(!broken, "a fault that is meant");
+}
 
 fn select_or_panic(world: &Tracked, subject: &Subject, unit: &Unit) -> Selection {
     // After the look-ups, as any fault that depends on what is there: a change of that is tried again.
     let selection = select(world, subject, unit);
-    let bad = matches!(unit, Unit::Endpoints(key) if key.name.as_str() == "bad");
-    assert!(!(bad && BROKEN.load(Ordering::SeqCst)), "a fault that is meant");
+    panic_if(At::Select, |name| matches!(unit, Unit::Endpoints(key) if key.name.as_str() == name));
     selection
 }
 
-/// Counts faults.
-#[derive(Default)]
-struct Faults(AtomicUsize);
+fn refusals_or_panic(resource: &Resource) -> Vec<String> {
+    let part = |name: &str| format!("|{name}.");
+    panic_if(At::Lint, |name| resource.kind() == Kind::Endpoint && resource.name().contains(&part(name)));
+    refusals(resource)
+}
 
-impl Observer for Faults {
-    fn advanced(&self, step: &Step, _: f64) {
-        self.0.fetch_add(step.faults.len(), Ordering::SeqCst);
-    }
+fn assemble_or_panic(table: &Table, fragments: Fragments) -> Resource {
+    let part = |name: &str| format!("{name}.");
+    panic_if(At::Assemble, |name| fragments.iter().any(|host| host.name().starts_with(&part(name))));
+    assemble(table, fragments)
 }
 
 /// Everything but the folder: the publisher with that translator, the server, an Envoy, two applications.
@@ -62,7 +84,8 @@ struct Stage {
     subnet: Subnet,
     echoes: [Echo; 2],
     context: Arc<XdsContext>,
-    faults: Arc<Faults>,
+    /// The name of the service at which something panics: one for each test, for they run side by side.
+    bad: &'static str,
     catalog: Catalog,
     world: World,
     states: watch::Sender<Option<State>>,
@@ -70,16 +93,21 @@ struct Stage {
     _files: tempfile::TempDir,
 }
 
-const SERVICES: [(&str, u16); 2] = [("bad", 8001), ("good", 8002)];
-
-/// The pod, and two services whose endpoints are both that address.
-fn manifests(subnet: &Subnet, endpoint: SocketAddr) -> String {
+/// The pod, services whose endpoints are all that address, and perhaps one without any, which is news for the routes of the first.
+fn manifests(subnet: &Subnet, services: [(&str, u16); 2], endpoint: SocketAddr, is_one_more: bool) -> String {
     let mut text = format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{name: client, namespace: {NAMESPACE}}},
           status: {{podIPs: [{{ip: {}}}]}}}}\n",
         subnet.ip(10)
     );
-    for (name, port) in SERVICES {
+    if is_one_more {
+        text += &format!(
+            "---\n{{apiVersion: v1, kind: Service, metadata: {{name: more, namespace: {NAMESPACE}}},
+              spec: {{clusterIP: 10.96.0.2, ports: [{{name: http, port: {}}}]}}}}\n",
+            services[0].1
+        );
+    }
+    for (name, port) in services {
         let meta = format!("name: {name}, namespace: {NAMESPACE}");
         text += &format!(
             "---\n{{apiVersion: v1, kind: Service, metadata: {{{meta}}},
@@ -93,12 +121,18 @@ fn manifests(subnet: &Subnet, endpoint: SocketAddr) -> String {
     text
 }
 
+/// The services and their ports, of which the first is the bad one.
+fn services(bad: &'static str) -> [(&'static str, u16); 2] {
+    [(bad, 8001), ("good", 8002)]
+}
+
 impl Stage {
-    async fn open(setup: Setup) -> Outcome<Self> {
+    async fn open(setup: Setup, bad: &'static str) -> Outcome<Self> {
         let subnet = Subnet::take()?;
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let echoes = [Echo::start("v1", loopback, 0, 0).await?, Echo::start("v2", loopback, 0, 0).await?];
-        let (metrics, options, faults) = (Metrics::new(), Options::default(), Arc::<Faults>::default());
+        let (metrics, options) = (Metrics::new(), Options::default());
+        let observer = Arc::new(Watcher(metrics.publish.clone()));
         let context = Arc::new(XdsContext {
             board: Arc::default(),
             registry: Registry::default(),
@@ -114,9 +148,14 @@ impl Stage {
             board: context.board.clone(),
             published: watch::channel(None).0,
             problems: watch::channel(Arc::default()).0,
-            observer: faults.clone(),
+            observer,
         };
-        let engine = Engine::new(Translator { select: select_or_panic, ..Translator::default() });
+        let engine = Engine::new(Translator {
+            select: select_or_panic,
+            refusals: refusals_or_panic,
+            assemble: assemble_or_panic,
+            ..Translator::default()
+        });
         let listener = TcpListener::bind(subnet.free(1)?).await?;
         let (xds, served) = (listener.local_addr()?, serve(listener, context.clone(), CancellationToken::new()));
         let mut tasks = JoinSet::new();
@@ -126,21 +165,57 @@ impl Stage {
         seat.metadata.push(format!("OUTBOUND_BIND={}", subnet.ip(110)));
         let files = tempfile::Builder::new().prefix("chancery-").tempdir()?;
         let (mut catalog, mut world) = (Catalog::default(), World::default());
-        states.send_replace(Some(state_of(&mut catalog, &mut world, &manifests(&subnet, echoes[0].http))));
+        // Before the Envoy, which is live only with a first configuration.
+        let text = manifests(&subnet, services(bad), echoes[0].http, false);
+        states.send_replace(Some(state_of(&mut catalog, &mut world, &text)));
         let _envoy = Envoy::start(&seat, xds, setup, files.path()).await?;
         let (_tasks, _files) = (tasks, files);
-        Ok(Self { _envoy, subnet, echoes, context, faults, catalog, world, states, _tasks, _files })
+        let stage = Self { _envoy, subnet, echoes, context, bad, catalog, world, states, _tasks, _files };
+        stage.both_answer("v1").await?;
+        Ok(stage)
     }
 
-    /// Both services lead to that application from now on.
-    fn lead_to(&mut self, echo: usize) {
-        let text = manifests(&self.subnet, self.echoes[echo].http);
+    /// Both services lead to that application from now on, and perhaps there is one more.
+    fn lead_to(&mut self, echo: usize, is_one_more: bool) {
+        let text = manifests(&self.subnet, services(self.bad), self.echoes[echo].http, is_one_more);
         self.states.send_replace(Some(state_of(&mut self.catalog, &mut self.world, &text)));
+    }
+
+    fn breaks(&self, at: At) {
+        BROKEN.lock().expect("nobody panics with it").insert((at, self.bad.to_owned()));
+    }
+
+    /// Nothing panics any more: the next changes move both.
+    async fn mend(&mut self, at: At) -> Outcome<()> {
+        BROKEN.lock().expect("nobody panics with it").remove(&(at, self.bad.to_owned()));
+        self.lead_to(0, false);
+        self.both_answer("v1").await?;
+        self.lead_to(1, false);
+        self.both_answer("v2").await?;
+        self.lead_to(0, false);
+        self.both_answer("v1").await
+    }
+
+    fn faults(&self) -> u64 {
+        let text = self.context.metrics.render();
+        let value = text.lines().find_map(|line| line.strip_prefix("chancery_publish_faults_total "));
+        value.and_then(|value| value.parse().ok()).expect("a counter that is always there")
+    }
+
+    /// Waits until more has failed.
+    async fn fails(&self, before: u64) -> Outcome<()> {
+        let more = async || (self.faults() > before).then_some(());
+        deadline::until("a fault is counted", SOON, more).await
+    }
+
+    async fn both_answer(&self, version: &str) -> Outcome<()> {
+        self.answers(0, version).await?;
+        self.answers(1, version).await
     }
 
     /// Waits until a service is answered by that version, always.
     async fn answers(&self, service: usize, version: &str) -> Outcome<()> {
-        let (name, port) = SERVICES[service];
+        let (name, port) = services(self.bad)[service];
         let address = SocketAddr::new(self.subnet.ip(110), port);
         let only = async || {
             let tally = Load::closed(address, name, 20).run().await.ok()?;
@@ -155,28 +230,39 @@ fn state_of(catalog: &mut Catalog, world: &mut World, text: &str) -> State {
     State { world: world.clone(), since: Some(Instant::now()) }
 }
 
-/// One change moves two services; translation of one of them panics. The other moves, that one stays as it was, the stream
-/// lives. The control: once nothing panics any more, the next change moves both.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_keeps_what_was_there() -> Outcome<()> {
-    let mut stage = Stage::open(Setup::new(Wire::Delta, Release::Newest)).await?;
-    stage.answers(0, "v1").await?;
-    stage.answers(1, "v1").await?;
-    let streams = || stage.context.registry.proxies().iter().map(|proxy| proxy.connected_at).collect::<Vec<_>>();
-    let before = streams();
-    BROKEN.store(true, Ordering::SeqCst);
-    stage.lead_to(1);
-    stage.answers(1, "v2").await?;
-    stage.answers(0, "v1").await?;
-    if stage.faults.0.load(Ordering::SeqCst) == 0 {
-        return Err(Failure::new("nothing has panicked"));
+/// One change moves two services, and something panics at one of them. Translation and lint: the other moves, that one stays as it
+/// was. In the midst of an update: both stay as they were. Each time it is counted, and the stream lives. The control: once nothing
+/// panics any more, the next changes move both.
+async fn a_panic_keeps_what_was_there(wire: Wire, bad: &'static str) -> Outcome<()> {
+    let mut stage = Stage::open(Setup::new(wire, Release::Newest), bad).await?;
+    let connected =
+        |stage: &Stage| -> Vec<_> { stage.context.registry.proxies().iter().map(|proxy| proxy.connected_at).collect() };
+    let before = connected(&stage);
+    for at in [At::Select, At::Lint] {
+        let faults = stage.faults();
+        stage.breaks(at);
+        stage.lead_to(1, false);
+        stage.answers(1, "v2").await?;
+        stage.fails(faults).await?;
+        stage.answers(0, "v1").await?;
+        stage.mend(at).await?;
     }
-    BROKEN.store(false, Ordering::SeqCst);
-    stage.lead_to(0);
-    stage.answers(1, "v1").await?;
-    stage.lead_to(1);
-    stage.answers(0, "v2").await?;
-    stage.answers(1, "v2").await?;
-    let after: Vec<_> = stage.context.registry.proxies().iter().map(|proxy| proxy.connected_at).collect();
+    let faults = stage.faults();
+    stage.breaks(At::Assemble);
+    stage.lead_to(1, true);
+    stage.fails(faults).await?;
+    stage.both_answer("v1").await?;
+    stage.mend(At::Assemble).await?;
+    let after = connected(&stage);
     if before.len() == 1 && before == after { Ok(()) } else { Err(Failure::new("the stream has ended")) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_keeps_what_was_there_delta() -> Outcome<()> {
+    a_panic_keeps_what_was_there(Wire::Delta, "bad-delta").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_keeps_what_was_there_sotw() -> Outcome<()> {
+    a_panic_keeps_what_was_there(Wire::Sotw, "bad-sotw").await
 }
