@@ -252,12 +252,14 @@ impl Engine {
         half.dissolve(subject, &mut self.tools.readers, &mut self.tools.memo);
     }
 
-    /// What was lost through a fault of ours is computed again, all of it: it may have been one of what has changed.
+    /// What was lost through a fault of ours is computed again, all of it: it may have been one of what has changed. What is held
+    /// back is looked at again.
     fn retry(&self, work: &mut Work) {
         let commons = self.commons.iter().map(|(subject, common)| (subject, &common.half));
-        for (subject, _) in self.halves.iter().chain(commons).filter(|(_, half)| half.is_lost()) {
+        for (subject, half) in self.halves.iter().chain(commons).filter(|(_, half)| half.is_lost() || half.holds_back())
+        {
             let units = work.entry(subject.clone()).or_default();
-            if common_of(subject).is_none() {
+            if half.is_lost() && common_of(subject).is_none() {
                 units.insert(Unit::Roots);
             }
         }

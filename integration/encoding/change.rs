@@ -99,7 +99,7 @@ fn index(layer: &Layer) -> Index {
     for resource in own(layer) {
         index.name(resource.name(), resource.refs());
         if resource.kind() == Kind::Listener {
-            index.place(resource.name(), None, Some(&**resource));
+            index.set_addresses(resource.name(), None, Some(&**resource));
         }
     }
     index

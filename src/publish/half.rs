@@ -275,7 +275,7 @@ impl Half {
         for (kind, name, after) in removed.chain(made) {
             if kind == Kind::Listener {
                 let before = self.layer.own(kind).get(name);
-                self.index.place(name, before.map(|it| &**it), after.map(|it| &**it));
+                self.index.set_addresses(name, before.map(|it| &**it), after.map(|it| &**it));
             }
             match after {
                 Some(resource) => self.layer.insert(resource.clone()),

@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::config::core::v3::Address;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier};
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
-use index::places;
+use index::addresses;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -171,11 +171,11 @@ fn same_address<'a>(listeners: impl Iterator<Item = &'a Arc<Resource>>) -> Vec<V
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     for resource in listeners {
-        let places = places(resource);
-        if places.iter().any(|place| seen.contains(place)) {
+        let addresses = addresses(resource);
+        if addresses.iter().any(|address| seen.contains(address)) {
             found.push(violation(resource, SAME_ADDRESS.to_owned()));
         }
-        seen.extend(places);
+        seen.extend(addresses);
     }
     found
 }

@@ -1,6 +1,6 @@
 //! Lint of a change: what it made, and what it removed, is looked at, and nothing else. Everything it asks is counted.
 
-use super::index::{Index, places};
+use super::index::{Index, addresses};
 use super::{SAME_ADDRESS, Violation, names_nothing, violation};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::resource::{Fragment, Ref, Resource};
@@ -63,12 +63,14 @@ impl Sight<'_> {
     pub(super) fn rivals<'a>(&'a self, layer: &'a Layer, listener: &'a Resource) -> impl Iterator<Item = &'a Arc<str>> {
         let has = move |name: &&Arc<str>| layer.own(Kind::Listener).contains_key(*name);
         let shows = move |name: &&Arc<str>| !has(name) && layer.has(Kind::Listener, name);
-        let own = move |place| self.own.at(place).filter(has);
-        let beneath = move |place| self.beneath.into_iter().flat_map(move |index| index.at(place)).filter(shows);
-        places(listener).into_iter().flat_map(move |place| own(place).chain(beneath(place))).filter(move |name| {
-            self.count();
-            *name != listener.name()
-        })
+        let own = move |address| self.own.at(address).filter(has);
+        let beneath = move |address| self.beneath.into_iter().flat_map(move |index| index.at(address)).filter(shows);
+        addresses(listener).into_iter().flat_map(move |address| own(address).chain(beneath(address))).filter(
+            move |name| {
+                self.count();
+                *name != listener.name()
+            },
+        )
     }
 
     /// What of the layer's own still names a resource that was removed; what it has in common is examined for itself.
@@ -123,7 +125,7 @@ pub fn changes(layer: &Layer, changed: &Changed, sight: &Sight) -> Vec<Violation
     }
     // Nobody but who has listeners of his own can have one where a new one beneath is.
     let beneath =
-        beneath.iter().filter(|listener| sight.own.has_places() && layer.has(Kind::Listener, listener.name()));
+        beneath.iter().filter(|listener| sight.own.has_addresses() && layer.has(Kind::Listener, listener.name()));
     for listener in made.iter().filter(|resource| resource.kind() == Kind::Listener).chain(beneath) {
         let rival = sight.rivals(layer, listener).next();
         found.extend(rival.map(|_| violation(listener, SAME_ADDRESS.to_owned())));

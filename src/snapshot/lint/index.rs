@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// An address of a listener, told apart from others by its hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Place(u128);
+pub struct AddressHash(u128);
 
 /// The index of what a layer holds itself.
 #[derive(Default, Debug)]
@@ -19,7 +19,7 @@ pub struct Index {
     /// workload are left out.
     named: BTreeMap<Ref, u32>,
     /// Each address, and the name of a listener that has it.
-    places: BTreeSet<(Place, Arc<str>)>,
+    addresses: BTreeSet<(AddressHash, Arc<str>)>,
 }
 
 impl Index {
@@ -45,24 +45,24 @@ impl Index {
     }
 
     /// A listener is there in place of another, or of none, or none is.
-    pub fn place(&mut self, name: &Arc<str>, before: Option<&Resource>, after: Option<&Resource>) {
-        let (before, after) = (before.map(places).unwrap_or_default(), after.map(places).unwrap_or_default());
-        before.into_iter().for_each(|place| _ = self.places.remove(&(place, name.clone())));
-        self.places.extend(after.into_iter().map(|place| (place, name.clone())));
+    pub fn set_addresses(&mut self, name: &Arc<str>, before: Option<&Resource>, after: Option<&Resource>) {
+        let (before, after) = (before.map(addresses).unwrap_or_default(), after.map(addresses).unwrap_or_default());
+        before.into_iter().for_each(|address| _ = self.addresses.remove(&(address, name.clone())));
+        self.addresses.extend(after.into_iter().map(|address| (address, name.clone())));
     }
 
     pub(super) fn is_named(&self, to: &Ref) -> bool {
         self.named.contains_key(to)
     }
 
-    pub(super) fn has_places(&self) -> bool {
-        !self.places.is_empty()
+    pub(super) fn has_addresses(&self) -> bool {
+        !self.addresses.is_empty()
     }
 
     /// The listeners at an address.
-    pub(super) fn at(&self, place: Place) -> impl Iterator<Item = &Arc<str>> {
-        let from = self.places.range((place, Arc::from(""))..);
-        from.take_while(move |(other, _)| *other == place).map(|(_, name)| name)
+    pub(super) fn at(&self, address: AddressHash) -> impl Iterator<Item = &Arc<str>> {
+        let from = self.addresses.range((address, Arc::from(""))..);
+        from.take_while(move |(other, _)| *other == address).map(|(_, name)| name)
     }
 }
 
@@ -71,9 +71,9 @@ fn is_kept(name: &str, to: &Ref) -> bool {
 }
 
 /// The addresses of a listener.
-pub(super) fn places(listener: &Resource) -> Vec<Place> {
+pub(super) fn addresses(listener: &Resource) -> Vec<AddressHash> {
     let Some(listener) = listener.message::<Listener>() else { return Vec::new() };
     let additional = listener.additional_addresses.into_iter().filter_map(|additional| additional.address);
     let all = listener.address.into_iter().chain(additional);
-    all.map(|address| Place(xxh3_128(format!("{address:?}").as_bytes()))).collect()
+    all.map(|address| AddressHash(xxh3_128(format!("{address:?}").as_bytes()))).collect()
 }

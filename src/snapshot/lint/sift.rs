@@ -6,7 +6,7 @@
 //! most everything, which is what was there before. The unit of a route configuration is its virtual host.
 
 use super::change::{HeldParts, Id, Sight, part_violation};
-use super::index::{Place, places};
+use super::index::{AddressHash, addresses};
 use super::{SAME_ADDRESS, Violation, names_nothing, share_a_domain, violation};
 use crate::snapshot::fragments::Fragments;
 use crate::snapshot::kind::Kind;
@@ -71,14 +71,14 @@ struct Sieve<'a> {
     /// What the forms name that stay.
     named: BTreeSet<Ref>,
     /// Where the listeners are that stay.
-    places: BTreeMap<Place, Arc<str>>,
+    addresses: BTreeMap<AddressHash, Arc<str>>,
     violations: BTreeSet<Violation>,
 }
 
 impl<'a> Sieve<'a> {
     fn new(before: &'a Layer, after: &'a Layer, sight: &'a Sight<'a>) -> Self {
-        let (next, named, places) = (after.clone(), BTreeSet::new(), BTreeMap::new());
-        Self { before, after, sight, next, held: BTreeMap::new(), named, places, violations: BTreeSet::new() }
+        let (next, named, addresses) = (after.clone(), BTreeSet::new(), BTreeMap::new());
+        Self { before, after, sight, next, held: BTreeMap::new(), named, addresses, violations: BTreeSet::new() }
     }
 
     /// Holds back what is wrong by itself.
@@ -126,10 +126,11 @@ impl<'a> Sieve<'a> {
     /// Whether another listener has its address: one that stays as it is, or, of two that are new there, the first by name.
     fn has_rival(&self, listener: &Resource) -> bool {
         let name = listener.name();
-        let stays = places(listener).iter().any(|place| self.places.get(place).is_some_and(|other| other != name));
+        let stays =
+            addresses(listener).iter().any(|address| self.addresses.get(address).is_some_and(|other| other != name));
         let is_held = |other: &Arc<str>| self.held.contains_key(&(Kind::Listener, other.clone()));
         let is_new = |other: &Arc<str>| {
-            let form = |layer: &Layer| layer.get(Kind::Listener, other).map(|listener| places(listener));
+            let form = |layer: &Layer| layer.get(Kind::Listener, other).map(|listener| addresses(listener));
             form(self.before) != form(&self.next)
         };
         let mut rivals = self.sight.rivals(&self.next, listener);
@@ -183,7 +184,7 @@ impl<'a> Sieve<'a> {
             Some(before) => {
                 self.named.extend(before.refs().cloned());
                 if id.0 == Kind::Listener {
-                    self.places.extend(places(before).into_iter().map(|place| (place, id.1.clone())));
+                    self.addresses.extend(addresses(before).into_iter().map(|address| (address, id.1.clone())));
                 }
                 self.next.insert(before.clone());
             }
