@@ -52,6 +52,8 @@ pub struct Taken {
     pub cpu: u64,
     /// From the beginning to each ACK or configuration, in nanoseconds, ascending.
     pub times: Vec<u64>,
+    /// The last of these of each change.
+    pub last: Vec<u64>,
     /// By kind: messages, resources in them, names removed, bytes of messages.
     pub counts: Counts,
     /// Bytes on sockets.
@@ -274,9 +276,11 @@ fn least(kind: Kind) -> Vec<u8> {
 }
 
 fn taken(before: &Usage, after: &Usage, report: &Report, begun: u64, times: &[u64]) -> Taken {
+    let times: Vec<_> = times.iter().map(|time| time.saturating_sub(begun)).collect();
     Taken {
         cpu: after.cpu.saturating_sub(before.cpu),
-        times: times.iter().map(|time| time.saturating_sub(begun)).collect(),
+        last: times.last().copied().into_iter().collect(),
+        times,
         counts: report.counts,
         wire: report.wire,
         closed: report.closed,

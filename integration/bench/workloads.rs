@@ -1,6 +1,6 @@
 //! What is measured: each workload on a rig of its own, the server and the floor in turns.
 
-use super::figures::{Figures, Row, Verdict};
+use super::figures::{Figures, Row, Verdict, at};
 use super::parts::engine::cost;
 use super::parts::proxy::Manner;
 use super::parts::rig::{ASKED, Rig, Side, Taken};
@@ -16,6 +16,8 @@ use std::time::Duration;
 pub const TURNS: usize = 4;
 /// How many times something happens in a turn.
 pub const TIMES: u32 = 5;
+/// How many endpoints move in a turn: enough of them that the last ACK of one in a hundred is no chance.
+const MOVES: u32 = 50;
 /// How often everybody connects, and how often bad neighbours come and go.
 const STORMS: usize = 3;
 /// How many changes the engine is given by itself.
@@ -63,6 +65,7 @@ pub fn add(sum: &mut Taken, taken: &Taken) {
     sum.resumed += taken.resumed;
     sum.fleet += taken.fleet;
     sum.times.extend(&taken.times);
+    sum.last.extend(&taken.last);
     for (counts, more) in sum.counts.iter_mut().zip(taken.counts) {
         counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
     }
@@ -92,7 +95,10 @@ fn in_turns(
             add(&mut sums[1], &rig.push(floor, "push", kind));
         }
     }
-    sums.iter_mut().for_each(|sum| sum.times.sort_unstable());
+    for sum in &mut sums {
+        sum.times.sort_unstable();
+        sum.last.sort_unstable();
+    }
     sums
 }
 
@@ -111,8 +117,8 @@ pub fn endpoints(services: u32, proxies: usize, form: Form, rates: &[u32], secon
     let mut rig = rig(services, proxies);
     let groups = both(&mut rig, form, proxies);
     let built = rig.costs().built;
-    let [ours, floor] = in_turns(&mut rig, groups, Kind::Endpoint, TIMES, |number| Event::Move(number % services));
-    let happened = TURNS * TIMES as usize;
+    let [ours, floor] = in_turns(&mut rig, groups, Kind::Endpoint, MOVES, |number| Event::Move(number % services));
+    let happened = TURNS * MOVES as usize;
     let built = (rig.costs().built - built) as f64 / (happened + 1) as f64;
     let count = proxies * happened;
     let mut name = case(services, proxies);
@@ -122,9 +128,14 @@ pub fn endpoints(services: u32, proxies: usize, form: Form, rates: &[u32], secon
     let mut row = Row::new("endpoint push", name)
         .sides(Figures::of(&ours, count), Some(Figures::of(&floor, count)))
         .also("built per change", built, "");
-    if let (Some((cpu, p99)), Form::Delta, 1000) = (row.ratios(), form, proxies)
+    for share in [50, 99] {
+        let [ours, floor] = [&ours, &floor].map(|side| at(&side.last, f64::from(share) / 100.0));
+        row = row.also(format!("last ACK p{share}"), ours, "ms").also("of the floor", floor, "ms");
+    }
+    if let (Some((cpu, _)), Form::Delta, 1000) = (row.ratios(), form, proxies)
         && services <= 1000
     {
+        let p99 = at(&ours.last, 0.99) / at(&floor.last, 0.99);
         row = row.verdict(Verdict::at_most("CPU per proxy", cpu, 3.0, "x the floor"));
         row = row.verdict(Verdict::at_most("change to last ACK, p99", p99, 2.0, "x the floor"));
     }
@@ -346,8 +357,10 @@ fn rewrites(rig: &mut Rig, group: usize, services: u32) -> Row {
 fn neighbours(rig: &mut Rig, group: usize, services: u32) -> Row {
     let proxies = rig.proxies(group);
     let mut sums = [Taken::default(), Taken::default()];
+    let mut memory = [0, 0];
     for _ in 0..STORMS {
         lone_edits(rig, group, &mut sums[0]);
+        memory[0] = memory[0].max(rig.costs().rss_kb);
         let bad = [(Manner::Slow, (proxies / 10).max(1)), (Manner::Rejecting, 1)].map(|(manner, count)| {
             let bad = rig.group(Side::Ours, Form::Delta, 1);
             rig.connect_as(bad, count, manner);
@@ -355,6 +368,7 @@ fn neighbours(rig: &mut Rig, group: usize, services: u32) -> Row {
         });
         rig.quiet(group);
         lone_edits(rig, group, &mut sums[1]);
+        memory[1] = memory[1].max(rig.costs().rss_kb);
         bad.into_iter().for_each(|bad| rig.leave(bad, false));
         rig.quiet(group);
     }
@@ -365,6 +379,8 @@ fn neighbours(rig: &mut Rig, group: usize, services: u32) -> Row {
         .sides(beside, None)
         .also("p99 without them", p99, "ms")
         .also("CPU without them", alone.cpu_us, "us")
+        .also("RSS without them", memory[0] as f64 / 1e3, "MB")
+        .also("with them", memory[1] as f64 / 1e3, "MB")
         .verdict(Verdict::at_most("p99 of the others", share, 120.0, "% of that without bad ones"))
 }
 
