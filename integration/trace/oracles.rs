@@ -175,7 +175,7 @@ fn reasons(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
     for stream in streams(events) {
         let mut left: BTreeMap<Kind, usize> = BTreeMap::new();
-        let mut warming = Warming::default();
+        let (mut warming, mut unsent) = (Warming::default(), Unsent::default());
         let mut secrets = 2;
         for event in stream {
             warming.see(event);
@@ -185,12 +185,8 @@ fn reasons(events: &[Event]) -> Vec<String> {
             let good_for = |kind: Kind| if kind == Kind::Secret { secrets } else { 2 };
             match &event.what {
                 What::World(_) => {
-                    for kind in Kind::ALL {
-                        let left = left.entry(kind).or_default();
-                        // What waits for clusters goes in the form it waited with, and then in the newest.
-                        let still = if NAMERS.contains(&kind) { (*left).min(2) } else { 0 };
-                        *left = good_for(kind) + still;
-                    }
+                    unsent.note(&left, event.at);
+                    left.extend(Kind::ALL.map(|kind| (kind, good_for(kind))));
                 }
                 What::Asked(Asked { kind: Some(kind), .. }) => {
                     left.insert(*kind, good_for(*kind));
@@ -203,7 +199,7 @@ fn reasons(events: &[Event]) -> Vec<String> {
                 }
                 What::Sent(sent) => {
                     let reasons = left.entry(sent.kind).or_default();
-                    let none = *reasons == 0 && !warming.is_over(event, sent.kind);
+                    let none = *reasons == 0 && !warming.is_over(event, sent.kind) && !unsent.is_over(event, sent.kind);
                     wrong.extend(none.then(|| event.to_string()));
                     *reasons = reasons.saturating_sub(1);
                     if sent.kind.is_whole_set() {
@@ -244,6 +240,28 @@ impl Warming {
     fn is_over(&mut self, event: &Event, kind: Kind) -> bool {
         let over = self.since.is_some_and(|since| event.at >= since + Duration::from_secs(30));
         over && !self.clusters && matches!(kind, Kind::Endpoint | Kind::Secret) && self.again.insert(kind)
+    }
+}
+
+/// Changes of what names clusters, of which nothing was sent before the next: after fifteen seconds a unit that waits goes in the
+/// form it waited with, and then in the newest.
+#[derive(Default)]
+struct Unsent(BTreeMap<Kind, (usize, Duration)>);
+
+impl Unsent {
+    /// The world changes again; `left` are the responses that there are reasons for.
+    fn note(&mut self, left: &BTreeMap<Kind, usize>, now: Duration) {
+        for kind in NAMERS {
+            let (count, _) = self.0.entry(kind).or_insert((0, now));
+            *count += left.get(&kind).copied().unwrap_or_default().min(2);
+        }
+    }
+
+    fn is_over(&mut self, event: &Event, kind: Kind) -> bool {
+        let Some((count, since)) = self.0.get_mut(&kind) else { return false };
+        let over = *count > 0 && event.at >= *since + Duration::from_secs(15);
+        *count = count.saturating_sub(usize::from(over));
+        over
     }
 }
 
