@@ -86,6 +86,7 @@ mutants: need-cargo need-python ## Alter lines of the protocol one at a time; th
 fuzz: need-cargo ## Bytes nobody wrote, and stories nobody told, from another seed each time
 	@CHANCERY_FUZZ_SECONDS=120 CHANCERY_FUZZ_SEED=$$RANDOM $(CALM) "fuzz" cargo test --test fuzz
 	@PROPTEST_RNG_SEED=$$RANDOM PROPTEST_CASES=10000 $(CALM) "ten thousand stories of clients" cargo test --test model
+	@PROPTEST_RNG_SEED=$$RANDOM $(CALM) "sessions, worlds and folders" cargo test --test session --test equivalence --test folder
 
 .PHONY: soak
 soak: need-cargo need-python tools ## What takes longer than a test may: a minute of moving routes, silence, large fleets, and the mutants
