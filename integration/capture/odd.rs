@@ -100,10 +100,19 @@ pub async fn what_is_refused_is_seen(stage: &mut Stage) -> Outcome<()> {
     // A second later at the latest it is said of the object, with the proxy's own words.
     let named = async || stage.chancery.api().problems().await.ok()?.iter().any(is_in_use).then_some(());
     deadline::until("the problem names the object", Duration::from_secs(1), named).await?;
+    let counted = async || (rejected(stage).await.ok()? == 1.0).then_some(());
+    deadline::until("what is rejected is counted", Duration::from_secs(1), counted).await?;
     served(&get(&stage.client, v4(2), 8080, "echo").await?)?;
     stage.folder.remove("odd.yaml")?;
     let over = async || (!stage.chancery.api().problems().await.ok()?.iter().any(is_in_use)).then_some(());
-    deadline::until("the problem goes with the object", SOON, over).await
+    deadline::until("the problem goes with the object", SOON, over).await?;
+    let uncounted = async || (rejected(stage).await.ok()? == 0.0).then_some(());
+    deadline::until("and is counted no more", SOON, uncounted).await
+}
+
+/// How many listeners are found to be rejected, by what Prometheus would be told.
+async fn rejected(stage: &Stage) -> Outcome<f64> {
+    Ok(stage.chancery.api().metrics().await?.sum("chancery_xds_rejected", &[("type", "lds")]))
 }
 
 fn manifest(object: &str, spec: &str) -> String {
