@@ -118,8 +118,8 @@ impl Gate {
         match view.get(to.kind, &to.name) {
             Some(_) => self.is_accepted(to, view, tracks),
             None => {
-                let doubtful = tracks[to.kind as usize].is_doubtful(&to.name);
-                !view.is_withheld(to.kind, &to.name) && !(doubtful && view.is_untouched(to.kind, &to.name))
+                let may_lack = tracks[to.kind as usize].is_doubtful(&to.name) && view.is_untouched(to.kind, &to.name);
+                !(view.is_withheld(to.kind, &to.name) || may_lack)
             }
         }
     }
