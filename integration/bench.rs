@@ -27,6 +27,7 @@ use figures::Row;
 use parts::wire::Form::{Delta, Sotw};
 use parts::{fleet, floor, role, server};
 use std::io::{BufReader, stdin, stdout};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tikv_jemallocator::Jemalloc;
 use workloads::Extent;
 
@@ -94,11 +95,15 @@ fn bench() {
         std::process::exit(2);
     }
     println!("for each proxy and change: CPU, p50/p99/max of change to ACK, bytes of messages");
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for (name, run) in workloads(if quick { Extent::QUICK } else { Extent::FULL }, quick) {
         if only.as_ref().is_none_or(|only| only == name) {
             let clock = results::Clock::now();
-            let mut found = run();
+            // What was measured before and what comes after is good all the same.
+            let Ok(mut found) = catch_unwind(AssertUnwindSafe(run)) else {
+                failed.push(name);
+                continue;
+            };
             found.iter_mut().for_each(|row| row.others = clock.others());
             found.iter().for_each(|row| println!("{}", row.line()));
             rows.extend(found);
@@ -110,4 +115,8 @@ fn bench() {
         print!("{}", results::without_verdict(&rows));
     }
     results::write(&rows, out);
+    if !failed.is_empty() {
+        eprintln!("these failed, and are missing: {}", failed.join(", "));
+        std::process::exit(1);
+    }
 }

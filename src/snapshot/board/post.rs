@@ -1,7 +1,10 @@
-//! What is posted for one subject, and who follows it: an index from resources to the streams that want them.
+//! What is posted for one subject, and who follows it.
 //!
 //! Streams that want the same are one group. A post wakes the groups that want any of what differs; the others stay as
-//! they are, with what they have, which is all the same to them. Nobody looks at the names of a stream.
+//! they are, with what they have, which is all the same to them. Each name that differs is looked up in the set of each
+//! group, and nobody goes through the names of a stream: sidecars of one subject want the same, so that there is a handful
+//! of groups. An index by name would save look-ups where all want something else, and hold every name of every group once
+//! more.
 
 use super::Posted;
 use crate::snapshot::bell::Bell;
