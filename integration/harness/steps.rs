@@ -26,15 +26,18 @@ impl Page {
         let steps = steps(&text);
         // A shell of one's own knows nothing of a make that runs the tests; a make in it would say that it is inside one.
         let root = tools::root();
-        let alone = format!("set -euo pipefail; cd '{}'; unset MAKEFLAGS MAKELEVEL MFLAGS", root.display());
+        // What is said on the way, of what is not so yet, is no promise: how much of it comes depends on the machine.
+        let errors = files.join("errors");
+        let apart = format!("exec 2>'{}'", errors.display());
+        let alone = format!("{apart}; set -euo pipefail; cd '{}'; unset MAKEFLAGS MAKELEVEL MFLAGS", root.display());
         let before = format!("{alone}\n{}\n", self.before);
         let (log, script) = (files.join("log"), script(&before, &steps, self.after));
         let alone = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", &script];
         let mut shell = spawner::start(self.path, Path::new("/usr/bin/unshare"), &alone, &log)?;
         let ended = shell.ended(self.limit).await;
-        let output = std::fs::read_to_string(&log)?;
-        ended.map_err(|failure| failure.with(&output))?;
-        judge(self.path, &steps, &output)
+        let (output, errors) = (std::fs::read_to_string(&log)?, std::fs::read_to_string(&errors)?);
+        let judged = ended.map_err(|failure| failure.with(&output)).and_then(|_| judge(self.path, &steps, &output));
+        judged.map_err(|failure| failure.with(&errors))
     }
 }
 

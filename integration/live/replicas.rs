@@ -97,8 +97,14 @@ async fn delta(
             requests.send(first(kind, known)).await?;
         }
         let ended = || Failure::new("the stream ended");
-        found.push(timeout(LIMIT, answers.next()).await?.ok_or_else(ended)??);
+        let answer: DeltaDiscoveryResponse = timeout(LIMIT, answers.next()).await?.ok_or_else(ended)??;
+        let (type_url, response_nonce) = (answer.type_url.clone(), answer.nonce.clone());
+        requests.send(DeltaDiscoveryRequest { type_url, response_nonce, ..Default::default() }).await?;
+        found.push(answer);
     }
+    // What it has not heard the answer to it will not believe to be held: it hears all of them before it ends the stream.
+    drop(requests);
+    while timeout(LIMIT, answers.next()).await?.is_some() {}
     Ok(found)
 }
 
