@@ -50,6 +50,8 @@ mod namespaces;
 mod outages;
 #[path = "kubernetes/policies.rs"]
 mod policies;
+#[path = "kubernetes/prompt.rs"]
+mod prompt;
 #[path = "kubernetes/proxies.rs"]
 mod proxies;
 #[path = "kubernetes/recorded.rs"]

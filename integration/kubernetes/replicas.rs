@@ -3,12 +3,11 @@
 use crate::harness::api::Api;
 use crate::harness::chancery::Chancery;
 use crate::harness::client::Client;
-use crate::harness::cluster::{ADMIN, Cluster, Options};
+use crate::harness::cluster::{ADMIN, Cluster};
 use crate::harness::envoy::Envoy;
 use crate::harness::{Failure, Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage, pod};
-use crate::told::{Told, rejection, says, wants};
 use crate::waiting;
 use serde::Deserialize;
 use std::io::ErrorKind;
@@ -150,72 +149,18 @@ async fn nobody_else_hears_what_they_know() -> Outcome<()> {
 }
 
 /// A port that is taken, where a Sidecar wants a listener: who is to have it rejects it.
-fn taken(stage: &Stage) -> Outcome<(TcpListener, SocketAddr)> {
+pub fn taken(stage: &Stage) -> Outcome<(TcpListener, SocketAddr)> {
     let taken = TcpListener::bind((stage.vacant(), 0))?;
     let address = taken.local_addr()?;
     Ok((taken, address))
 }
 
 /// Waits until a chancery leads, or follows.
-async fn stands(chancery: &Chancery, state: &str) -> Outcome<()> {
+pub async fn stands(chancery: &Chancery, state: &str) -> Outcome<()> {
     let what = format!("it is {state}");
     let same =
         deadline::until(&what, SOON, async || (chancery.api().status().await.ok()?.state == state).then_some(()));
     same.await.map_err(|failure| failure.with(&chancery.tail()))
-}
-
-/// What a proxy of the one that follows rejects is on the object within a second of being known there: the one that leads, which has no
-/// proxies, writes it. The control: as long as the two don't talk, it is not.
-#[tokio::test]
-async fn a_rejection_reaches_its_object_through_the_leader() -> Outcome<()> {
-    const HERE: &str = "through";
-    let (cluster, _held) = shared::own(Options::default()).await?;
-    let mut stage = Stage::set(&cluster, ADMIN, HERE).await?;
-    stage.write_status(15);
-    stage.chancery.flags.extend(stage.talks("one", 1)?);
-    stage.chancery.restart().await?;
-    stands(&stage.chancery, "leading").await?;
-    cluster.apply(&pod(HERE, "second")).await?;
-    let mut other = stage.another(&cluster, ADMIN, "two", 2)?;
-    let talks = other.flags.split_off(6);
-    other.flags[5] = "on".to_owned();
-    other.restart().await?;
-    stands(&other, "following").await?;
-    // At another address than the one that is to be taken, which is where the outbound listeners of 11 are.
-    let _envoy = stage.another_envoy(&cluster, &other, "second", 12).await?;
-
-    let (first, address) = taken(&stage)?;
-    cluster.apply(&wants(HERE, address)).await?;
-    rejection(&other, HERE).await?;
-    let silent = async || {
-        let own = Told::of(&cluster, HERE, "sidecar/own").await;
-        own.is_ok_and(|own| !own.says("Programmed").starts_with("False Rejected"))
-    };
-    deadline::throughout("nobody tells the object", Duration::from_secs(3), silent).await?;
-
-    other.terminate(SOON).await?;
-    other.flags.extend(talks);
-    other.restart().await?;
-    says(&cluster, &stage, "sidecar/own", ("Programmed", "False Rejected")).await?;
-    drop(first);
-    let (_second, address) = taken(&stage)?;
-    let free = SocketAddr::new(stage.vacant(), TcpListener::bind((stage.vacant(), 0))?.local_addr()?.port());
-    cluster.apply(&wants(HERE, free)).await?;
-    says(&cluster, &stage, "sidecar/own", ("Programmed", "True Programmed")).await?;
-
-    cluster.apply(&wants(HERE, address)).await?;
-    let (_, known) = rejection(&other, HERE).await?;
-    let (own, asked) = says(&cluster, &stage, "sidecar/own", ("Programmed", "False Rejected")).await?;
-    let late = asked.saturating_duration_since(known);
-    assert!(late < Duration::from_secs(1), "{late:?}: {}", stage.chancery.tail());
-    println!("from being known at the other to being stored: less than {:?}", known.elapsed());
-    assert!(own.message("Programmed").contains(&address.to_string()), "{}", own.message("Programmed"));
-    let streams = stage.chancery.api().metrics().await?.sum("chancery_xds_streams", &[]);
-    assert_eq!(streams, 0.0, "the one that writes has no proxies");
-    for (chancery, state) in [(&stage.chancery, "leading"), (&other, "following")] {
-        stands(chancery, state).await?;
-    }
-    Ok(())
 }
 
 /// What is answered to a greeting.

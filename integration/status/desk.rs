@@ -76,6 +76,24 @@ fn what_turns_again_and_again_is_written_ever_more_rarely_until_somebody_changes
 }
 
 #[test]
+fn a_rejection_of_another_generation_waits_for_none_of_the_writes_before() {
+    let start = Instant::now();
+    let mut desk = Desk::new(start);
+    desk.want(&"a", Urgency::Change, GENERATION, start);
+    let (_, first) = write(&mut desk, start);
+    // Somebody changes it soon after: that it is on its way is written, and then a proxy rejects it.
+    desk.want(&"a", Urgency::Change, Some(2), first + millis(5_000));
+    let (_, second) = write(&mut desk, first + millis(5_000));
+    desk.want(&"a", Urgency::Rejection, Some(2), second + millis(50));
+    let (_, third) = write(&mut desk, second + millis(50));
+    assert!(third <= second + millis(200), "{:?}", third - second);
+    // The control: what turns again waits for that.
+    desk.want(&"a", Urgency::Rejection, Some(2), third + millis(50));
+    let (_, fourth) = write(&mut desk, third + millis(50));
+    assert!(fourth >= third + millis(2_000), "{:?}", fourth - third);
+}
+
+#[test]
 fn so_many_are_written_in_a_second_and_no_more() {
     let start = Instant::now();
     let mut desk = Desk::new(start);

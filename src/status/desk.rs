@@ -79,6 +79,8 @@ struct Place {
     waits: Option<(Urgency, Instant)>,
     busy: bool,
     generation: Option<i64>,
+    /// Since when it is that.
+    since: Instant,
     written: Option<Instant>,
     apart: Duration,
     /// It was refused or postponed until then.
@@ -114,7 +116,7 @@ impl<K: Ord + Clone> Desk<K> {
         let place = self.places.entry(key.clone()).or_insert_with(|| Place::new(now));
         if place.generation != generation {
             (place.generation, place.apart, place.refusals) = (generation, APART.start, 0);
-            place.not_before = now;
+            (place.since, place.not_before) = (now, now);
         }
         if place.busy {
             return true; // Whoever writes it now looks again afterwards.
@@ -164,7 +166,7 @@ impl<K: Ord + Clone> Desk<K> {
         place.busy = false;
         match outcome {
             Outcome::Written => {
-                let again = place.written.is_some_and(|written| now < written + FORGOTTEN);
+                let again = place.written.is_some_and(|written| written >= place.since && now < written + FORGOTTEN);
                 place.apart = if again { (place.apart * 2).min(APART.end) } else { APART.start };
                 (place.written, place.refusals) = (Some(now), 0);
                 self.failures = 0;
@@ -212,6 +214,6 @@ impl<K: Ord + Clone> Desk<K> {
 impl Place {
     fn new(now: Instant) -> Self {
         let (waits, busy, generation, written) = (None, false, None, None);
-        Self { waits, busy, generation, written, apart: APART.start, not_before: now, refusals: 0 }
+        Self { waits, busy, generation, since: now, written, apart: APART.start, not_before: now, refusals: 0 }
     }
 }
