@@ -76,15 +76,13 @@ pub fn refusals(resource: &Resource) -> Vec<String> {
 }
 
 fn examine(layer: &Layer, resource: &Resource) -> Vec<Violation> {
-    let text = match resource.kind() {
+    let twice = match resource.kind() {
         Kind::Endpoint => duplicate_endpoint(resource),
-        Kind::Listener => equal_chains(resource),
         Kind::Route => duplicate_domain(resource),
-        Kind::Cluster | Kind::Secret => None,
+        Kind::Listener | Kind::Cluster | Kind::Secret => None,
     };
-    let found = text.map(|text| violation(resource, text));
-    let refs = resource.refs().filter(|to| dangles(layer, to)).map(|to| violation(resource, names_nothing(to)));
-    refs.chain(others_endpoints(resource)).chain(found).collect()
+    let refs = resource.refs().filter(|to| dangles(layer, to)).map(names_nothing);
+    refs.chain(refusals(resource)).chain(twice).map(|text| violation(resource, text)).collect()
 }
 
 /// Whether a reference leads nowhere, of those that lead to what is shared.
@@ -106,10 +104,6 @@ fn ungranted<'a>(inbound: &'a Layer, cluster: &'a Resource) -> impl Iterator<Ite
 
 /// A cluster names its own endpoints only: of two clusters that name the same ones Envoy fetches them for the first, and the
 /// second stalls until its timeout.
-fn others_endpoints(resource: &Resource) -> impl Iterator<Item = Violation> {
-    foreign_endpoints(resource).map(|text| violation(resource, text))
-}
-
 fn foreign_endpoints(resource: &Resource) -> impl Iterator<Item = String> {
     let is_cluster = resource.kind() == Kind::Cluster;
     let others =

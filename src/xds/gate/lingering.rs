@@ -49,7 +49,7 @@ struct Found {
     kept: Kept,
     /// Everything that clusters which stay refer to.
     children: BTreeSet<Ref>,
-    /// Those of them that something names which waits or is on its way.
+    /// The clusters among what stays that something names which waits or is on its way.
     used: BTreeSet<Arc<str>>,
     /// When the first shadow ends.
     until: Option<Instant>,
