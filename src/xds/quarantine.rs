@@ -178,7 +178,7 @@ impl Quarantine {
             ward.go_on();
             (self.stirred, self.told) = (true, None);
         }
-        ward.prune_said(&flight);
+        ward.prune_names(flight.said());
         flight.surprises()
     }
 
@@ -379,11 +379,11 @@ impl Ward {
         flights.prune(|name| held.contains_key(name) || rejected.contains_key(name));
     }
 
-    /// The same of what this says something of.
-    fn prune_said(&mut self, flight: &Flight) {
+    /// The same of these names alone.
+    fn prune_names<'a>(&mut self, names: impl Iterator<Item = &'a Arc<str>>) {
         let Self { flights, held, rejected, .. } = self;
         let is_kept = |name: &str| held.contains_key(name) || rejected.contains_key(name);
-        flight.said().for_each(|name| flights.prune_name(name, is_kept(name)));
+        names.for_each(|name| flights.prune_name(name, is_kept(name)));
     }
 
     /// Something is said of these, or was answered.

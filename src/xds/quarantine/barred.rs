@@ -42,8 +42,7 @@ impl Ward {
     pub(super) fn look_again(&mut self, kind: Kind, source: &Snapshot, tolerant: bool) -> (Vec<Arc<str>>, usize) {
         let names = self.touched(kind, source);
         let released = names.iter().filter_map(|name| self.judge(kind, name, source, tolerant)).collect();
-        let Self { flights, held, rejected, .. } = self;
-        names.iter().for_each(|name| flights.prune_name(name, held.contains_key(name) || rejected.contains_key(name)));
+        self.prune_names(names.iter());
         if !self.is_troubled() {
             self.barred = Barred::default();
         }
