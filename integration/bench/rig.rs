@@ -167,13 +167,17 @@ impl Rig {
         self.fleet.call::<Done>(&fleet::Command::Leave { group, return_later });
     }
 
-    /// Proxies come back with what they held; whoever they come back to has nothing to say, so it is over when it is quiet.
+    /// Proxies come back with what they held; whoever they come back to has next to nothing to say, so it is over when each has
+    /// accepted that and it is quiet.
     pub fn come_back(&mut self, group: usize, count: usize) -> Taken {
         self.leave(group, true);
         self.quiet(group);
         self.reset(group, false, false);
         let before = self.usage(group);
         let begun = self.begin(group, count, Manner::Prompt);
+        let goal = Goal::Acks(Kind::Cluster as usize, count);
+        let report = self.await_goal(group, goal, PATIENCE);
+        assert!(report.met, "{} of {count} came back", report.acks[Kind::Cluster as usize].len());
         self.quiet(group);
         let after = self.usage(group);
         let report: Report = self.fleet.call(&fleet::Command::Report { group });

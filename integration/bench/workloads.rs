@@ -128,10 +128,7 @@ pub fn endpoints(services: u32, proxies: usize, form: Form, rates: &[u32], secon
     let mut row = Row::new("endpoint push", name)
         .sides(Figures::of(&ours, count), Some(Figures::of(&floor, count)))
         .also("built per change", built, "");
-    for share in [50, 99] {
-        let [ours, floor] = [&ours, &floor].map(|side| at(&side.last, f64::from(share) / 100.0));
-        row = row.also(format!("last ACK p{share}"), ours, "ms").also("of the floor", floor, "ms");
-    }
+    row = last_acks(row, [&ours, &floor]);
     if let (Some((cpu, _)), Form::Delta, 1000) = (row.ratios(), form, proxies)
         && services <= 1000
     {
@@ -141,6 +138,14 @@ pub fn endpoints(services: u32, proxies: usize, form: Form, rates: &[u32], secon
     }
     let storms: Vec<Row> = rates.iter().map(|rate| churn(&mut rig, groups[0], [services, *rate, seconds])).collect();
     [row].into_iter().chain(storms).collect()
+}
+
+/// From each change to its last ACK, whoever gave it: where half of the changes are, ninety-nine of a hundred, and all.
+fn last_acks(row: Row, sides: [&Taken; 2]) -> Row {
+    [("p50", 0.5), ("p99", 0.99), ("max", 1.0)].into_iter().fold(row, |row, (name, share)| {
+        let [ours, floor] = sides.map(|side| at(&side.last, share));
+        row.also(format!("last ACK {name}"), ours, "ms").also("of the floor", floor, "ms")
+    })
 }
 
 /// Endpoints move evenly, of one service after the other. Times are those of the proxies that are logged.
@@ -314,6 +319,7 @@ pub fn edits(services: u32, proxies: usize) -> Vec<Row> {
     let count = proxies * TURNS * 2;
     let row = Row::new("route edit", case(services, proxies))
         .sides(Figures::of(&ours, count), Some(Figures::of(&floor, count)));
+    let row = last_acks(row, [&ours, &floor]);
     let cpu = row.ratios().map_or(f64::NAN, |(cpu, _)| cpu);
     let mut rows = vec![row.verdict(Verdict::at_most("CPU per proxy", cpu, 2.0, "x the floor"))];
     rows.extend(come_and_go(&mut rig, groups[0], services));
