@@ -80,6 +80,8 @@ mod source;
 mod stage;
 #[path = "kubernetes/status.rs"]
 mod status;
+#[path = "kubernetes/stored.rs"]
+mod stored;
 #[path = "kubernetes/streams.rs"]
 mod streams;
 #[path = "kubernetes/stub.rs"]

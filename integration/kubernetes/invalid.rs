@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 const NAMESPACE: &str = "invalid";
 
-fn metadata(name: &str, number: usize) -> Value {
+/// What the API server would say of an object of that name, which is the one of that number.
+pub fn metadata(name: &str, number: usize) -> Value {
     json!({"name": name, "namespace": NAMESPACE, "uid": format!("00000000-0000-4000-8000-{number:012}"), "generation": 1,
         "creationTimestamp": "2026-01-01T00:00:00Z"})
 }
@@ -117,7 +118,7 @@ fn objects() -> Vec<(String, Value)> {
 }
 
 /// The objects that something is said of, each with what is said.
-async fn said(stage: &Stage) -> Outcome<Vec<(String, String)>> {
+pub async fn said(stage: &Stage) -> Outcome<Vec<(String, String)>> {
     let problems = stage.chancery.api().problems().await?;
     Ok(problems.into_iter().map(|problem| (problem.object.unwrap_or_default(), problem.text)).collect())
 }
@@ -145,7 +146,7 @@ async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
     // Who reads its status here could not read that one's.
     let buried = ["VirtualService invalid/buried"];
     let mut found = Vec::new();
-    let told = deadline::until("every broken object is told", SOON, async || {
+    let told = deadline::until("every broken object is told", 4 * SOON, async || {
         found = said(&stage).await.ok()?;
         broken.iter().chain(&buried).all(|object| found.iter().any(|(of, _)| of == object)).then_some(())
     });
