@@ -72,6 +72,8 @@ mod secrets;
 mod serving;
 #[path = "kubernetes/shared.rs"]
 mod shared;
+#[path = "kubernetes/skew.rs"]
+mod skew;
 #[path = "kubernetes/slow.rs"]
 mod slow;
 #[path = "kubernetes/source.rs"]

@@ -99,6 +99,11 @@ impl Program {
         Ok(Self { part, path: tools::kubernetes(part.name())?, arguments, log, process: None })
     }
 
+    /// Adds a flag, from the next start on.
+    pub fn add(&mut self, flag: &str) {
+        self.arguments.push(flag.to_owned());
+    }
+
     /// Starts it and doesn't wait.
     pub fn start(&mut self) -> Outcome<()> {
         self.process = Some(spawner::start(self.part.name(), &self.path, &self.arguments, &self.log)?);
