@@ -7,6 +7,8 @@ mod accounts;
 mod ages;
 #[path = "live/dashboards.rs"]
 mod dashboards;
+#[path = "live/disks.rs"]
+mod disks;
 #[path = "live/endpoints.rs"]
 mod endpoints;
 #[path = "live/families.rs"]
@@ -21,6 +23,8 @@ mod flips;
 mod floods;
 #[path = "ads/raw.rs"]
 mod frames;
+#[path = "live/groups.rs"]
+mod groups;
 #[path = "live/handmade.rs"]
 mod handmade;
 #[path = "live/handshakes.rs"]

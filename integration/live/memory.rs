@@ -21,15 +21,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 /// How many clients come back, and how soon one after the other: Envoys spread their attempts over seconds.
-const FLEET: u32 = 400;
+pub const FLEET: u32 = 400;
 const APART: Duration = Duration::from_millis(10);
 /// How long everybody may take to be taken or refused.
 const LONG: Duration = Duration::from_secs(60);
 /// For how long nothing may be given.
 const ALONE: Duration = Duration::from_secs(2);
-const MIB: f64 = 1024.0 * 1024.0;
+pub const MIB: f64 = 1024.0 * 1024.0;
 
-async fn metric(api: &Api, name: &str) -> Outcome<f64> {
+pub async fn metric(api: &Api, name: &str) -> Outcome<f64> {
     Ok(api.metrics().await?.sum(name, &[]))
 }
 
@@ -62,9 +62,10 @@ async fn near_the_limit_new_proxies_are_refused() -> Outcome<()> {
 }
 
 /// Clients that come back again and again until they are taken, and then stay.
-struct Fleet {
+pub struct Fleet {
     _clients: JoinSet<()>,
-    taken: Arc<AtomicU64>,
+    /// How many have been taken.
+    pub taken: Arc<AtomicU64>,
     /// How many have heard of a change since they were taken.
     heard: Arc<AtomicU64>,
 }
@@ -107,9 +108,14 @@ async fn stay(address: SocketAddr, node: &Node, (taken, heard): (&AtomicU64, &At
     Err(Status::unavailable("it has ended"))
 }
 
-/// Starts chancery with a limit and lets everybody come; what it has at most until all of them have been taken or refused.
-async fn rush(scene: &mut Scene, limit: u64) -> Outcome<(Fleet, f64)> {
-    scene.chancery.flags = vec![format!("--memory-limit-mib={limit}")];
+/// The limit by a flag.
+fn limited(mib: u64) -> Vec<String> {
+    vec![format!("--memory-limit-mib={mib}")]
+}
+
+/// Starts chancery with these flags and lets everybody come; what it has at most until all of them have been taken or refused.
+pub async fn rush(scene: &mut Scene, flags: Vec<String>) -> Outcome<(Fleet, f64)> {
+    scene.chancery.flags = flags;
     scene.chancery.restart().await?;
     let api = scene.chancery.api();
     let fleet = Fleet::start(scene.chancery.xds, &replicas::node(scene));
@@ -131,7 +137,7 @@ async fn a_crash_among_many_stays_within_the_limit() -> Outcome<()> {
     on(Scene::prepared().await?, async |scene| {
         let least = metric(&scene.chancery.api(), "chancery_memory_resident_bytes").await? / MIB;
         scene.chancery.kill()?;
-        let (fleet, most) = rush(scene, 0).await?;
+        let (fleet, most) = rush(scene, limited(0)).await?;
         let all = fleet.taken.load(Ordering::Relaxed);
         if all != u64::from(FLEET) {
             return Err(Failure::new(format!("without a limit {all} of {FLEET} are taken")));
@@ -140,7 +146,7 @@ async fn a_crash_among_many_stays_within_the_limit() -> Outcome<()> {
         drop(fleet);
         // New streams are refused from 85 % on: in the middle between nobody and everybody.
         let limit = (f64::midpoint(least, most) / 0.85).ceil();
-        let (fleet, held) = rush(scene, limit as u64).await?;
+        let (fleet, held) = rush(scene, limited(limit as u64)).await?;
         let taken = fleet.taken.load(Ordering::Relaxed);
         println!("{least:.0} MiB alone, {most:.0} with {FLEET}; limit {limit:.0}: {held:.0} MiB with {taken}");
         if held > limit || taken == 0 || taken >= u64::from(FLEET) {
