@@ -12,6 +12,7 @@ mod requests;
 #[path = "fuzz/tokens.rs"]
 mod tokens;
 
+use chancery::model::identity::{BoundPod, Identity};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Ref, Resource};
 use chancery::snapshot::set::{Layer, Snapshot};
@@ -20,7 +21,7 @@ use chancery::source::directory::catalog::{Catalog, Update};
 use chancery::source::parse::{self, Parsed};
 use chancery::source::yaml;
 use chancery::xds::frames::Frames;
-use chancery::xds::identity;
+use chancery::xds::identity::{self, Credential};
 use chancery::xds::refrain::Refrain;
 use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::session::Session;
@@ -280,6 +281,7 @@ fn stream(wire: Wire, request: Option<Request>, known: &[Request]) -> bool {
             "{facts:?}"
         );
     }
+    request.node.iter().for_each(stays_who_it_is);
     let mut session = Session::new(wire);
     let mut now = Instant::now();
     session.on_snapshot(snapshot(), now);
@@ -298,6 +300,17 @@ fn stream(wire: Wire, request: Option<Request>, known: &[Request]) -> bool {
         }
     }
     true
+}
+
+/// Whatever a node says: who has proven to be somebody is nobody else.
+fn stays_who_it_is(node: &Node) {
+    let pod = BoundPod { name: "cart-1".into(), uid: "1".into() };
+    for pod in [Some(pod), None] {
+        let proven = Identity { pod, ..Identity::new("shop".into(), "cart".into()) };
+        let Ok(facts) = identity::admit(node, &Credential::Workload(proven.clone())) else { continue };
+        assert_eq!((&facts.namespace, facts.identity.as_ref()), (&proven.namespace, Some(&proven)));
+        assert!(proven.pod.is_none_or(|pod| pod.name == facts.pod), "{}", facts.pod);
+    }
 }
 
 /// The control: a panic is caught and told with the input, and so is an input that takes too long.

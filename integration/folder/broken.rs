@@ -104,7 +104,7 @@ const EXPECTED: [(&str, &str, usize); 40] = [
     ),
     (
         "odd-name.yaml",
-        ":5: error: DestinationRule shop/a\\n\"b\"|../\\u{0}\\u{202e}%s: metadata.name: \"a\\n\\\"b\\\"|../\\0\\u{202e}%s\" is not a DNS name: parts of 1 to 63 lower-case letters, digits and '-' are expected, '-' not at their ends",
+        ":5: error: DestinationRule shop/a\\n\"b\"|../\\u{0}\\u{202e}%s: metadata.name: \"a\\n\\\"b\\\"|../\\0\\u{202e}%s\" is not a name: lower-case letters, digits, '-' and '.' are allowed, '-' and '.' not at the ends of a part",
         0,
     ),
     ("recursive-alias.yaml", ":7: error: an alias must name something that is complete and in the same document", 0),

@@ -173,6 +173,30 @@ const PAIRS: &[(&str, &str, &str, &str)] = &[
         "{spec: {containers: [{name: x, ports: [{name: a, containerPort: 1}]}]}}",
         "{spec: {containers: [{name: x, ports: [{name: a, containerPort: 1, protocol: UDP}]}]}}",
     ),
+    (
+        "Pod",
+        "spec.initContainers[].restartPolicy",
+        "{spec: {initContainers: [{name: x, ports: [{name: a, containerPort: 1}]}]}}",
+        "{spec: {initContainers: [{name: x, restartPolicy: Always, ports: [{name: a, containerPort: 1}]}]}}",
+    ),
+    (
+        "Pod",
+        "spec.initContainers[].ports[].name",
+        "{spec: {initContainers: [{name: x, restartPolicy: Always, ports: [{name: a, containerPort: 1}]}]}}",
+        "{spec: {initContainers: [{name: x, restartPolicy: Always, ports: [{name: b, containerPort: 1}]}]}}",
+    ),
+    (
+        "Pod",
+        "spec.initContainers[].ports[].containerPort",
+        "{spec: {initContainers: [{name: x, restartPolicy: Always, ports: [{name: a, containerPort: 1}]}]}}",
+        "{spec: {initContainers: [{name: x, restartPolicy: Always, ports: [{name: a, containerPort: 2}]}]}}",
+    ),
+    (
+        "Pod",
+        "spec.initContainers[].ports[].protocol",
+        "{spec: {initContainers: [{name: x, restartPolicy: Always, ports: [{name: a, containerPort: 1}]}]}}",
+        "{spec: {initContainers: [{name: x, restartPolicy: Always, ports: [{name: a, containerPort: 1, protocol: UDP}]}]}}",
+    ),
     ("Pod", "status.podIPs[].ip", "{status: {podIPs: [{ip: 10.0.0.1}]}}", "{status: {podIPs: [{ip: 10.0.0.2}]}}"),
     ("Pod", "status.podIP", "{status: {podIP: 10.0.0.1}}", "{status: {podIP: 10.0.0.2}}"),
     (

@@ -86,7 +86,7 @@ fn pod<'a>(node: &Node, workload: &'a str) -> Result<(&'a str, &'a str), Refusal
     let Some((pod, namespace)) = workload.rsplit_once('.') else {
         return Err(refused(node, &format!("has {workload:?} where <pod>.<namespace> is expected")));
     };
-    if !is_subdomain(pod) {
+    if !is_name(pod) {
         return Err(refused(node, &format!("names {pod:?}, which can't be the name of a Pod")));
     }
     if !is_label(namespace) {
@@ -139,12 +139,18 @@ fn refused(node: &Node, why: &str) -> Refusal {
 
 /// Whether a text is a DNS-1123 label.
 fn is_label(text: &str) -> bool {
+    text.len() <= MAX_LABEL && is_part(text)
+}
+
+/// Whether a text is a DNS-1123 label but for its length.
+fn is_part(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !text.is_empty()
-        && text.len() <= MAX_LABEL
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// Whether a text can be the name of a Pod: Kubernetes bounds its parts by nothing but the whole.
+fn is_name(text: &str) -> bool {
+    text.len() <= MAX_SUBDOMAIN && text.split('.').all(is_part)
 }
 
 /// Whether a text is a DNS-1123 subdomain.

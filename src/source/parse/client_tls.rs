@@ -171,7 +171,7 @@ impl At<'_> {
 
 /// The name of a Secret. What Istio takes besides, such as names of other namespaces, has a prefix with a colon or a slash.
 fn secret_name(name: &str) -> Result<(), String> {
-    syntax::subdomain(name)
+    syntax::dns_name(name)
         .map_err(|text| format!("{text}; it has to be the name of a Secret of the rule's namespace"))?;
     match name.strip_suffix(AUTHORITIES) {
         Some(of) => Err(format!("{} is where the authorities of {} are looked for", quoted(name), quoted(of))),

@@ -4,7 +4,7 @@
 //! the service that hands out a machine's credentials. What a name's DNS answers is beyond this: ports of proxies are
 //! refused whatever the name.
 
-use super::syntax::{quoted, subdomain};
+use super::syntax::{dns_name, quoted};
 use crate::model::name::Host;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -39,7 +39,7 @@ pub fn parse(written: &str) -> Result<Host, String> {
             quoted(written)
         ));
     }
-    subdomain(&name)?;
+    dns_name(&name)?;
     if OWN.contains(&&*name) || name.ends_with(".localhost") {
         return Err(format!("{} means whoever looks it up: proxies would call themselves", quoted(written)));
     }

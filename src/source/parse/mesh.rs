@@ -53,7 +53,7 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Mesh> {
     let refresh = spec.dns_refresh_rate.map(|text| notes.check("dnsRefreshRate", syntax::at_least_a_second(&text)));
     let detection = spec.protocol_detection_timeout;
     let detection = detection.and_then(|text| notes.check("protocolDetectionTimeout", syntax::duration(&text)));
-    let domain = named("trustDomain", spec.trust_domain, notes, syntax::subdomain);
+    let domain = named("trustDomain", spec.trust_domain, notes, syntax::dns_name);
     let aliases = aliases(spec.trust_domain_aliases, notes);
     let root = named("rootNamespace", spec.root_namespace, notes, syntax::label);
     let mut export = |field: &str, written: Vec<String>| {
@@ -113,7 +113,7 @@ pub fn without_errors(value: &Value, notes: &Notes) -> Option<Mesh> {
 fn aliases(written: Vec<String>, notes: &mut Notes) -> Vec<Arc<str>> {
     let mut aliases: Vec<Arc<str>> = Vec::new();
     for (at, alias) in written.into_iter().enumerate() {
-        let good = notes.check(&marks::index("trustDomainAliases", at), syntax::subdomain(&alias)).is_some();
+        let good = notes.check(&marks::index("trustDomainAliases", at), syntax::dns_name(&alias)).is_some();
         if good && !aliases.iter().any(|other| **other == *alias) {
             aliases.push(alias.into());
         }

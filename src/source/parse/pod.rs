@@ -31,12 +31,17 @@ pub fn parse(value: &Value, notes: &mut Notes) -> Option<Pod> {
     })
 }
 
-/// The TCP ports that have a name; a name that stands twice means its first.
+/// The TCP ports that have a name, of containers and then of sidecars, as Kubernetes calls init containers that go on; a name that
+/// stands twice means its first.
 fn ports(spec: &k8s::PodSpec, notes: &mut Notes) -> Vec<(Arc<str>, u16)> {
     let mut ports: Vec<(Arc<str>, u16)> = Vec::new();
-    for (at, container) in spec.containers.iter().enumerate() {
+    let containers = spec.containers.iter().enumerate().map(|(at, one)| (marks::index("spec.containers", at), one));
+    let initial = spec.init_containers.iter().flatten().enumerate();
+    let sidecars = initial.filter(|(_, one)| one.restart_policy.as_deref() == Some("Always"));
+    let sidecars = sidecars.map(|(at, one)| (marks::index("spec.initContainers", at), one));
+    for (at, container) in containers.chain(sidecars) {
         for (index, port) in container.ports.iter().flatten().enumerate() {
-            let path = marks::index(&format!("{}.ports", marks::index("spec.containers", at)), index);
+            let path = marks::index(&format!("{at}.ports"), index);
             let number = notes.check(&format!("{path}.containerPort"), syntax::port(i64::from(port.container_port)));
             let tcp = port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
             let (Some(name), Some(number), true) = (port.name.as_deref(), number, tcp) else { continue };

@@ -13,7 +13,7 @@ use crate::source::yaml::marks;
 use k8s_openapi::api::core::v1 as k8s;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Parses a Service.
@@ -161,6 +161,7 @@ fn sorted(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 fn ports(written: Vec<k8s::ServicePort>, notes: &mut Notes) -> Vec<ServicePort> {
     let several = written.len() > 1;
     let mut ports: Vec<ServicePort> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (at, port) in written.into_iter().enumerate() {
         let path = marks::index("spec.ports", at);
         let name = port.name.clone().unwrap_or_default();
@@ -173,10 +174,7 @@ fn ports(written: Vec<k8s::ServicePort>, notes: &mut Notes) -> Vec<ServicePort> 
             notes.error(format!("{path}.protocol"), format!("{} is not TCP, UDP or SCTP", syntax::quoted(transport)));
         }
         let protocol = protocol(&port, number);
-        let same = |other: &ServicePort| {
-            other.number == number && (other.protocol == Protocol::Udp) == (protocol == Protocol::Udp)
-        };
-        if ports.iter().any(same) {
+        if !seen.insert((transport.to_owned(), number)) {
             notes.error(format!("{path}.port"), format!("the port {number} is there twice"));
         }
         if several && ports.iter().any(|other| *other.name == *name) {

@@ -26,8 +26,28 @@ pub fn label(text: &str) -> Result<(), String> {
     }
 }
 
-/// A DNS subdomain (RFC 1123): Kubernetes' rule for the names of most objects.
+/// A DNS subdomain as Kubernetes means it: its rule for the names of most objects. A part of it may be longer than a DNS label.
 pub fn subdomain(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if text.len() > 253 {
+        return Err(format!("{} is longer than 253 characters", quoted(text)));
+    }
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_part =
+        |part: &str| part.starts_with(edge) && part.ends_with(edge) && part.chars().all(|c| edge(c) || c == '-');
+    if text.split('.').all(is_part) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is not a name: lower-case letters, digits, '-' and '.' are allowed, '-' and '.' not at the ends of a part",
+        quoted(text)
+    ))
+}
+
+/// A name of the DNS (RFC 1123), which can be looked up.
+pub fn dns_name(text: &str) -> Result<(), String> {
     if text.len() > 253 {
         return Err(format!("{} is longer than 253 characters", quoted(text)));
     }
@@ -52,7 +72,7 @@ pub fn host(text: &str, namespace: &Namespace) -> Result<Host, String> {
     let host = Host::resolve(text, namespace);
     match host.as_str() {
         "*" => Ok(()),
-        name => subdomain(name.strip_prefix("*.").unwrap_or(name)).map_err(|_| {
+        name => dns_name(name.strip_prefix("*.").unwrap_or(name)).map_err(|_| {
             format!("{} is not a host: a DNS name is expected, possibly with a leading '*.'", quoted(text))
         }),
     }?;

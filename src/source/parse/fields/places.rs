@@ -37,6 +37,12 @@ const POD_SPEC: &[Field] = &[
     Field::done("nodeName", Text, "where its proxy is, for Services whose endpoints are chosen by that"),
     Field::done("hostNetwork", Flag, "whether its addresses are its Node's"),
     Field::done("containers", List(&Object(CONTAINER)), "what runs in it"),
+    Field::done("initContainers", List(&Object(SIDECAR)), "what runs in it before; of those, what goes on"),
+];
+
+const SIDECAR: &[Field] = &[
+    Field::done("restartPolicy", Text, "Always, if it goes on as a sidecar: only then are its ports read"),
+    Field::done("ports", List(&Object(CONTAINER_PORT)), "the ports a targetPort can name"),
 ];
 
 const CONTAINER: &[Field] = &[Field::done("ports", List(&Object(CONTAINER_PORT)), "the ports a targetPort can name")];

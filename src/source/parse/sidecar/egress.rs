@@ -117,7 +117,7 @@ fn egress_host(written: &str) -> Result<Option<EgressHost>, String> {
     };
     let lower = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     if lower != "*" {
-        syntax::subdomain(lower.strip_prefix("*.").unwrap_or(&lower)).map_err(|_| shape())?;
+        syntax::dns_name(lower.strip_prefix("*.").unwrap_or(&lower)).map_err(|_| shape())?;
     }
     Ok(Some(EgressHost { namespace, host: Host::from(lower) }))
 }
