@@ -3,7 +3,9 @@
 use crate::harness::cluster::{Cluster, Definitions, Options};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::shared;
+use chancery::source::kubernetes::kinds::KINDS;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long a controller may take.
@@ -35,6 +37,32 @@ async fn every_kind_is_served() -> Outcome<()> {
         missing.extend(kinds.iter().filter(|kind| !names.contains(kind)).map(|kind| format!("{kind} in {version}")));
     }
     assert!(missing.is_empty(), "{missing:?}");
+    Ok(())
+}
+
+/// Whatever is served of the groups that people write policies of is watched, if only to say that it is not in effect.
+#[tokio::test]
+async fn no_kind_of_their_groups_is_overlooked() -> Outcome<()> {
+    let cluster = shared::cluster().await?;
+    let groups: BTreeSet<&str> =
+        KINDS.iter().map(|kind| kind.group).filter(|group| group.contains("istio.io")).collect();
+    let (mut overlooked, mut seen) = (Vec::new(), 0);
+    for group in groups.into_iter().chain(["gateway.networking.k8s.io", "split.smi-spec.io"]) {
+        let answer: Value =
+            serde_json::from_str(&cluster.kubectl(&["get", "--raw", &format!("/apis/{group}")]).await?)?;
+        for version in answer["versions"].as_array().into_iter().flatten() {
+            let path = format!("/apis/{}", version["groupVersion"].as_str().unwrap_or_default());
+            let list: Value = serde_json::from_str(&cluster.kubectl(&["get", "--raw", &path]).await?)?;
+            let names = list["resources"].as_array().into_iter().flatten().filter_map(|kind| kind["name"].as_str());
+            for name in names.filter(|name| !name.contains('/')) {
+                seen += 1;
+                let is_known = KINDS.iter().any(|kind| kind.group == group && kind.plural == name);
+                overlooked.extend((!is_known).then(|| format!("{name} of {path}")));
+            }
+        }
+    }
+    assert!(overlooked.is_empty(), "{overlooked:?}");
+    assert!(seen > 25, "the control: {seen} are served");
     Ok(())
 }
 

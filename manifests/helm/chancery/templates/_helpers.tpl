@@ -91,7 +91,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 {{- end }}
 {{- if .Values.rbac.gatewayApi }}
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [{{ if not .Values.watchNamespaces }}gatewayclasses, {{ end }}gateways, listenersets, httproutes, grpcroutes, tlsroutes, tcproutes, backendtlspolicies, referencegrants]
+  resources: [{{ if not .Values.watchNamespaces }}gatewayclasses, {{ end }}gateways, listenersets, httproutes, grpcroutes, tlsroutes, tcproutes, udproutes, backendtlspolicies, referencegrants]
   verbs: [list, watch]
 {{- end }}
 {{- if .Values.rbac.istio }}
