@@ -189,7 +189,10 @@ async fn proxies(State(context): State<AdminContext>, Extension(viewer): Extensi
 
 async fn problems(State(context): State<AdminContext>, Extension(viewer): Extension<Viewer>) -> Json<Value> {
     let findings = problems::collect(&context);
-    list(findings.iter().filter(|finding| viewer.sees(&finding.subject.namespace)).map(problems::describe).collect())
+    let seen = findings.iter().filter(|finding| viewer.sees(&finding.subject.namespace));
+    let items: Vec<Value> = seen.map(problems::describe).collect();
+    let partial = context.standing.borrow().reaches.partial;
+    Json(json!({"apiVersion": API_VERSION, "partial": partial, "items": items}))
 }
 
 async fn objects(

@@ -59,7 +59,8 @@ impl Port {
     pub async fn open(guard: impl FnOnce(&Secure) -> Guard) -> Self {
         let secure = Secure::new(DAY).await;
         let xds = &secure.stage.context;
-        let kind = KindStatus { kind: &KINDS[0], state: State::Watching, settled: true, objects: 1 };
+        let since = std::time::Instant::now();
+        let kind = KindStatus { kind: &KINDS[0], state: State::Watching, since, settled: true, objects: 1 };
         let context = AdminContext {
             guard: guard(&secure),
             readiness: xds.readiness.clone(),

@@ -11,6 +11,7 @@ pub fn describe(status: &KindStatus) -> Value {
         "kind": kind.kind,
         "resource": kind.to_string(),
         "state": status.state.as_str(),
+        "stateSeconds": status.since.elapsed().as_secs(),
         "objects": status.objects,
         "required": match kind.need {
             Need::Required => true,

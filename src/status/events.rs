@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
+use kube::core::Status;
 use kube::{Api, Client, Error};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -82,6 +83,8 @@ async fn write(client: &Client, event: &Event, denied: &mut bool) -> &'static st
     let result = match timeout(PATIENCE, api.create(&PostParams::default(), event)).await {
         Ok(Ok(_)) => "written",
         Ok(Err(Error::Api(status))) if status.code == 409 => "known",
+        // Nobody asks about it any more.
+        Ok(Err(Error::Api(status))) if is_ending(&status) => "gone",
         Ok(Err(Error::Api(status))) if status.code == 403 => {
             if !*denied {
                 let reason = shown(status.message.trim());
@@ -96,6 +99,12 @@ async fn write(client: &Client, event: &Event, denied: &mut bool) -> &'static st
     };
     *denied = result == "denied";
     result
+}
+
+/// Whether it was refused because the namespace is going away.
+pub fn is_ending(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 fn event(complaint: &Complaint, instance: &str, now: MicroTime) -> Event {

@@ -10,11 +10,11 @@ use crate::ca::material::names::ROOTS;
 use crate::model::object::Object;
 use crate::model::world::State;
 use crate::status::account::{Leadership, Standing};
+use crate::status::events::is_ending;
 use crate::telemetry::logging::shown;
 use k8s_openapi::api::certificates::v1beta1::{ClusterTrustBundle, ClusterTrustBundleSpec};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, Patch, PatchParams};
-use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -162,12 +162,6 @@ fn namespaces(states: &watch::Receiver<Option<State>>) -> BTreeSet<String> {
     objects.map_while(|object| matches!(object, Object::Namespace(_)).then(|| object.key().name.to_string())).collect()
 }
 
-/// Whether it was refused because the namespace is going away.
-fn ends(status: &Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
-}
-
 /// How a Secret is named in a ConfigMap.
 pub fn of_secret(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
@@ -209,7 +203,7 @@ async fn put(
         Ok(Ok(())) => Ok(()),
         // A namespace that ends takes nothing new.
         Ok(Err(kube::Error::Api(status)))
-            if matches!(place, Place::Namespace(_)) && (status.code == 404 || ends(&status)) =>
+            if matches!(place, Place::Namespace(_)) && (status.code == 404 || is_ending(&status)) =>
         {
             Ok(())
         }

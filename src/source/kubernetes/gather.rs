@@ -58,7 +58,8 @@ pub fn unknown(kinds: &[&'static Watched]) -> Kinds {
     let state = || State::Listing(0);
     // What is never in effect is not missed.
     let settled = |kind: &Watched| !kind.is_in_effect();
-    kinds.iter().map(|kind| KindStatus { kind, state: state(), settled: settled(kind), objects: 0 }).collect()
+    let since = Instant::now();
+    kinds.iter().map(|kind| KindStatus { kind, state: state(), since, settled: settled(kind), objects: 0 }).collect()
 }
 
 struct Gatherer {
@@ -137,7 +138,11 @@ impl Gatherer {
                     let decided = is_decision(kind.need, &state) && !self.refused.insert(kind.place());
                     self.settle(place, self.listed.contains(&kind.place()) || decided);
                 }
-                self.status[place].state = state;
+                let status = &mut self.status[place];
+                if status.state.as_str() != state.as_str() {
+                    status.since = Instant::now();
+                }
+                status.state = state;
             }
         }
     }

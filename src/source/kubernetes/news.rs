@@ -5,6 +5,7 @@ use super::kinds::Watched;
 use crate::source::parse::Parsed;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Namespace and name of an object of a kind; the namespace is empty for what has none.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -97,6 +98,8 @@ pub struct KindStatus {
     pub kind: &'static Watched,
     /// How it stands with its watch.
     pub state: State,
+    /// Since when, whatever the reason: of one that is not watched, so old is what is known.
+    pub since: Instant,
     /// Whether nothing more has to be known of it before anything is served: it was listed once, or its absence is
     /// somebody's decision.
     pub settled: bool,
