@@ -16,6 +16,8 @@ mod clocks;
 mod faults;
 #[path = "ads/flow.rs"]
 mod flow;
+#[path = "ads/given.rs"]
+mod given;
 #[path = "ads/grants.rs"]
 mod grants;
 #[path = "ads/hostile.rs"]

@@ -30,7 +30,7 @@ use rustls::{ClientConfig, RootCertStore};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -79,8 +79,15 @@ impl Secure {
     pub async fn by(clock: Clock, lasts: Duration) -> Self {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("identity");
-        let built = Self::build((place, &path), lasts, Options::default(), clock).await;
+        let built = Self::build((place, &path), lasts, Options::default(), clock, None).await;
         built.expect("an authority")
+    }
+
+    /// One whose own certificate is in that directory.
+    pub async fn given(folder: &Path) -> Result<Self, SecurityError> {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("identity");
+        Self::build((place, &path), DAY, Options::default(), Clock::system(), Some(folder.to_owned())).await
     }
 
     /// The same, where a Pod that is not known is not waited for.
@@ -100,7 +107,7 @@ impl Secure {
     }
 
     pub async fn at(place: TempDir, path: &Path, lasts: Duration, options: Options) -> Result<Self, SecurityError> {
-        Self::build((place, path), lasts, options, Clock::system()).await
+        Self::build((place, path), lasts, options, Clock::system(), None).await
     }
 
     async fn build(
@@ -108,12 +115,14 @@ impl Secure {
         lasts: Duration,
         options: Options,
         clock: Clock,
+        served: Option<PathBuf>,
     ) -> Result<Self, SecurityError> {
         let context = context(options);
         let security = Security {
             folder: Some(path.to_owned()),
             secret: String::new(),
             names: vec!["chancery".into()],
+            served,
             audience: "chancery".into(),
             reviewed: false,
             bundle: None,

@@ -27,6 +27,7 @@ pub async fn open(
         folder: Some(folder),
         secret: String::new(),
         names: vec!["chancery".into()],
+        served: None,
         audience: AUDIENCE.into(),
         reviewed: false,
         bundle: None,

@@ -23,7 +23,7 @@ const LIFETIME: &str = "4s";
 /// What each of the three proxies has anew while the authority is broken.
 const RENEWED: f64 = 3.0;
 /// How the log begins to tell of it.
-const LOUD: &str = "the last certificate authority stays in use: ";
+const LOUD: &str = "what was good last stays in use: ";
 /// In place of a key.
 const GARBAGE: &str = "this-is-no-key";
 

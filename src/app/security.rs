@@ -48,6 +48,8 @@ pub struct Options {
     pub secret: String,
     /// DNS names of this server, for its certificate.
     pub names: Vec<String>,
+    /// The directory of a certificate for this server, which somebody else has signed; none: the authority signs one.
+    pub served: Option<PathBuf>,
     /// What tokens must be meant for.
     pub audience: String,
     /// Whether the API server is asked about each token, in place of verifying it here.
@@ -114,7 +116,7 @@ impl Office {
         let (authorities, configs) = (watch::Sender::new(None), watch::Sender::new(None));
         let (newest, config) = (authorities.subscribe(), configs.subscribe());
         let sinks = Sinks { authorities, configs, metrics: metrics.clone() };
-        let mut followed = Followed::new(store, options.names.clone(), options.clock.clone(), sinks)?;
+        let mut followed = Followed::new(store, &options, sinks)?;
         let (issuers, asked) = match (&folder, cluster) {
             (Some(folder), None) => (issuers::of_folder(folder)?, None),
             (_, Some(home)) => {

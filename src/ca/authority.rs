@@ -242,7 +242,7 @@ fn taken(
 }
 
 /// When a certificate ends, in seconds since 1970.
-fn end(certificate: &CertificateDer<'_>) -> Option<u64> {
+pub(super) fn end(certificate: &CertificateDer<'_>) -> Option<u64> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     Some(seconds(parsed.validity().not_after))
 }
@@ -268,7 +268,7 @@ fn chain(material: &Material) -> String {
 }
 
 /// The certificates in a PEM text; there is at least one.
-fn certificates(pem: &str, part: &'static str) -> Result<Vec<CertificateDer<'static>>, CaError> {
+pub(super) fn certificates(pem: &str, part: &'static str) -> Result<Vec<CertificateDer<'static>>, CaError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     match read {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),

@@ -1,9 +1,11 @@
 //! Follows the authority: read again and again, so that a new one takes over without a restart, and one that is broken
 //! does not: the last good one stays, loudly.
 
+use super::Options;
 use super::store::{Store, StoreError};
 use crate::ca::authority::Authority;
 use crate::ca::folder::{FolderError, ISSUER_KEY};
+use crate::ca::given::Given;
 use crate::ca::material::{CaError, Material};
 use crate::ca::term::{Term, is_early};
 use crate::ca::tls::Tls;
@@ -13,6 +15,7 @@ use crate::telemetry::readiness::Token;
 use crate::telemetry::security::SecurityMetrics;
 use crate::tokens::issuer::IssuerError;
 use rustls::ServerConfig;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -42,6 +45,14 @@ pub enum SecurityError {
     /// There is no key for tokens.
     #[error("the key for tokens, {ISSUER_KEY}, can't be used")]
     Issuer(#[from] IssuerError),
+    /// The certificate that is given can't be used.
+    #[error("the certificate of this server, in {}, can't be used", folder.display())]
+    Given {
+        /// Where it is.
+        folder: PathBuf,
+        /// What is wrong with it.
+        source: CaError,
+    },
     /// The system gives no randomness.
     #[error("TLS can't be spoken")]
     Tls(#[from] rustls::Error),
@@ -61,6 +72,8 @@ pub struct Sinks {
 pub struct Followed {
     store: Store,
     names: Vec<String>,
+    /// The certificate of this server, where the authority signs none.
+    given: Option<Given>,
     tls: Tls,
     clock: Clock,
     sinks: Sinks,
@@ -73,13 +86,15 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// An authority that is not read yet. `names` are the DNS names of this server.
+    /// An authority that is not read yet.
     ///
     /// # Errors
     /// If the system gives no randomness.
-    pub fn new(store: Store, names: Vec<String>, clock: Clock, sinks: Sinks) -> Result<Self, SecurityError> {
+    pub fn new(store: Store, options: &Options, sinks: Sinks) -> Result<Self, SecurityError> {
+        let (names, clock) = (options.names.clone(), options.clock.clone());
+        let given = options.served.clone().map(Given::in_folder);
         let tls = Tls::new(Arc::new(clock.clone()))?;
-        Ok(Self { store, names, tls, clock, sinks, in_use: 0, served: None, trouble: None })
+        Ok(Self { store, names, given, tls, clock, sinks, in_use: 0, served: None, trouble: None })
     }
 
     /// Reads it for the first time; makes one if there is none.
@@ -88,6 +103,7 @@ impl Followed {
     /// If there is none that can sign.
     pub async fn open(&mut self) -> Result<(), SecurityError> {
         let material = self.store.read_or_make(self.clock.now()).await?;
+        self.look_at_given()?;
         self.take_over(&material, fingerprint(&material))
     }
 
@@ -109,8 +125,9 @@ impl Followed {
 
     /// Looks once. What is being served is renewed in time, also while nothing can be read.
     async fn look(&mut self) {
+        let given = self.follow_given();
         let (followed, renewed) = (self.follow().await, self.renew());
-        let trouble = followed.and(renewed).err();
+        let trouble = followed.and(renewed).and(given).err();
         self.complain(trouble.map(|error| chain(&error)));
     }
 
@@ -124,12 +141,28 @@ impl Followed {
         Ok(())
     }
 
+    /// Reads what is given; whether it is another certificate.
+    fn look_at_given(&mut self) -> Result<bool, SecurityError> {
+        let now = self.clock.now();
+        let Some(given) = &mut self.given else { return Ok(false) };
+        given.look(now).map_err(|source| SecurityError::Given { folder: given.folder().to_owned(), source })
+    }
+
+    fn follow_given(&mut self) -> Result<(), SecurityError> {
+        let authority = self.sinks.authorities.borrow().clone();
+        if let (true, Some(authority)) = (self.look_at_given()?, authority) {
+            self.serve(&authority)?;
+            tracing::info!("this server has another certificate");
+        }
+        Ok(())
+    }
+
     /// Says what is wrong, once.
     fn complain(&mut self, trouble: Option<String>) {
         self.sinks.metrics.authority_is_broken(trouble.is_some());
         if let Some(reason) = trouble.as_ref().filter(|_| self.trouble != trouble) {
             match self.sinks.authorities.borrow().is_some() {
-                true => tracing::error!("the last certificate authority stays in use: {reason}"),
+                true => tracing::error!("what was good last stays in use: {reason}"),
                 false => tracing::error!("there is no certificate authority yet: {reason}"),
             }
         }
@@ -154,7 +187,8 @@ impl Followed {
         if authority.until() <= now {
             return Err(authority.form().named(authority.expired()).into());
         }
-        if self.served.is_none_or(|served| served.is_due(now)) {
+        // Whoever gives one renews it.
+        if self.given.is_none() && self.served.is_none_or(|served| served.is_due(now)) {
             self.serve(&authority)?;
         }
         // Nor this, but who has another clock may.
@@ -166,7 +200,8 @@ impl Followed {
 
     fn serve(&mut self, authority: &Authority) -> Result<(), SecurityError> {
         let now = self.clock.now();
-        let served = authority.serve(&self.names, now, SERVED)?;
+        let given = self.given.as_ref().and_then(Given::served);
+        let served = given.map_or_else(|| authority.serve(&self.names, now, SERVED), Ok)?;
         let until = served.until;
         self.sinks.metrics.expires("server", until);
         let config = self.tls.server(served, authority)?;

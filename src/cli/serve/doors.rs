@@ -33,6 +33,10 @@ pub struct DoorArgs {
     /// A DNS name of this server, for its certificate, besides chancery and localhost. May be repeated
     #[arg(long, value_name = "NAME", value_delimiter = ',', env = "CHANCERY_XDS_NAME")]
     xds_name: Vec<String>,
+    /// Directory with the certificate and the key of this server, tls.crt and tls.key, in place of one that the authority signs; read
+    /// again when they change. Proxies have to trust who has signed it
+    #[arg(long, value_name = "DIR", env = "CHANCERY_SERVER_CERTIFICATE")]
+    server_certificate: Option<PathBuf>,
     /// What the tokens of proxies must be meant for
     #[arg(long, value_name = "AUDIENCE", default_value = "chancery", env = "CHANCERY_TOKEN_AUDIENCE")]
     token_audience: String,
@@ -93,6 +97,7 @@ impl DoorArgs {
             folder: self.identity,
             secret: self.ca_secret,
             names,
+            served: self.server_certificate,
             audience: self.token_audience,
             reviewed: self.token_review,
             bundle: self.trust_bundle,
