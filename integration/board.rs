@@ -4,7 +4,7 @@
 use chancery::model::audience::{Audience, Interception, Placement, ProxyFacts, Subject, Workload};
 use chancery::model::provenance::{ObjectKey, ObjectKind};
 use chancery::snapshot::bell::Bell;
-use chancery::snapshot::board::{Board, KEPT, MOST_KEPT, Posted, Seat, Seats};
+use chancery::snapshot::board::{Board, KEPT, MOST_FORMS, MOST_KEPT, Posted, Seat, Seats};
 use chancery::snapshot::interest::{Interest, Wanted};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::names::NameSet;
@@ -12,6 +12,7 @@ use chancery::snapshot::resource::Resource;
 use chancery::snapshot::set::{Layer, Snapshot};
 use chancery::xds::rarely::Rarely;
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,10 @@ use std::time::Instant;
 
 fn facts() -> ProxyFacts {
     ProxyFacts::new("shop".into(), "client".into(), Interception::default())
+}
+
+fn sit(board: &Arc<Board>, facts: ProxyFacts) -> Seat {
+    board.join(facts).expect("there is room")
 }
 
 fn placement(sidecar: Option<&str>) -> Placement {
@@ -56,7 +61,7 @@ fn names(snapshot: &Snapshot) -> Vec<String> {
 #[test]
 fn a_seat_waits_for_place_and_posts() {
     let board = Arc::new(Board::default());
-    let mut seat = board.join(facts());
+    let mut seat = sit(&board, facts());
     assert!(ready(&mut seat).is_none(), "not placed");
     assert!(!seat.is_placed());
     board.place(&facts(), Some(placement(None)));
@@ -69,7 +74,7 @@ fn a_seat_waits_for_place_and_posts() {
 #[test]
 fn a_slow_seat_sees_the_newest_only() {
     let board = Arc::new(Board::default());
-    let mut seat = board.join(facts());
+    let mut seat = sit(&board, facts());
     board.place(&facts(), Some(placement(None)));
     for name in ["one", "two", "three"] {
         post(&board, &placement(None), name, None);
@@ -81,7 +86,7 @@ fn a_slow_seat_sees_the_newest_only() {
 #[test]
 fn a_seat_follows_its_proxy() {
     let board = Arc::new(Board::default());
-    let mut seat = board.join(facts());
+    let mut seat = sit(&board, facts());
     post(&board, &placement(None), "one", None);
     board.place(&facts(), Some(placement(None)));
     assert!(ready(&mut seat).is_some());
@@ -99,7 +104,7 @@ fn only_what_changes_under_a_seat_is_late() {
     let long_ago = Instant::now();
     post(&board, &placement(None), "one", Some(long_ago));
     board.place(&facts(), Some(placement(None)));
-    let mut seat = board.join(facts());
+    let mut seat = sit(&board, facts());
     board.place(&facts(), Some(placement(None)));
     assert_eq!(ready(&mut seat).expect("posted").since, None, "it was there before");
     let now = Instant::now();
@@ -130,7 +135,7 @@ fn only_who_wants_what_differs_is_woken() {
     board.post(&audience, Posted { layer: first.clone(), since: None });
     board.post(&Subject::Workload(placement(None).workload), Posted { layer: Arc::default(), since: None });
     let wants = |interest: Interest| {
-        let mut seat = board.join(facts());
+        let mut seat = sit(&board, facts());
         board.place(&facts(), Some(placement(None)));
         assert!(ready(&mut seat).is_some(), "whatever it wants, it is told where it is");
         seat.wants(interest);
@@ -161,7 +166,7 @@ fn who_wants_something_else_finds_what_was_missed() {
     let first = Arc::new(endpoints(&[("a", "1")]));
     board.post(&audience, Posted { layer: first.clone(), since: None });
     board.post(&Subject::Workload(placement(None).workload), Posted { layer: Arc::default(), since: None });
-    let mut seat = board.join(facts());
+    let mut seat = sit(&board, facts());
     assert!(seat.newer().is_none(), "nothing is placed yet");
     board.place(&facts(), Some(placement(None)));
     assert!(ready(&mut seat).is_some());
@@ -179,8 +184,8 @@ fn who_wants_something_else_finds_what_was_missed() {
 fn news_tell_who_came_and_went() {
     let board = Arc::new(Board::default());
     let (now, later) = (Instant::now(), || Instant::now() + KEPT);
-    let first = board.join(facts());
-    let second = board.join(facts());
+    let first = sit(&board, facts());
+    let second = sit(&board, facts());
     assert_eq!((board.news(now), board.seated()), (Seats { joined: [facts()].into(), left: [].into() }, 1));
     drop(first);
     assert_eq!((board.news(later()), board.seated()), (Seats::default(), 1));
@@ -189,7 +194,7 @@ fn news_tell_who_came_and_went() {
     assert!(board.kept_until().is_some_and(|until| until > now && until <= later()));
     assert_eq!(board.news(later()), Seats { joined: [].into(), left: [facts()].into() });
     assert_eq!((board.news(later()), board.kept_until()), (Seats::default(), None));
-    let again = board.join(facts());
+    let again = sit(&board, facts());
     assert_eq!(board.news(now), Seats { joined: [facts()].into(), left: [].into() }, "to be placed again");
     drop(again);
     assert_eq!(board.news(later()), Seats { joined: [].into(), left: [facts()].into() });
@@ -199,29 +204,51 @@ fn news_tell_who_came_and_went() {
 fn who_comes_back_finds_the_place_kept() {
     let board = Arc::new(Board::default());
     post(&board, &placement(None), "one", None);
-    let seat = board.join(facts());
+    let seat = sit(&board, facts());
     board.place(&facts(), Some(placement(None)));
     drop(seat);
-    let mut again = board.join(facts());
+    let mut again = sit(&board, facts());
     assert!(ready(&mut again).is_some(), "nobody has to place it again");
     drop(again);
-    let seat = board.join(facts());
+    let seat = sit(&board, facts());
     assert_eq!(board.news(Instant::now() + KEPT).left, [].into(), "it was away, but is back");
     drop(seat);
     // The control: kept for no longer.
     assert_eq!(board.news(Instant::now() + KEPT).left, [facts()].into());
-    assert!(ready(&mut board.join(facts())).is_none());
+    assert!(ready(&mut sit(&board, facts())).is_none());
 }
 
 #[test]
 fn only_so_many_places_are_kept() {
     let board = Arc::new(Board::default());
     for number in 0..MOST_KEPT + 2 {
-        drop(board.join(ProxyFacts::new("shop".into(), format!("p{number}").into(), Interception::default())));
+        drop(sit(&board, ProxyFacts::new("shop".into(), format!("p{number}").into(), Interception::default())));
     }
     let news = board.news(Instant::now());
     let gone: Vec<_> = news.left.iter().map(|facts| facts.pod.to_string()).collect();
     assert_eq!((gone, news.joined.len()), (vec!["p0".into(), "p1".into()], MOST_KEPT), "those who left first");
+}
+
+/// One that may say of itself what it likes makes no more than so many things to be computed. The controls: what is known already may
+/// be said again, and another Pod has room of its own.
+#[test]
+fn a_pod_is_said_only_so_many_things_of() {
+    let board = Arc::new(Board::default());
+    let bound = |pod: &str, last: usize| {
+        let bind = IpAddr::from([127, 0, 0, u8::try_from(last).expect("small")]);
+        ProxyFacts::new("shop".into(), pod.into(), Interception::None { bind })
+    };
+    let seats: Vec<_> = (0..MOST_FORMS).map(|last| sit(&board, bound("b", last))).collect();
+    for another in [bound("b", MOST_FORMS), ProxyFacts::new("shop".into(), "b".into(), Interception::Redirect)] {
+        assert!(board.join(another).is_none());
+    }
+    for known in [bound("b", 0), bound("a", 0), bound("c", MOST_FORMS)] {
+        sit(&board, known);
+    }
+    drop(seats);
+    assert!(board.join(bound("b", MOST_FORMS)).is_none(), "what was computed is kept for a while");
+    board.news(Instant::now() + KEPT);
+    sit(&board, bound("b", MOST_FORMS));
 }
 
 /// Counts how often it is woken.
@@ -272,7 +299,7 @@ fn what_is_rare_is_polled_only_when_it_asks() {
 #[test]
 fn wanting_something_else_outbound_loses_nothing_inbound() {
     let board = Arc::new(Board::default());
-    let mut seat = board.join(facts());
+    let mut seat = sit(&board, facts());
     board.place(&facts(), Some(placement(None)));
     post(&board, &placement(None), "one", None);
     assert!(ready(&mut seat).is_some());

@@ -11,6 +11,7 @@ pub mod digest;
 mod entry;
 pub mod fragments;
 pub mod interest;
+pub mod keyed;
 pub mod kind;
 pub mod lint;
 pub mod names;

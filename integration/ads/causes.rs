@@ -19,6 +19,7 @@ use chancery::ca::material::{Material, names};
 use chancery::ca::request::MAX_REQUEST;
 use chancery::clock::Clock;
 use chancery::model::identity::Identity;
+use chancery::snapshot::board::MOST_FORMS;
 use chancery::snapshot::kind::Kind;
 use chancery::xds::limits::Options;
 use chancery::xds::session::MAX_NAMES;
@@ -348,6 +349,16 @@ async fn streams(seen: &mut Seen) {
     ] {
         let channel = stage.channel().await;
         seen.refused(&stage, reason, Delta::begin(channel, None, request)).await.ok();
+    }
+    let mut forms = Vec::new();
+    for last in 1..=MOST_FORMS {
+        // Each says something else of one Pod; the one that is served says one thing more.
+        let node = Some(stage::bound(NODE_ID, &format!("127.0.1.{last}")));
+        let begin = Delta::begin(stage.channel().await, None, DeltaDiscoveryRequest { node, ..first() });
+        match last {
+            MOST_FORMS => drop(seen.refused(&stage, "crowded", begin).await),
+            _ => forms.push(begin.await),
+        }
     }
     let channel = stage.channel().await;
     seen.refused(&stage, "garbage", stage::raw(channel, b"garbage")).await;

@@ -24,19 +24,82 @@ const STRANGERS: u64 = 120;
 const REFUSED_STREAM: u8 = 7;
 const CALM: u8 = 11;
 
+/// A door for proxies.
+enum Door {
+    Plain(Stage),
+    /// Over TLS, and what is shown there.
+    Secure(Box<Secure>, String),
+}
+
+/// What is spoken through.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
+
+impl Door {
+    async fn plain() -> Self {
+        let stage = Stage::new().await;
+        stage.place_all();
+        Self::Plain(stage)
+    }
+
+    async fn both() -> [Self; 2] {
+        let secure = Secure::new(DAY).await;
+        secure.stage.place_all();
+        let token = secure.token(&cart(), DAY);
+        [Self::plain().await, Self::Secure(Box::new(secure), token)]
+    }
+
+    fn stage(&self) -> &Stage {
+        match self {
+            Self::Plain(stage) => stage,
+            Self::Secure(secure, _) => &secure.stage,
+        }
+    }
+
+    /// Somebody who speaks HTTP/2 by hand.
+    async fn raw(&self) -> Raw<Box<dyn Socket>> {
+        let socket: Box<dyn Socket> = match self {
+            Self::Plain(stage) => Box::new(TcpStream::connect(stage.address).await.expect("a connection")),
+            Self::Secure(secure, _) => Box::new(secure.socket().await),
+        };
+        Raw::begin(socket).await
+    }
+
+    /// The headers of a call, with what has to be shown.
+    fn call(&self, more: &[(&str, &[u8])]) -> Vec<u8> {
+        let shown = match self {
+            Self::Plain(_) => None,
+            Self::Secure(_, token) => Some(format!("Bearer {token}")),
+        };
+        let shown = shown.iter().map(|token| ("authorization", token.as_bytes()));
+        raw::call(METHOD, &shown.chain(more.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// A proxy that asks for clusters.
+    async fn open(&self) -> Delta {
+        let opened = match self {
+            Self::Plain(stage) => Delta::open(stage).await,
+            Self::Secure(secure, token) => {
+                let channel = secure.channel(None).await.expect("a connection");
+                Delta::begin(channel, Some(token), asking(Kind::Cluster, NODE_ID, Vec::new())).await
+            }
+        };
+        opened.expect("a stream")
+    }
+}
+
 /// A good proxy at a door, which goes on to be told of changes.
-struct Good<'s> {
-    stage: &'s Stage,
+struct Good<'d> {
+    door: &'d Door,
     client: Delta,
     round: u32,
 }
 
-impl<'s> Good<'s> {
-    async fn at(stage: &'s Stage) -> Self {
-        stage.post(&[("a", b"0")], None);
-        let client = Delta::open(stage).await.expect("a stream");
-        stage.place().await;
-        let mut good = Self { stage, client, round: 0 };
+impl<'d> Good<'d> {
+    async fn at(door: &'d Door) -> Self {
+        door.stage().post(&[("a", b"0")], None);
+        let mut good = Self { door, client: door.open().await, round: 0 };
         good.told().await;
         good
     }
@@ -50,9 +113,9 @@ impl<'s> Good<'s> {
     /// It is told of another change, and somebody else can still come in.
     async fn goes_on(&mut self) {
         self.round += 1;
-        self.stage.post(&[("a", &self.round.to_be_bytes())], Some(Instant::now()));
+        self.door.stage().post(&[("a", &self.round.to_be_bytes())], Some(Instant::now()));
         assert_eq!(self.told().await.resources.len(), 1);
-        let mut other = Delta::open(self.stage).await.expect("another stream");
+        let mut other = self.door.open().await;
         assert_eq!(other.next().await.expect("the first answer").resources.len(), 1);
     }
 }
@@ -95,8 +158,8 @@ async fn says(mut socket: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_bytes_end_only_their_own_connection() {
-    let stage = Stage::new().await;
-    let mut good = Good::at(&stage).await;
+    let door = Door::plain().await;
+    let (stage, mut good) = (door.stage(), Good::at(&door).await);
     let secure = Secure::new(DAY).await;
     for (number, seed) in (0..STRANGERS).zip(seeds(STRANGERS)) {
         let random = &mut Rng::with_seed(seed);
@@ -110,7 +173,7 @@ async fn random_bytes_end_only_their_own_connection() {
         }
     }
     good.goes_on().await;
-    left(&stage, 1).await;
+    left(stage, 1).await;
     left(&secure.stage, 0).await;
     assert_eq!(value(&secure.stage, r#"chancery_xds_refusals_total{reason="handshake"}"#), STRANGERS);
     let channel = secure.channel(None).await.expect("a connection");
@@ -278,13 +341,18 @@ async fn an_unusual_path_is_no_path() {
 /// nothing unusual.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_resets_ends_its_connection() {
-    let stage = Stage::new().await;
-    let mut good = Good::at(&stage).await;
+    for door in Door::both().await {
+        flooded(&door).await;
+    }
+}
+
+async fn flooded(door: &Door) {
+    let (stage, mut good) = (door.stage(), Good::at(door).await);
     for (count, ends) in [(5, false), (4000, true)] {
-        let mut client = Raw::begin(TcpStream::connect(stage.address).await.expect("a connection")).await;
+        let mut client = door.raw().await;
         let mut flood = Vec::new();
         for stream in (1..).step_by(2).take(count) {
-            flood.extend(Frame::new(HEADERS, END_HEADERS, stream, &raw::call(METHOD, &[])).bytes());
+            flood.extend(Frame::new(HEADERS, END_HEADERS, stream, &door.call(&[])).bytes());
             flood.extend(Frame::new(RESET, 0, stream, &[0, 0, 0, 8]).bytes());
         }
         client.write(&flood).await;
@@ -296,7 +364,7 @@ async fn a_flood_of_resets_ends_its_connection() {
         let is_open = answered.last().is_some_and(|frame| frame.kind == PING);
         assert!(calm && is_open != ends, "{count} of them: {answered:?}");
         drop(client);
-        left(&stage, 1).await;
+        left(stage, 1).await;
     }
     good.goes_on().await;
 }
@@ -304,10 +372,15 @@ async fn a_flood_of_resets_ends_its_connection() {
 /// Headers that never end: the connection does, long before they would.
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_without_end_end_their_connection() {
-    let stage = Stage::new().await;
-    let mut good = Good::at(&stage).await;
-    let mut client = Raw::begin(TcpStream::connect(stage.address).await.expect("a connection")).await;
-    client.send(&Frame::new(HEADERS, 0, 1, &raw::call(METHOD, &[]))).await;
+    for door in Door::both().await {
+        endless(&door).await;
+    }
+}
+
+async fn endless(door: &Door) {
+    let (stage, mut good) = (door.stage(), Good::at(door).await);
+    let mut client = door.raw().await;
+    client.send(&Frame::new(HEADERS, 0, 1, &door.call(&[]))).await;
     let more = Frame::new(CONTINUATION, 0, 1, &raw::block(&[("x", &[b'a'; 1000])]));
     let mut taken = 0;
     // What was closed is found out a little later.
@@ -317,47 +390,53 @@ async fn headers_without_end_end_their_connection() {
     assert!(taken < 100_000, "all was taken");
     good.goes_on().await;
     drop(client);
-    left(&stage, 1).await;
+    left(stage, 1).await;
 }
 
 /// More calls on one connection than there may be: those are refused, the others stay. Headers that are too large are refused as
 /// well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_has_so_many_calls_and_no_more() {
+    for door in Door::both().await {
+        crowded(&door).await;
+    }
+}
+
+async fn crowded(door: &Door) {
     const CALLS: usize = 8;
-    let stage = Stage::new().await;
-    let mut good = Good::at(&stage).await;
-    let mut client = Raw::begin(TcpStream::connect(stage.address).await.expect("a connection")).await;
+    let (stage, mut good) = (door.stage(), Good::at(door).await);
+    let mut client = door.raw().await;
     for stream in (1..).step_by(2).take(CALLS + 20) {
-        client.send(&Frame::new(HEADERS, END_HEADERS, stream, &raw::call(METHOD, &[]))).await;
+        client.send(&Frame::new(HEADERS, END_HEADERS, stream, &door.call(&[]))).await;
     }
     let last = 2 * (CALLS as u32 + 20) - 1;
     let frames = client.until(|frame| frame.kind == RESET && frame.stream == last).await;
     let refused = frames.iter().filter(|frame| frame.code() == Some(REFUSED_STREAM) && frame.kind == RESET).count();
     assert_eq!(refused, 20, "{frames:?}");
-    until("the others are open", || value(&stage, "chancery_xds_streams") == CALLS as u64 + 1).await;
+    until("the others are open", || value(stage, "chancery_xds_streams") == CALLS as u64 + 1).await;
     good.goes_on().await;
     drop(client);
-    left(&stage, 1).await;
-    let mut client = Raw::begin(TcpStream::connect(stage.address).await.expect("a connection")).await;
-    let large: Vec<u8> = raw::call(METHOD, &[("x-large", &[b'a'; 15_000]), ("x-larger", &[b'a'; 15_000])]);
+    left(stage, 1).await;
+    let mut client = door.raw().await;
+    let large: Vec<u8> = door.call(&[("x-large", &[b'a'; 15_000]), ("x-larger", &[b'a'; 15_000])]);
     client.send(&Frame::new(HEADERS, 0, 1, &large[..16_000])).await;
     client.send(&Frame::new(CONTINUATION, END_HEADERS, 1, &large[16_000..])).await;
     let frames = client.until(|frame| frame.stream == 1 || frame.kind == GOAWAY).await;
     assert!(frames.last().is_some_and(|frame| frame.kind != DATA), "{frames:?}");
-    assert_eq!(value(&stage, "chancery_xds_streams"), 1, "it is no stream");
+    assert_eq!(value(stage, "chancery_xds_streams"), 1, "it is no stream");
     good.goes_on().await;
 }
 
 /// Somebody who claims to send much and sends it slowly costs what has arrived, and nobody waits for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_sender_is_waited_for_by_nobody_else() {
-    let stage = Stage::new().await;
-    let mut good = Good::at(&stage).await;
+    // Over TLS who is slow is known, and has a share: that is tried with shares.
+    let door = Door::plain().await;
+    let (stage, mut good) = (door.stage(), Good::at(&door).await);
     let mut slow = Vec::new();
     for _ in 0..20 {
-        let mut client = Raw::begin(TcpStream::connect(stage.address).await.expect("a connection")).await;
-        client.send(&Frame::new(HEADERS, END_HEADERS, 1, &raw::call(METHOD, &[]))).await;
+        let mut client = door.raw().await;
+        client.send(&Frame::new(HEADERS, END_HEADERS, 1, &door.call(&[]))).await;
         // Sixteen MiB are announced.
         client.send(&Frame::new(DATA, 0, 1, &[0, 1, 0, 0, 0])).await;
         slow.push(client);
@@ -368,13 +447,13 @@ async fn a_slow_sender_is_waited_for_by_nobody_else() {
         }
         good.goes_on().await;
     }
-    until("they are all there", || value(&stage, "chancery_xds_streams") == 21).await;
+    until("they are all there", || value(stage, "chancery_xds_streams") == 21).await;
     drop(slow);
-    left(&stage, 1).await;
+    left(stage, 1).await;
     // The control: what is announced beyond the limit ends the stream at once.
-    let mut client = Raw::begin(TcpStream::connect(stage.address).await.expect("a connection")).await;
-    client.send(&Frame::new(HEADERS, END_HEADERS, 1, &raw::call(METHOD, &[]))).await;
+    let mut client = door.raw().await;
+    client.send(&Frame::new(HEADERS, END_HEADERS, 1, &door.call(&[]))).await;
     client.send(&Frame::new(DATA, END_STREAM, 1, &[0, 255, 0, 0, 0])).await;
     client.until(|frame| frame.stream == 1 && frame.flags & END_STREAM != 0).await;
-    assert_eq!(value(&stage, r#"chancery_xds_refusals_total{reason="too_large"}"#), 1);
+    assert_eq!(value(stage, r#"chancery_xds_refusals_total{reason="too_large"}"#), 1);
 }

@@ -102,6 +102,17 @@ impl Stage {
         self.board().place(&facts(), Some(placement()));
     }
 
+    /// Says of every proxy that joins where it belongs, from now on.
+    pub fn place_all(&self) {
+        let board = self.board().clone();
+        tokio::spawn(async move {
+            loop {
+                board.joined().await;
+                board.news(Instant::now()).joined.iter().for_each(|facts| board.place(facts, Some(placement())));
+            }
+        });
+    }
+
     pub fn metrics(&self) -> String {
         self.context.metrics.render()
     }
@@ -175,9 +186,24 @@ pub fn seeds(count: u64) -> Range<u64> {
 /// The node id of the proxy that [`facts`] describes.
 pub const NODE_ID: &str = "sidecar~10.0.0.1~cart-1.shop~shop.svc.cluster.local";
 
+/// The node id of another proxy of the same namespace.
+pub fn node_id(number: usize) -> String {
+    format!("sidecar~10.0.{}.{}~cart-{number}.shop~shop.svc.cluster.local", number / 250, number % 250 + 1)
+}
+
 pub fn node(id: &str) -> Node {
-    let none = Value { kind: Some(ValueKind::StringValue("NONE".into())) };
-    let metadata = Struct { fields: [("INTERCEPTION_MODE".to_owned(), none)].into_iter().collect() };
+    stated(id, &[("INTERCEPTION_MODE", "NONE")])
+}
+
+/// A node whose listeners are bound there.
+pub fn bound(id: &str, bind: &str) -> Node {
+    stated(id, &[("INTERCEPTION_MODE", "NONE"), ("OUTBOUND_BIND", bind)])
+}
+
+fn stated(id: &str, metadata: &[(&str, &str)]) -> Node {
+    let value = |text: &str| Value { kind: Some(ValueKind::StringValue(text.to_owned())) };
+    let fields = metadata.iter().map(|(key, text)| ((*key).to_owned(), value(text))).collect();
+    let metadata = Struct { fields };
     Node { id: id.to_owned(), metadata: Some(metadata), user_agent_name: "envoy".into(), ..Node::default() }
 }
 

@@ -67,7 +67,7 @@ impl Stage {
         let joined: BTreeSet<ProxyFacts> = (0..AUDIENCES).map(facts).collect();
         world.apply(joined.iter().map(|facts| present(pod(facts.namespace.as_str(), "client", &[]))));
         let board = Arc::new(Board::default());
-        let join = |facts: &ProxyFacts| std::array::from_fn(|_| board.join(facts.clone()));
+        let join = |facts: &ProxyFacts| std::array::from_fn(|_| board.join(facts.clone()).expect("room"));
         let seats = joined.iter().map(join).collect();
         let mut stage = Self { world, engine: Engine::default(), board, seats };
         let first = stage.engine.advance(&stage.world, &Seats { joined, left: BTreeSet::new() });

@@ -241,7 +241,7 @@ fn proxies_are_counted_by_what_they_have_accepted() {
     let subject = Subject::Audience(placement.audience.clone());
     let (board, registry, surveyor) = (Arc::new(Board::default()), Registry::default(), Surveyor::default());
     let mut fleet = Fleet { board, registry, surveyor, subject };
-    let _seat = fleet.board.join(facts.clone());
+    let _seat = fleet.board.join(facts.clone()).expect("room");
     let policies = |x| {
         let objects = [(ObjectKind::VirtualService, "x", x), (ObjectKind::VirtualService, "y", 1)];
         let others = [(ObjectKind::DestinationRule, "rule", 1), (ObjectKind::DestinationRule, "elsewhere", 7)];

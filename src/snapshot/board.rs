@@ -43,6 +43,10 @@ pub const KEPT: Duration = Duration::from_secs(60);
 /// How many such proxies there are at most: anybody can say to be another.
 pub const MOST_KEPT: usize = 10_000;
 
+/// How many different things may be stated of one Pod at a time: its proxy, the one before it, and some more. Each may be something
+/// of its own to compute.
+pub const MOST_FORMS: usize = 8;
+
 /// Where a proxy belongs, and its seats.
 #[derive(Default, Debug)]
 struct Place {
@@ -82,13 +86,15 @@ pub struct Board {
 }
 
 impl Board {
-    /// Takes a seat for a proxy. The snapshot arrives when the publisher has placed the proxy and computed for it.
-    pub fn join(self: &Arc<Self>, facts: ProxyFacts) -> Seat {
-        let (placed, first) = self.places().join(&facts);
+    /// Takes a seat for a proxy; none if [too many](MOST_FORMS) say something else of the same Pod. The snapshot arrives when the
+    /// publisher has placed the proxy and computed for it.
+    pub fn join(self: &Arc<Self>, facts: ProxyFacts) -> Option<Seat> {
+        let (placed, first) = self.places().join(&facts)?;
         self.seated.fetch_add(usize::from(first), Ordering::Relaxed);
         self.joined.notify_one();
         let (interest, seen, posted) = (Interest::default(), [None, None, None], Arc::default());
-        Seat { board: self.clone(), facts, placed, posted, interest, halves: None, private: Arc::default(), seen }
+        let (board, halves, private) = (self.clone(), None, Arc::default());
+        Some(Seat { board, facts, placed, posted, interest, halves, private, seen })
     }
 
     /// Waits until a proxy has joined or left since the last call.
@@ -160,9 +166,12 @@ impl Board {
 }
 
 impl Places {
-    /// Takes a seat; what rings when the proxy is placed elsewhere, and whether it is the proxy's first seat.
-    fn join(&mut self, facts: &ProxyFacts) -> (Arc<Bell>, bool) {
+    /// Takes a seat, if there is room; what rings when the proxy is placed elsewhere, and whether it is the proxy's first seat.
+    fn join(&mut self, facts: &ProxyFacts) -> Option<(Arc<Bell>, bool)> {
         if !self.by_proxy.contains_key(facts) {
+            if self.forms_of(facts) >= MOST_FORMS {
+                return None;
+            }
             self.news.left.remove(facts);
             self.news.joined.insert(facts.clone());
         }
@@ -170,7 +179,15 @@ impl Places {
         let bell = Arc::new(Bell::default());
         place.bells.push(bell.clone());
         place.left = None;
-        (bell, place.bells.len() == 1)
+        Some((bell, place.bells.len() == 1))
+    }
+
+    /// How many different things are stated of a Pod.
+    fn forms_of(&self, facts: &ProxyFacts) -> usize {
+        let is_of_pod = |other: &ProxyFacts| other.namespace == facts.namespace && other.pod == facts.pod;
+        let before = self.by_proxy.range(..facts).rev().take_while(|(other, _)| is_of_pod(other));
+        let after = self.by_proxy.range(facts..).take_while(|(other, _)| is_of_pod(other));
+        before.count() + after.count()
     }
 
     /// Gives up a seat; whether it was the proxy's last.

@@ -1,8 +1,8 @@
 //! A set of resource names: persistent, so that equal ones are stored once and those that differ in a few share the rest.
 
+use super::keyed::keyed;
 use imbl::OrdSet;
 use std::sync::Arc;
-use xxhash_rust::xxh3::xxh3_128;
 
 /// Names, sorted. Cloning is cheap.
 #[derive(Clone, Debug, Default)]
@@ -26,12 +26,12 @@ impl NameSum {
 
     fn add(&mut self, name: &str) {
         self.count += 1;
-        self.sum = self.sum.wrapping_add(xxh3_128(name.as_bytes()));
+        self.sum = self.sum.wrapping_add(keyed(name.as_bytes()));
     }
 
     fn take(&mut self, name: &str) {
         self.count -= 1;
-        self.sum = self.sum.wrapping_sub(xxh3_128(name.as_bytes()));
+        self.sum = self.sum.wrapping_sub(keyed(name.as_bytes()));
     }
 }
 

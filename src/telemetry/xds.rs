@@ -14,6 +14,8 @@ const CHANGE_TO_ACK_BUCKETS: [f64; 14] =
 pub const TYPES: [&str; 5] = ["cds", "eds", "sds", "lds", "rds"];
 /// How requests are understood.
 const OUTCOMES: [&str; 5] = ["ack", "change", "init", "nack", "stale"];
+/// What should not happen on a stream and does.
+const ANOMALIES: [&str; 5] = ["late_rejection", "node_mismatch", "clusters_by_name", "missing_secret", "overdue"];
 /// What wakes a stream.
 const EVENTS: [&str; 7] = ["request", "snapshot", "timer", "writable", "gone", "aged", "shutdown"];
 
@@ -35,6 +37,7 @@ pub struct XdsMetrics {
     stream_wakes: Labelled,
     left_warming: IntCounter,
     paced: IntCounter,
+    anomalies: Labelled,
     change_to_ack: Histogram,
 }
 
@@ -49,6 +52,8 @@ impl XdsMetrics {
         let of_type = |name, help| Labelled::new(&counters(name, help, &["type"]), &[], &TYPES);
         let requests = counters("chancery_xds_requests_total", "Requests received.", &["type", "outcome"]);
         let wakes = counters("chancery_xds_stream_wakes_total", "Turns of streams' loops.", &["event"]);
+        let anomalies =
+            counters("chancery_xds_anomalies_total", "What should not happen on a stream and did.", &["what"]);
         let metrics = Self {
             connections: IntGauge::new("chancery_xds_connections", "Open connections.").expect("a valid name"),
             handshakes: IntGauge::new("chancery_xds_handshakes", "TLS handshakes in progress.").expect("a valid name"),
@@ -73,19 +78,22 @@ impl XdsMetrics {
                 "Updates of large resources that waited for their turn.",
             )
             .expect("a valid name"),
+            anomalies: Labelled::new(&anomalies, &[], &ANOMALIES),
             change_to_ack: Histogram::with_opts(buckets).expect("a valid name"),
         };
         // A counter that appears with its first event has no rate then: what alerts look at is there from the start.
         for kind in TYPES {
             metrics.requests.with_label_values(&[kind, "nack"]);
         }
+        ANOMALIES.iter().for_each(|what| metrics.anomalies.add(what, 0));
         metrics.enter(registry);
         metrics
     }
 
     fn enter(&self, registry: &Registry) {
         let counters = [self.responses.metric(), self.response_bytes.metric(), &self.requests];
-        let streams = [&self.refusals, &self.stream_ends, self.stream_wakes.metric(), &self.large];
+        let streams =
+            [&self.refusals, &self.stream_ends, self.stream_wakes.metric(), &self.large, self.anomalies.metric()];
         for counter in counters.into_iter().chain(streams) {
             registry.register(Box::new(counter.clone())).expect("each name is registered once");
         }
@@ -164,6 +172,11 @@ impl XdsMetrics {
     /// So many updates wait until the ones before are paid for.
     pub fn updates_waited(&self, count: u64) {
         self.paced.inc_by(count);
+    }
+
+    /// Something happened on a stream that should not: late_rejection, node_mismatch, clusters_by_name, missing_secret or overdue.
+    pub fn anomaly(&self, what: &str, count: u64) {
+        self.anomalies.add(what, count);
     }
 
     /// A client has acknowledged a change seen `age` ago.

@@ -7,12 +7,14 @@ use super::request::Wire;
 use super::response::Response;
 use super::shelf::Joined;
 use super::{delta, sotw};
+use crate::snapshot::kind::Kind;
 use crate::snapshot::pieces::{FRAME, WHOLE, next_piece};
 use crate::snapshot::wire;
 use bytes::{BufMut, Bytes};
 use std::iter::{self, Peekable};
 use std::sync::Arc;
 use std::vec;
+use zeroize::Zeroizing;
 
 /// The gRPC message prefix: the compression flag and the length.
 pub(super) const PREFIX: usize = 5;
@@ -22,6 +24,8 @@ pub(super) const PREFIX: usize = 5;
 pub struct Frames {
     parts: Peekable<vec::IntoIter<Bytes>>,
     length: usize,
+    /// Whether there are keys among them: what is copied is overwritten in the end.
+    is_secret: bool,
     /// Until all is written, so that whoever is told the same meanwhile shares the bytes.
     joined: Vec<Joined>,
 }
@@ -49,9 +53,11 @@ impl Frames {
             // Most pushes: one piece, with nothing to be joined later.
             parts.drain(..).for_each(|part| first.extend_from_slice(&part));
         }
-        parts.splice(..0, iter::once(first.into()).chain(roll.iter().cloned()));
+        let is_secret = response.kind == Kind::Secret;
+        let first = if is_secret { Bytes::from_owner(Zeroizing::new(first)) } else { first.into() };
+        parts.splice(..0, iter::once(first).chain(roll.iter().cloned()));
         joined.extend(pieces.map(|(pieces, roll)| Joined::Roll(roll, pieces)));
-        Self { parts: parts.into_iter().peekable(), length: PREFIX + message, joined }
+        Self { parts: parts.into_iter().peekable(), length: PREFIX + message, is_secret, joined }
     }
 
     /// Frames a message that is small, and sent to nobody else.
@@ -60,7 +66,7 @@ impl Frames {
         put_prefix(&mut whole, message.len());
         whole.extend_from_slice(message);
         let length = whole.len();
-        Self { parts: vec![whole.into()].into_iter().peekable(), length, joined: Vec::new() }
+        Self { parts: vec![whole.into()].into_iter().peekable(), length, is_secret: false, joined: Vec::new() }
     }
 
     /// How many bytes are left, prefix included.
@@ -75,7 +81,8 @@ impl Frames {
 
     /// Takes the next bytes to be written.
     pub fn next_chunk(&mut self) -> Option<Bytes> {
-        let chunk = next_piece(&mut self.parts, FRAME)?;
+        // Short parts of secrets are not joined, which would be one copy more.
+        let chunk = if self.is_secret { self.parts.next() } else { next_piece(&mut self.parts, FRAME) }?;
         self.length -= chunk.len();
         if self.length == 0 {
             self.joined.clear();
@@ -92,7 +99,7 @@ impl Frames {
 impl Default for Frames {
     /// Nothing.
     fn default() -> Self {
-        Self { parts: Vec::new().into_iter().peekable(), length: 0, joined: Vec::new() }
+        Self { parts: Vec::new().into_iter().peekable(), length: 0, is_secret: false, joined: Vec::new() }
     }
 }
 

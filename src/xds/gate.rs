@@ -44,15 +44,33 @@ pub struct Options {
     /// How long a cluster stays after the listeners without it were accepted: Envoy's drain time, in which the old ones
     /// serve their connections, and 5 s. 605 s by default.
     pub listener_linger: Duration,
+    /// How long a client may ask for endpoints or secrets without asking for clusters, before all it asked for is sent again. 30 s
+    /// by default.
+    pub left_warming: Duration,
     /// How updates of what is large wait for each other.
     pub pace: pace::Options,
 }
 
+/// Envoy's drain time where `--drain-time-s` does not say another.
+const DRAIN: Duration = Duration::from_secs(600);
+
+impl Options {
+    /// The defaults for Envoys whose listeners drain that long.
+    pub fn draining(time: Duration) -> Self {
+        let route_linger = Duration::from_secs(5);
+        Self {
+            hold: Duration::from_secs(15),
+            route_linger,
+            listener_linger: time.saturating_add(route_linger),
+            left_warming: Duration::from_secs(30),
+            pace: pace::Options::default(),
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
-        let seconds = Duration::from_secs;
-        let (route_linger, listener_linger) = (seconds(5), seconds(605));
-        Self { hold: seconds(15), route_linger, listener_linger, pace: pace::Options::default() }
+        Self::draining(DRAIN)
     }
 }
 

@@ -6,11 +6,11 @@
 
 use super::decode::{BadRequest, Lists, Parts, take_apart};
 use super::texts::{Summary, Texts};
+use crate::snapshot::keyed::keyed;
 use crate::snapshot::wire::{Field, fields};
 use bytes::Bytes;
 use prost::Message;
 use std::ops::Range;
-use xxhash_rust::xxh3::xxh3_128;
 
 /// How long names are in all before it is worth knowing them again, in bytes.
 const WORTHWHILE: usize = 4 * 1024;
@@ -67,7 +67,7 @@ impl Refrain {
         let Known { length, hash, summary } = self.known?;
         let start = named(message, number).next()?.whole.start;
         let place = start..start.checked_add(length)?;
-        let is_same = xxh3_128(message.get(place.clone())?) == hash;
+        let is_same = keyed(message.get(place.clone())?) == hash;
         is_same.then_some((place, summary))
     }
 
@@ -77,7 +77,7 @@ impl Refrain {
         let Some(first) = places.next() else { return };
         let whole = places.try_fold(first, |all, next| (all.end == next.start).then_some(all.start..next.end));
         let Some(place) = whole.filter(|place| place.len() >= self.worthwhile) else { return };
-        self.known = Some(Known { length: place.len(), hash: xxh3_128(&message[place]), summary: names.summary() });
+        self.known = Some(Known { length: place.len(), hash: keyed(&message[place]), summary: names.summary() });
     }
 }
 

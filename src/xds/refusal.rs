@@ -1,6 +1,7 @@
 //! Why the server ends a stream, or answers no call: a sentence for the client, a gRPC code, and a label for the metrics.
 
 use super::trust::{Distrusted, THROTTLED};
+use crate::snapshot::board::MOST_FORMS;
 use crate::snapshot::kind::Kind;
 use std::time::Duration;
 use thiserror::Error;
@@ -70,6 +71,11 @@ pub enum Refusal {
     /// The proxy's Pod did not appear in time, or nothing was computed for it.
     #[error("{0}")]
     Unknown(String),
+    /// Too many proxies say different things of themselves and to be of the same Pod.
+    #[error(
+        "of Pod {0} there are proxies already that state {MOST_FORMS} different things of themselves; that is as many as are served"
+    )]
+    Crowded(String),
     /// Nobody said who asks in time.
     #[error("no request came within {0:?}")]
     Silent(Duration),
@@ -116,9 +122,11 @@ impl Refusal {
             }
             Refusal::Denied(_) => Code::PermissionDenied,
             Refusal::Distrusted(_) => Code::Unauthenticated,
-            Refusal::TooManyNames { .. } | Refusal::NameTooLong { .. } | Refusal::TooLarge(_) | Refusal::Throttled => {
-                Code::ResourceExhausted
-            }
+            Refusal::TooManyNames { .. }
+            | Refusal::NameTooLong { .. }
+            | Refusal::TooLarge(_)
+            | Refusal::Crowded(_)
+            | Refusal::Throttled => Code::ResourceExhausted,
             Refusal::Garbage(_) => Code::Internal,
             Refusal::Silent(_) => Code::DeadlineExceeded,
             Refusal::NotReady(_)
@@ -146,6 +154,7 @@ impl Refusal {
             Refusal::Garbage(_) => "garbage",
             Refusal::NotReady(_) => "not_ready",
             Refusal::Unknown(_) => "unknown_proxy",
+            Refusal::Crowded(_) => "crowded",
             Refusal::Silent(_) => "silent",
             Refusal::Short => "memory",
             Refusal::ShuttingDown => "shutdown",

@@ -32,7 +32,7 @@ use view::View;
 
 /// How long an unanswered response holds back the next of its type: Envoy withholds every ACK of clusters while any
 /// cluster warms, and what waits may be the cure.
-pub const IN_FLIGHT: Duration = Duration::from_secs(1);
+const IN_FLIGHT: Duration = Duration::from_secs(1);
 /// How many names of one type a stream may ask for.
 pub const MAX_NAMES: usize = 100_000;
 /// How long a resource name may be, in bytes.
@@ -106,6 +106,19 @@ pub struct Counters {
     pub looks: u64,
 }
 
+impl Counters {
+    /// What should not happen, by its name in metrics, and how often it did.
+    pub fn anomalies(&self) -> [(&'static str, u64); 5] {
+        [
+            ("late_rejection", self.late_rejections),
+            ("node_mismatch", self.node_mismatches),
+            ("clusters_by_name", self.clusters_by_name),
+            ("missing_secret", self.missing_secrets),
+            ("overdue", self.overdue),
+        ]
+    }
+}
+
 /// A first request whose names wait to be looked up until there is a snapshot.
 #[derive(Debug)]
 struct Early {
@@ -132,6 +145,8 @@ pub struct Session {
     nonce: u64,
     unknown_types: BTreeSet<String>,
     stranded: Stranded,
+    /// How long a client may be left warming.
+    patience: Duration,
     counters: Counters,
     lacking: lacking::Memo,
 }
@@ -156,6 +171,7 @@ impl Session {
             nonce: 0,
             unknown_types: BTreeSet::new(),
             stranded: Stranded::default(),
+            patience: options.left_warming,
             counters: Counters::default(),
             lacking: lacking::Memo::default(),
         }
@@ -174,7 +190,7 @@ impl Session {
         check_names(kind, &request.names)?;
         // Clients ask for endpoints and secrets before clusters only when they were left warming by an earlier stream.
         let warming = AWAITED.contains(&kind) && !self.track(Kind::Cluster).is_asked();
-        self.stranded.on_asked(kind, now);
+        self.stranded.on_asked(kind, now, self.patience);
         // It holds clusters, whatever it states: it withholds its answer while one warms.
         self.tracks[Kind::Cluster as usize].came |= warming;
         let track = &mut self.tracks[kind as usize];

@@ -18,7 +18,7 @@ use super::refusal::{Large, Refusal};
 use super::registry::{Proxy, Registry, SharedSession};
 use super::request::{Request, Wire};
 use super::response::Response;
-use super::session::{Outcome, Received, Session};
+use super::session::{Counters, Outcome, Received, Session};
 use super::shares::{Part, Shares};
 use super::shelf::Shelf;
 use crate::alarm::Alarm;
@@ -365,7 +365,21 @@ impl Stream {
         if let Some(snapshot) = newer {
             self.feed(&mut session, snapshot, now);
         }
-        session.on_request(request, now)
+        let before = session.counters();
+        let received = session.on_request(request, now);
+        self.count(&before, &session.counters());
+        received
+    }
+
+    /// Counts what has happened in the session.
+    fn count(&self, before: &Counters, after: &Counters) {
+        let metrics = &self.context.metrics.xds;
+        metrics.updates_waited(after.paced - before.paced);
+        let changes = before.anomalies().into_iter().zip(after.anomalies()).filter(|(before, after)| before != after);
+        for ((what, before), (_, after)) in changes {
+            metrics.anomaly(what, after - before);
+            debug!(parent: &self.span, what, "an anomaly");
+        }
     }
 
     fn on_snapshot(&mut self, mut snapshot: Snapshot) {
@@ -400,10 +414,11 @@ impl Stream {
         let mut proxy = Proxy::new(node.id.clone(), facts.clone(), self.wire, self.session.clone());
         (proxy.peer, proxy.means) = (self.guest.peer, self.guest.means);
         proxy.user_agent = user_agent(node);
+        let seat = self.context.board.join(facts.clone());
+        let seat = seat.ok_or_else(|| Refusal::Crowded(format!("{}/{}", facts.namespace, facts.pod)))?;
         let (wire, user_agent) = (self.wire.short(), &proxy.user_agent);
         info!(parent: &self.span, node = node.id, wire, user_agent, "a proxy has connected");
         let listed = self.context.registry.enter(proxy);
-        let seat = self.context.board.join(facts.clone());
         self.patience = Some(Instant::now() + self.context.options.pod_wait);
         self.member = Some(Member { facts, seat, listed, vault: Vault::Closed });
         Ok(())
@@ -472,9 +487,9 @@ impl Stream {
 
     fn poll(&self) -> Option<Response> {
         let mut session = self.session.lock();
-        let (before, waited) = (session.is_stranded(), session.counters().paced);
+        let (before, counters) = (session.is_stranded(), session.counters());
         let response = session.poll(Instant::now().into_std());
-        self.context.metrics.xds.updates_waited(session.counters().paced - waited);
+        self.count(&counters, &session.counters());
         if session.is_stranded() && !before {
             self.context.metrics.xds.found_left_warming();
             let again = "the client was left warming by an earlier stream; endpoints and secrets are sent again";

@@ -1,9 +1,13 @@
 //! Flags of the xDS server's limits: how long, how large, how much at once.
 
+use crate::xds::gate;
 use crate::xds::limits::Options;
 use clap::Args;
 use jiff::SignedDuration;
 use std::time::Duration;
+
+/// A moment so far ahead can still be told; beyond some time it can't.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The limits of the xDS server.
 #[derive(Args, Debug)]
@@ -29,6 +33,13 @@ pub struct LimitArgs {
     /// How much memory it may have, in MiB; near that new streams are refused. 0 for no limit; else that of its control group
     #[arg(long, value_name = "MIB", env = "CHANCERY_MEMORY_LIMIT_MIB")]
     memory_limit_mib: Option<u32>,
+    /// How long routes and listeners wait for a cluster that they name and the proxy has not accepted; then they are sent all the
+    /// same
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration, env = "CHANCERY_HOLD_TIME")]
+    hold_time: Duration,
+    /// How long a proxy's replaced listeners go on: the --drain-time-s of its Envoy. What they name stays that long, and 5 s more
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration, env = "CHANCERY_DRAIN_TIME")]
+    drain_time: Duration,
 }
 
 impl From<LimitArgs> for Options {
@@ -41,6 +52,7 @@ impl From<LimitArgs> for Options {
             max_response: (args.max_response_mib as usize) << 20,
             admission: u64::from(args.admission_mib) << 20,
             memory_limit: args.memory_limit_mib.map(|limit| u64::from(limit) << 20),
+            gate: gate::Options { hold: args.hold_time, ..gate::Options::draining(args.drain_time) },
             ..Options::default()
         }
     }
@@ -53,7 +65,8 @@ fn mebibytes() -> clap::builder::RangedI64ValueParser<u32> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let time: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    Duration::try_from(time).map_err(|_| "it is negative".to_owned())
+    let time = Duration::try_from(time).map_err(|_| "it is negative".to_owned())?;
+    if time > LONGEST { Err("it has to be a year at most".to_owned()) } else { Ok(time) }
 }
 
 /// A time that is not zero, such as 30s.

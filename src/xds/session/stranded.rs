@@ -7,9 +7,6 @@
 use crate::snapshot::kind::Kind;
 use std::time::{Duration, Instant};
 
-/// How long a client may ask for endpoints or secrets without asking for clusters.
-pub const STRANDED_AFTER: Duration = Duration::from_secs(30);
-
 /// What a client that was left warming asks for.
 pub(super) const AWAITED: [Kind; 2] = [Kind::Endpoint, Kind::Secret];
 
@@ -19,8 +16,8 @@ pub(super) enum Stranded {
     /// Nothing speaks for it.
     #[default]
     No,
-    /// Since then endpoints or secrets are asked for, and clusters are not.
-    Since(Instant),
+    /// Endpoints or secrets are asked for, and clusters are not: until then that may be.
+    Until(Instant),
     /// Its time is over, and what it asked for was sent again.
     Found,
     /// Clusters were asked for.
@@ -28,11 +25,11 @@ pub(super) enum Stranded {
 }
 
 impl Stranded {
-    /// The client has asked for a kind.
-    pub(super) fn on_asked(&mut self, kind: Kind, now: Instant) {
+    /// The client has asked for a kind. `patience`: how long it may ask for endpoints or secrets without asking for clusters.
+    pub(super) fn on_asked(&mut self, kind: Kind, now: Instant, patience: Duration) {
         match self {
             _ if kind == Kind::Cluster => *self = Stranded::Never,
-            Stranded::No if AWAITED.contains(&kind) => *self = Stranded::Since(now),
+            Stranded::No if AWAITED.contains(&kind) => *self = Stranded::Until(now + patience),
             _ => {}
         }
     }
@@ -49,7 +46,7 @@ impl Stranded {
     /// When the client's time runs out.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
-            Stranded::Since(since) => Some(*since + STRANDED_AFTER),
+            Stranded::Until(deadline) => Some(*deadline),
             _ => None,
         }
     }
