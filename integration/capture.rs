@@ -10,6 +10,8 @@ mod headless;
 mod how_to;
 #[path = "capture/inbound.rs"]
 mod inbound;
+#[path = "capture/links.rs"]
+mod links;
 #[path = "capture/logging.rs"]
 mod logging;
 #[path = "capture/mutual.rs"]
@@ -83,6 +85,12 @@ releases!(
         inbound::ports_of_every_sort,
         inbound::ports_change_apart;
 );
+
+#[test]
+fn a_link_that_swallows_everything_is_noticed() -> harness::Outcome<()> {
+    use harness::{envoy::Setup, envoy::Wire, tools::Release};
+    stage::on_stage(Setup::new(Wire::Delta, Release::Newest), links::a_link_that_swallows_everything_is_noticed)
+}
 
 /// Where proxies have proven who they are.
 mod secure {

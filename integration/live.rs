@@ -81,6 +81,8 @@ mod tutorial;
 mod waiting;
 #[path = "live/warming.rs"]
 mod warming;
+#[path = "live/watched.rs"]
+mod watched;
 
 use harness::Outcome;
 use harness::scene::Scene;
@@ -132,11 +134,13 @@ releases!(
         rejections::one_bad_endpoint_holds_back_no_other,
         rejections::a_changed_cluster_keeps_its_endpoints,
         rejections::a_bad_cluster_keeps_none_that_goes,
+        rejections::a_bad_secret_holds_back_nothing,
         rejections::a_bad_table_of_routes_holds_back_no_other,
         rejections::a_bad_host_holds_back_no_other_of_its_table,
         waiting::a_secret_follows_its_cluster,
         waiting::without_its_secret_nothing_is_sent,
         waiting::a_cluster_that_never_warms_holds_nothing_back,
+        waiting::what_is_left_warming_is_found,
         waiting::a_listener_moves_without_a_gap,
         waiting::a_listener_without_its_routes_is_not_live,
         restarts::a_crash_and_restart_are_not_noticed,
@@ -157,6 +161,7 @@ releases!(
         hashing::ring_hashing_follows_endpoints;
     newest:
         flips::moving_routes_lose_nothing,
+        flips::moving_listeners_lose_nothing,
         faults::a_storm_of_changes_is_gathered,
         faults::a_frozen_envoy_is_let_go_and_comes_back,
         faults::without_descriptors_connections_wait,
@@ -232,25 +237,6 @@ mod asked {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn alerts_and_dashboards_are_answered_oldest() -> Outcome<()> {
         answered(Setup::new(Wire::Sotw, Release::Oldest)).await
-    }
-}
-
-/// What takes longer than a test may.
-mod soak {
-    use crate::harness::envoy::{Setup, Wire};
-    use crate::harness::{Outcome, tools::Release};
-    use crate::waiting::what_is_left_warming_is_found as found;
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    #[ignore = "takes forty seconds: make soak"]
-    async fn what_is_left_warming_is_found_delta() -> Outcome<()> {
-        found(Setup::new(Wire::Delta, Release::Newest)).await
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    #[ignore = "takes forty seconds: make soak"]
-    async fn what_is_left_warming_is_found_sotw() -> Outcome<()> {
-        found(Setup::new(Wire::Sotw, Release::Oldest)).await
     }
 }
 

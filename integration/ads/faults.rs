@@ -1,7 +1,7 @@
 //! Fleets that misbehave, all at once: reject everything, read nothing, fall silent, come back. Others notice nothing, and
 //! nothing is kept of who is gone. `CHANCERY_SOAK` makes them larger; see `make soak`.
 
-use crate::stage::{Delta, NODE_ID, Stage, raise_limit, until_within, value};
+use crate::stage::{Delta, Stage, node_id, raise_limit, until_within, value};
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::Resource;
 use chancery::xds::chorus::QUIET;
@@ -40,22 +40,21 @@ fn carries(response: &DeltaDiscoveryResponse, content: &[u8]) -> bool {
     response.resources.iter().any(|resource| resource.version == version(content))
 }
 
-/// As many clients as that, each with a connection of its own and its first answer, which is still to be acknowledged.
+/// As many clients as that, each a proxy with a connection of its own and its first answer, which is still to be acknowledged.
 async fn connected(stage: &Stage, count: usize) -> Vec<(Delta, DeltaDiscoveryResponse)> {
     raise_limit();
     let mut opening = JoinSet::new();
     for number in 0..count {
         let channel = stage.channel().await;
         opening.spawn(async move {
-            let mut client = Delta::open_on(channel, NODE_ID).await.expect("a stream");
+            let mut client = Delta::open_on(channel, &node_id(number)).await.expect("a stream");
             let first = client.next_within(LONG).await.expect("the first answer");
             (client, first)
         });
-        if number == 0 {
-            stage.place().await;
-        }
     }
-    opening.join_all().await
+    let clients = opening.join_all().await;
+    assert_eq!(stage.board().seated(), count, "each is another proxy");
+    clients
 }
 
 /// Too little memory: new streams are refused, and so is who has waited for a turn; those there are go on. Once there is some again,
@@ -89,7 +88,14 @@ async fn without_memory_nobody_new_is_taken_and_who_is_there_goes_on() {
 
 /// Room for everybody at once: who never answers keeps nobody waiting.
 async fn roomy() -> Stage {
-    Stage::with(Options { admission: 4 << 30, ..Options::default() }).await
+    placing(Options { admission: 4 << 30, ..Options::default() }).await
+}
+
+/// A server whose proxies are placed as they join.
+async fn placing(options: Options) -> Stage {
+    let stage = Stage::with(options).await;
+    stage.place_all();
+    stage
 }
 
 /// Five hundred proxies reject everything they are sent. Nothing that was rejected is sent again, what is new is sent
@@ -294,7 +300,7 @@ async fn half_open_connections_are_noticed_and_leave_nothing_behind() {
     const AT_ONCE: usize = 100;
     let second = Duration::from_secs(1);
     let options = Options { keepalive_interval: second / 2, keepalive_timeout: second / 2, ..Options::default() };
-    let stage = Stage::with(Options { admission: 4 << 30, ..options }).await;
+    let stage = placing(Options { admission: 4 << 30, ..options }).await;
     stage.post(&[("a", b"1")], None);
     let mut control = connected(&stage, 1).await;
     let (client, first) = &mut control[0];
@@ -302,8 +308,8 @@ async fn half_open_connections_are_noticed_and_leave_nothing_behind() {
     for round in 0..fleet(3).min(10) {
         let way = Way::to(stage.address).await;
         let mut silent = Vec::new();
-        for _ in 0..AT_ONCE {
-            let mut other = Delta::open_on(way.channel().await, NODE_ID).await.expect("a stream");
+        for number in 1..=AT_ONCE {
+            let mut other = Delta::open_on(way.channel().await, &node_id(number)).await.expect("a stream");
             other.next().await.expect("the first answer");
             silent.push(other);
         }
@@ -327,7 +333,7 @@ async fn half_open_connections_are_noticed_and_leave_nothing_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fleet_that_comes_back_with_what_it_holds_is_sent_nothing() {
     let count = fleet(500);
-    let stage = Stage::with(Options { admission: 16 << 20, ..Options::default() }).await;
+    let stage = placing(Options { admission: 16 << 20, ..Options::default() }).await;
     let names: Vec<String> = (0..100).map(|number| format!("c{number}")).collect();
     let clusters: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &[7; 200][..])).collect();
     stage.post(&clusters, None);
@@ -358,9 +364,7 @@ async fn what_was_not_accepted_is_told_again() {
     let again = async |before: Option<Delta>| {
         drop(before);
         until_within(LONG, "it is gone", || value(&stage, "chancery_xds_streams") == 0).await;
-        let opening = tokio::spawn(converse(stage.channel().await, states()));
-        stage.place().await;
-        opening.await.expect("nobody panics")
+        converse(stage.channel().await, 0, states()).await
     };
     let (mut client, sent) = again(None).await;
     assert!(sent.is_empty(), "nothing was sent before");
@@ -377,14 +381,11 @@ async fn what_was_not_accepted_is_told_again() {
     assert!(sent.is_empty(), "now it is settled: {sent:?}");
 }
 
-/// As many such clients as that, on connections of their own; where nobody sits any more, their place is new.
+/// As many such clients as that, each a proxy with a connection of its own.
 async fn conversing(stage: &Stage, count: usize, held: &Held) -> Vec<(Delta, Held)> {
     let mut open = JoinSet::new();
     for number in 0..count {
-        open.spawn(converse(stage.channel().await, held.clone()));
-        if number == 0 {
-            stage.place().await;
-        }
+        open.spawn(converse(stage.channel().await, number, held.clone()));
     }
     open.join_all().await
 }
@@ -393,8 +394,8 @@ async fn conversing(stage: &Stage, count: usize, held: &Held) -> Vec<(Delta, Hel
 type Held = BTreeMap<String, String>;
 
 /// A client that states what it holds and accepts its first answer; what that carried, by name and version.
-async fn converse(channel: Channel, held: Held) -> (Delta, Held) {
-    let mut client = Delta::again_on(channel, NODE_ID, held).await.expect("a stream");
+async fn converse(channel: Channel, number: usize, held: Held) -> (Delta, Held) {
+    let mut client = Delta::again_on(channel, &node_id(number), held).await.expect("a stream");
     let first = client.next_within(LONG).await.expect("the first answer");
     client.ack(&first).await;
     let sent = first.resources.iter().map(|resource| (resource.name.clone(), resource.version.clone()));

@@ -124,8 +124,13 @@ impl Stage {
 
     /// Waits until both sidecars have accepted everything.
     pub async fn settled(&self) -> Outcome<()> {
+        self.settled_within(SOON).await
+    }
+
+    /// The same with another deadline.
+    pub async fn settled_within(&self, limit: Duration) -> Outcome<()> {
         let nodes: Vec<&str> = self.envoys.iter().map(|envoy| envoy.node.as_str()).collect();
-        self.chancery.api().settled(&nodes, SOON).await.map(drop)
+        self.chancery.api().settled(&nodes, limit).await.map(drop)
     }
 
     /// Edits the workloads, replacing each first text, which must be there, by its second, in one step; waits until the

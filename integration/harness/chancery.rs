@@ -161,7 +161,14 @@ impl Chancery {
         let arguments = ["token", "--identity", &folder, "--pod", &who, "--service-account", account];
         let token = identity.with_file_name(format!("{who}.token"));
         fs::write(&token, spawner::output(&tools::chancery()?, &arguments)?)?;
-        Ok(Some(Credential { roots: identity.join("root-cert.pem"), token }))
+        let mut roots = identity.join("root-cert.pem");
+        if identity.is_symlink() {
+            // Where that leads to an Envoy may refuse to read.
+            let beside = identity.with_file_name("root-cert.pem");
+            fs::copy(&roots, &beside)?;
+            roots = beside;
+        }
+        Ok(Some(Credential { roots, token }))
     }
 
     /// Its process id.

@@ -122,6 +122,21 @@ impl Pod {
         Ok(())
     }
 
+    /// From now on the link swallows everything, in both directions, and nobody is told.
+    pub fn cut(&self) -> Outcome<()> {
+        self.drop_all("-I")
+    }
+
+    /// From now on it doesn't.
+    pub fn mend(&self) -> Outcome<()> {
+        self.drop_all("-D")
+    }
+
+    fn drop_all(&self, action: &str) -> Outcome<()> {
+        let rules = format!("*filter\n{action} INPUT ! -i lo -j DROP\n{action} OUTPUT ! -o lo -j DROP\nCOMMIT\n");
+        self.namespace.tool("iptables-restore", &["--noflush"], &rules).map(drop)
+    }
+
     /// Does something as the pod's application would: every socket it opens is the pod's.
     pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = Outcome<T>> + Send + 'static) -> Outcome<T> {
         self.namespace.run(work).await.map_err(|failure| Failure::new(format!("in {}: {failure}", self.name)))

@@ -6,7 +6,7 @@ use crate::harness::load::Load;
 use crate::harness::scene::{SOON, Scene, TRAFFIC};
 use crate::harness::tools::Release;
 use crate::harness::{Failure, Outcome, deadline};
-use crate::identity::authenticated;
+use crate::identity::{authenticated, good_handshakes};
 use crate::on;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -168,17 +168,7 @@ async fn under_load(scene: &mut Scene, setup: Setup, selects: bool) -> Outcome<(
 
 /// Many, of which none failed.
 async fn handshakes_were_good(scene: &Scene) -> Outcome<()> {
-    let counted = async |name: &str| {
-        let value = scene.client().stat(&format!("cluster.{CLUSTER};.ssl.{name}")).await?;
-        Ok::<_, Failure>(value.unwrap_or_default())
-    };
-    for failed in ["connection_error", "fail_verify_san", "fail_verify_error"] {
-        match counted(failed).await? {
-            0 => {}
-            count => return Err(Failure::new(format!("{failed}: {count}"))),
-        }
-    }
-    match counted("handshake").await? {
+    match good_handshakes(scene, CLUSTER).await? {
         0..20 => Err(Failure::new("the control: there were few handshakes")),
         _ => Ok(()),
     }

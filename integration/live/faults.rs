@@ -1,11 +1,13 @@
 //! What goes wrong around the control plane: a storm of changes, an Envoy that is frozen, no descriptors left. Each fault
 //! is injected and healed; in between, whoever has no part in it notices nothing.
 
+use crate::floods::Footprint;
 use crate::harness::envoy::Setup;
 use crate::harness::manifests::reweighted;
 use crate::harness::scene::{NAMESPACE, RECONNECT, SOON, Scene, TRAFFIC};
 use crate::harness::{Failure, Outcome, deadline};
 use crate::on;
+use crate::watched::Watched;
 use rustix::process::{Resource as Limit, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,6 +17,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// The least time between two updates of a thousand endpoints, were they 26 bytes each; they are more.
 const INTERVAL: Duration = Duration::from_millis(50);
+/// The fewest changes a second that make a storm, on a machine with other things to do.
+const LEAST: f64 = 200.0;
+/// How much memory a storm may take, in MiB: buffers of those it is sent to.
+const TAKEN_MIB: u64 = 32;
 /// The file of the one endpoint that changes, and the cluster it is in.
 const RESTLESS: &str = "restless.yaml";
 const CLUSTER: &str = "outbound|7000||storm.first-light.svc.cluster.local";
@@ -47,9 +53,11 @@ async fn sent(scene: &Scene) -> Outcome<u64> {
 }
 
 /// One of a thousand endpoints is replaced as often as a thousand times a second: what is sent is bounded by what Envoys
-/// can take, requests go on, and the last change arrives. The control are changes one by one, each of which is sent.
+/// can take, requests go on, the last change arrives, and memory is what it was. The controls: so many changes are a storm; changes one by
+/// one are sent each.
 pub async fn a_storm_of_changes_is_gathered(setup: Setup) -> Outcome<()> {
-    on(Scene::open(setup).await?, async |scene| {
+    let (scene, watched) = Watched::open(setup).await?;
+    on(scene, async |scene| {
         let service = format!(
             "---\n{{apiVersion: v1, kind: Service, metadata: {{name: storm, namespace: {NAMESPACE}}},
             spec: {{clusterIP: 10.96.9.9, ports: [{{name: tcp, port: 7000}}]}}}}\n"
@@ -58,6 +66,8 @@ pub async fn a_storm_of_changes_is_gathered(setup: Setup) -> Outcome<()> {
         scene.folder.replace("storm.yaml", &(slice("many", many) + &service))?;
         arrived(scene, change(scene, 0)?).await?;
         let load = scene.traffic().start();
+        let pid = scene.chancery.pid().ok_or_else(|| Failure::new("chancery isn't running"))?;
+        let calm = Footprint::of(pid)?;
         let (before, began) = (sent(scene).await?, Instant::now());
         let mut pace = interval(Duration::from_millis(1));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,6 +86,14 @@ pub async fn a_storm_of_changes_is_gathered(setup: Setup) -> Outcome<()> {
         if sent_meanwhile > bound || envoys * (changes as u64) < 2 * sent_meanwhile {
             return Err(Failure::new(format!("{changes} changes, sent {sent_meanwhile} times, {bound} at most")));
         }
+        let rate = changes as f64 / took.as_secs_f64();
+        if rate < LEAST {
+            return Err(Failure::new(format!("{rate:.0} changes a second are no storm")));
+        }
+        let taken = Footprint::of(pid)?.mib.saturating_sub(calm.mib);
+        if taken > TAKEN_MIB {
+            return Err(Failure::new(format!("{changes} changes took {taken} MiB")));
+        }
         load.stopped().await?.clean()?;
         for number in 1..4 {
             let before = sent(scene).await?;
@@ -85,7 +103,7 @@ pub async fn a_storm_of_changes_is_gathered(setup: Setup) -> Outcome<()> {
                 return Err(Failure::new(format!("a lone change was sent {more} times to {envoys} Envoys")));
             }
         }
-        Ok(())
+        watched.judge()
     })
     .await
 }

@@ -42,13 +42,14 @@ const AGAIN_MIB: u64 = 32;
 
 /// What a process has.
 #[derive(Clone, Copy, Debug)]
-struct Footprint {
+pub struct Footprint {
     descriptors: u64,
-    mib: u64,
+    /// Resident memory.
+    pub mib: u64,
 }
 
 impl Footprint {
-    fn of(pid: u32) -> Outcome<Self> {
+    pub fn of(pid: u32) -> Outcome<Self> {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -4,7 +4,9 @@
 use crate::handmade::{Handmade, SOON};
 use crate::harness::envoy::Setup;
 use crate::harness::{Outcome, deadline};
-use crate::resources::{cluster, endpoints, http, nowhere, routes, table, unbalanced};
+use crate::resources::{
+    SECRET, cluster, endpoints, http, nowhere, routes, secret, table, trusting, unbalanced, unreadable,
+};
 use chancery::snapshot::kind::Kind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -40,8 +42,7 @@ pub async fn a_bad_cluster_holds_back_no_other(setup: Setup) -> Outcome<()> {
     hand.post(vec![cluster("bad", 4), endpoints("bad", NOWHERE[0])], &[]);
     hand.in_service("bad", "4s", SOON).await?;
     held(&hand, Kind::Cluster, &[]).await?;
-    hand.accepted(Kind::Cluster).await?;
-    hand.judge()
+    hand.judge_at_rest().await
 }
 
 /// The endpoints of three clusters change, and those of one are malformed: Envoy refuses all together and does not say who
@@ -65,8 +66,7 @@ pub async fn one_bad_endpoint_holds_back_no_other(setup: Setup) -> Outcome<()> {
     let there = async || (hand.envoy.endpoints("b").await.ok()? == [NOWHERE[1]]).then_some(());
     deadline::until("a better version arrives", SOON, there).await?;
     held(&hand, Kind::Endpoint, &[]).await?;
-    hand.accepted(Kind::Endpoint).await?;
-    hand.judge()
+    hand.judge_at_rest().await
 }
 
 /// A cluster changes together with its endpoints, and Envoy refuses those. It waits for endpoints all the same, and gets the ones
@@ -85,7 +85,7 @@ pub async fn a_changed_cluster_keeps_its_endpoints(setup: Setup) -> Outcome<()> 
     hand.post(vec![endpoints("a", NOWHERE[1])], &[]);
     let there = async || (hand.envoy.endpoints("a").await.ok()? == [NOWHERE[1]]).then_some(());
     deadline::until("a better version arrives", SOON, there).await?;
-    hand.judge()
+    hand.judge_at_rest().await
 }
 
 /// In one change a cluster comes that Envoy refuses, one changes, and one goes. What goes is gone, in a response of its own,
@@ -106,9 +106,32 @@ pub async fn a_bad_cluster_keeps_none_that_goes(setup: Setup) -> Outcome<()> {
     if rejected != 1 {
         return Err(hand.failure(&format!("Envoy has rejected {rejected} responses, not one")));
     }
+    // Envoy states to hold what it has lost with a response that it rejected.
+    hand.restart().await?;
+    hand.post(vec![cluster("z", 1), endpoints("z", NOWHERE[0])], &[]);
+    hand.in_service("z", "1s", SOON).await?;
     hand.post(vec![cluster("g", 3), endpoints("g", NOWHERE[0])], &[]);
     hand.in_service("g", "3s", SOON).await?;
-    hand.judge()
+    hand.judge_at_rest().await
+}
+
+/// A secret changes into what Envoy refuses, together with a cluster that comes. The cluster is in service, who has the secret keeps
+/// the one it had, and a better version arrives. The control: it was found at fault, which only Envoy's refusal leads to.
+pub async fn a_bad_secret_holds_back_nothing(setup: Setup) -> Outcome<()> {
+    let there = vec![trusting("a", 1, 0), endpoints("a", NOWHERE[0]), secret()];
+    let mut hand = Handmade::start(setup, there).await?;
+    hand.in_service("a", "1s", SOON).await?;
+    hand.accepted(Kind::Secret).await?;
+    hand.post(vec![unreadable(), cluster("b", 1), endpoints("b", NOWHERE[0])], &[]);
+    hand.in_service("b", "1s", SOON).await?;
+    held(&hand, Kind::Secret, &[SECRET]).await?;
+    let still = async || hand.timeout("a").await.as_deref() == Some("1s") && hand.warming().await == Some(0);
+    deadline::throughout("who has the secret is in service", WATCHED, still).await?;
+    hand.post(vec![secret()], &[]);
+    held(&hand, Kind::Secret, &[]).await?;
+    hand.post(vec![trusting("a", 2, 0)], &[]);
+    hand.in_service("a", "2s", SOON).await?;
+    hand.judge_at_rest().await
 }
 
 /// Two tables of routes change, and Envoy refuses one. The other leads elsewhere at once, that one leads where it did, and a
@@ -129,8 +152,7 @@ pub async fn a_bad_table_of_routes_holds_back_no_other(setup: Setup) -> Outcome<
     hand.post(vec![routes("s", "b")], &[]);
     lead(&hand, "s", "everyone", "b").await?;
     held(&hand, Kind::Route, &[]).await?;
-    hand.accepted(Kind::Route).await?;
-    hand.judge()
+    hand.judge_at_rest().await
 }
 
 /// Of a table two hosts change, and Envoy refuses one. The other leads elsewhere at once, that one leads where it did: what is
@@ -157,8 +179,7 @@ pub async fn a_bad_host_holds_back_no_other_of_its_table(setup: Setup) -> Outcom
     hand.post(vec![hosts("b", "bad", "b")], &[]);
     lead(&hand, "r", "bad", "b").await?;
     held(&hand, Kind::Route, &[]).await?;
-    hand.accepted(Kind::Route).await?;
-    hand.judge()
+    hand.judge_at_rest().await
 }
 
 /// Waits until that host of that table leads to that cluster.

@@ -22,6 +22,7 @@ use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::direct_response::v3 as direct;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as manager;
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, CommonTlsContext, SdsSecretConfig, Secret, UpstreamTlsContext, secret,
@@ -120,7 +121,16 @@ fn assignment(name: &str, address: Address) -> Resource {
 
 /// Trust in one certificate, by its hash.
 pub fn secret() -> Resource {
-    let context = CertificateValidationContext { verify_certificate_hash: vec!["ab".repeat(32)], ..Default::default() };
+    trust(&"ab".repeat(32))
+}
+
+/// The same, and the hash is none: Envoy refuses it.
+pub fn unreadable() -> Resource {
+    trust("no hash")
+}
+
+fn trust(hash: &str) -> Resource {
+    let context = CertificateValidationContext { verify_certificate_hash: vec![hash.to_owned()], ..Default::default() };
     let secret = Secret { name: SECRET.to_owned(), r#type: Some(secret::Type::ValidationContext(context)) };
     made(Kind::Secret, SECRET, &secret, &[])
 }
@@ -129,16 +139,17 @@ pub fn secret() -> Resource {
 pub fn listener(name: &str, address: SocketAddr, text: &str) -> Resource {
     let response =
         DataSource { specifier: Some(data_source::Specifier::InlineString(format!("{text}\n"))), ..Default::default() };
-    let config = direct::Config { response: Some(response) };
-    let filter = Filter { name: "direct".to_owned(), config_type: Some(FilterConfig::TypedConfig(any(&config))) };
-    let chain = FilterChain { filters: vec![filter], ..FilterChain::default() };
-    let listener = Listener {
-        name: name.to_owned(),
-        address: Some(at(address)),
-        filter_chains: vec![chain],
-        ..Listener::default()
+    filtered(name, address, &direct::Config { response: Some(response) }, &[])
+}
+
+/// A listener that passes connections on to the cluster of that name.
+pub fn passing(name: &str, address: SocketAddr, cluster: &str) -> Resource {
+    let proxy = tcp::TcpProxy {
+        stat_prefix: name.to_owned(),
+        cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+        ..Default::default()
     };
-    made(Kind::Listener, name, &listener, &[])
+    filtered(name, address, &proxy, &[(Kind::Cluster, cluster)])
 }
 
 /// A listener that takes HTTP and routes it as the route configuration of that name says.
@@ -146,17 +157,27 @@ pub fn http(name: &str, address: SocketAddr, routes: &str) -> Resource {
     let rds = manager::Rds { config_source: Some(ads(0)), route_config_name: routes.to_owned() };
     let router = Some(manager::http_filter::ConfigType::TypedConfig(any(&Router::default())));
     let router = manager::HttpFilter { name: "router".to_owned(), config_type: router, ..Default::default() };
-    let config = manager::HttpConnectionManager {
+    let manager = manager::HttpConnectionManager {
         stat_prefix: name.to_owned(),
         route_specifier: Some(manager::http_connection_manager::RouteSpecifier::Rds(rds)),
         http_filters: vec![router],
         ..Default::default()
     };
-    let filter = Filter { name: "http".to_owned(), config_type: Some(FilterConfig::TypedConfig(any(&config))) };
+    filtered(name, address, &manager, &[(Kind::Route, routes)])
+}
+
+/// A listener with one filter.
+fn filtered<F: prost::Message + prost::Name>(
+    name: &str,
+    address: SocketAddr,
+    filter: &F,
+    refs: &[(Kind, &str)],
+) -> Resource {
+    let filter = Filter { name: "only".to_owned(), config_type: Some(FilterConfig::TypedConfig(any(filter))) };
     let chain = FilterChain { filters: vec![filter], ..FilterChain::default() };
     let (name, address, filter_chains) = (name.to_owned(), Some(at(address)), vec![chain]);
     let listener = Listener { name: name.clone(), address, filter_chains, ..Listener::default() };
-    made(Kind::Listener, &name, &listener, &[(Kind::Route, routes)])
+    made(Kind::Listener, &name, &listener, refs)
 }
 
 /// Everything goes to one cluster.

@@ -12,7 +12,8 @@ use crate::harness::scene::{RECONNECT, SOON, Scene, TRAFFIC};
 use crate::harness::timing::soak;
 use crate::harness::{Failure, Outcome, deadline, spawner, tools};
 use crate::recorder::Recorder;
-use crate::trace::{Event, Trace, What, oracles};
+use crate::trace::{Event, What};
+use crate::watched::judged;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,8 +27,6 @@ const PASSAGE: u8 = 6;
 const RELAY: u8 = 7;
 /// How often a load balancer changes its mind.
 const FLIP: Duration = Duration::from_millis(400);
-/// What must hold of what passes, whatever the server knows.
-const ORACLES: [&str; 3] = ["order on the wire (P49)", "one in flight (P55)", "nonces are unique (P42)"];
 
 /// Two chanceries on one folder, and the Envoys of the example, which a passage leads to either.
 struct Two {
@@ -106,21 +105,6 @@ impl Two {
     fn judge(&self) -> Outcome<()> {
         self.recorder.with(judged)
     }
-}
-
-fn judged(trace: &Trace) -> Outcome<()> {
-    let wanted = oracles::ALL.iter().filter(|(name, _)| ORACLES.contains(name));
-    let said = |(name, oracle): &(&str, oracles::Oracle)| -> Vec<String> {
-        oracle(&trace.events).into_iter().map(|text| format!("{name}: {text}")).collect()
-    };
-    let mut wrong: Vec<_> = wanted.clone().flat_map(said).collect();
-    // Nothing was ever removed.
-    let removes = |event: &&Event| matches!(&event.what, What::Sent(sent) if !sent.removed.is_empty());
-    wrong.extend(trace.events.iter().filter(removes).map(|event| format!("taken away: {event}")));
-    if wrong.is_empty() && wanted.count() == ORACLES.len() {
-        return Ok(());
-    }
-    Err(Failure::new(wrong.join("\n")).with(&trace.to_string()))
 }
 
 /// The program as another release: it says another version, and is another file.

@@ -7,6 +7,8 @@ use crate::harness::envoy::Setup;
 use crate::harness::{Failure, Outcome, deadline};
 use crate::resources::{SECRET, cluster, endpoints, http, listener, routes, secret, trusting};
 use chancery::snapshot::kind::Kind;
+use chancery::xds::gate;
+use chancery::xds::limits::Options;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -19,8 +21,8 @@ use tokio::task::JoinHandle;
 const WATCHED: Duration = Duration::from_secs(2);
 /// How long routes may wait for a cluster that is not accepted, and a little more.
 const OVERDUE: Duration = Duration::from_secs(20);
-/// How long a proxy may ask for endpoints and not for clusters, and a little more.
-const STRANDED: Duration = Duration::from_secs(35);
+/// How long a proxy may ask for endpoints and not for clusters.
+const STRANDED: Duration = Duration::from_secs(4);
 /// Nobody listens there, and nobody has to.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
@@ -155,7 +157,9 @@ pub async fn a_cluster_that_never_warms_holds_nothing_back(setup: Setup) -> Outc
 /// An Envoy that an earlier stream left warming asks for endpoints and not for clusters, and loses the answer. Everything it
 /// asked for is sent again when its time is over; before that, nothing is: the control.
 pub async fn what_is_left_warming_is_found(setup: Setup) -> Outcome<()> {
-    let mut hand = Handmade::start(setup, vec![cluster("a", 1), endpoints("a", NOWHERE)]).await?;
+    let gate = gate::Options { left_warming: STRANDED, ..gate::Options::default() };
+    let there = vec![cluster("a", 1), endpoints("a", NOWHERE)];
+    let mut hand = Handmade::with(setup, there, Options { gate, ..Options::default() }).await?;
     hand.in_service("a", "1s", SOON).await?;
     hand.accepted(Kind::Cluster).await?;
     hand.relay.withhold(Kind::Endpoint);
@@ -172,13 +176,14 @@ pub async fn what_is_left_warming_is_found(setup: Setup) -> Outcome<()> {
         return Err(Failure::new(format!("Envoy asked for clusters: {asked:?}")));
     }
     let waits = async || hand.warming().await == Some(1);
-    deadline::throughout("Envoy waits for what it lost", WATCHED * 5, waits).await?;
-    hand.in_service("a", "2s", STRANDED).await?;
+    deadline::throughout("Envoy waits for what it lost", WATCHED, waits).await?;
+    hand.in_service("a", "2s", STRANDED * 3).await?;
     hand.accepted(Kind::Cluster).await?;
     if !hand.metrics().contains("chancery_xds_left_warming_total 1") {
         return Err(Failure::new("it is not counted").with(&hand.metrics()));
     }
-    hand.judge()
+    // The rules know of half a minute.
+    hand.judge_but_for("rules")
 }
 
 /// A listener whose routes are lost on the way is accepted, and its port is not open: it does not count as live. The control:

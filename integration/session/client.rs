@@ -6,11 +6,13 @@ use chancery::snapshot::resource::Version;
 use chancery::snapshot::set::Snapshot;
 use chancery::xds::request::{Names, Request, Wire};
 use chancery::xds::response::Response;
-use chancery::xds::session::IN_FLIGHT;
 use chancery::xds::texts::Texts;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long nothing more of a kind may come while a response of it is unanswered.
+const IN_FLIGHT: Duration = Duration::from_secs(1);
 
 /// What is held of a kind, by name.
 type Held = BTreeMap<(Kind, String), Version>;

@@ -7,7 +7,6 @@ use super::unsettled::{Unsettled, unsettled};
 use super::{Asked, Event, Hash, Sent, What};
 use chancery::snapshot::kind::Kind;
 use chancery::xds::request::Wire;
-use chancery::xds::session::IN_FLIGHT;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -30,6 +29,8 @@ pub const ALL: &[(&str, Oracle)] = &[
 
 /// How long after the last change everything has to be accepted.
 const BOUND: Duration = Duration::from_secs(60);
+/// How long nothing more of a type is sent while a response of it is unanswered.
+const IN_FLIGHT: Duration = Duration::from_secs(1);
 /// How much earlier a response may be seen than it was sent, seen from the one before: relays take their time.
 const JITTER: Duration = Duration::from_millis(100);
 /// How many responses of a type may be unanswered: one a second for as long as a client may be silent in a test.

@@ -53,6 +53,13 @@ impl Recorder {
         seen.world = Some(world);
     }
 
+    /// Everything was read and answered on the stream that opened last: nothing more is to come.
+    pub fn rest(&self) {
+        let seen = &mut *self.seen();
+        let newest = seen.trace.events.iter().map(|event| event.stream).max();
+        newest.iter().for_each(|stream| seen.trace.note(self.start.elapsed(), *stream, What::Rest));
+    }
+
     /// Looks at all that has passed.
     pub fn with<T>(&self, look: impl FnOnce(&Trace) -> T) -> T {
         look(&self.seen().trace)
