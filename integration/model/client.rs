@@ -1,9 +1,9 @@
 //! A client that talks to a session in lines of a transcript, and behaves as Envoy was seen to behave.
 //!
 //! It withholds answers about clusters while one warms, applies the good part of clusters and listeners it rejects and
-//! whatever they remove, rejects other types as a whole, accepts a secret unread if it is the one it has just rejected,
-//! forgets endpoints with their cluster, and when it comes back asks with what it holds: for endpoints and not for clusters
-//! if it was left warming.
+//! whatever they remove, rejects other types as a whole, though routes before the bad one are in effect, accepts a secret
+//! unread if it is the one it has just rejected, forgets endpoints with their cluster, and when it comes back asks with what
+//! it holds: for endpoints and not for clusters if it was left warming.
 
 use crate::replay::Stage;
 use crate::trace::{Event, Sent, What};
@@ -275,6 +275,10 @@ impl Client {
                 gone.iter().for_each(|name| _ = this.reported.remove(name));
                 this.reported.extend(all);
             }
+        }
+        if sent.kind == Kind::Route && error.is_some() {
+            let before: Vec<_> = resources.iter().take_while(|(_, c)| !bad(c)).cloned().collect();
+            self.apply(sent.kind, &before, &[]);
         }
         let answer = (sent.nonce.clone(), error);
         // Answers go in the order of the responses.
