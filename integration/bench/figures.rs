@@ -129,7 +129,7 @@ pub fn verdicts(rows: &[Row]) -> String {
             let met = if *met { "met   " } else { "MISSED" };
             _ = writeln!(
                 text,
-                "{met} {:<18} {:<26} {target}: {figure:.1} {unit}, at most {limit:.0}",
+                "{met} {:<18} {:<26} {target}: {figure:.1} {unit}, at most {limit}",
                 row.workload, row.case
             );
         }
@@ -173,7 +173,7 @@ pub fn page(machine: &str, rows: &[Row]) -> String {
             let met = if *met { "met" } else { "**missed**" };
             _ = writeln!(
                 page,
-                "| {met} | {} | {} | {target} | {figure:.1} {unit} | {limit:.0} |",
+                "| {met} | {} | {} | {target} | {figure:.1} {unit} | {limit} |",
                 row.workload, row.case
             );
         }
