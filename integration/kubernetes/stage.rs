@@ -273,8 +273,10 @@ impl Stage {
         Ok(Seat { pod: pod.into(), ip, metadata, ports: addresses::ports(ip)?, ..self.seat.clone() })
     }
 
+    /// The variants of the protocol are shared out among the tests, each of which has a namespace of its own.
     fn setup(&self) -> Setup {
-        Setup { dns: Some(self.dns.address), ..Wire::Delta.into() }
+        let wire = if self.namespace.len().is_multiple_of(2) { Wire::Delta } else { Wire::Sotw };
+        Setup { dns: Some(self.dns.address), ..wire.into() }
     }
 
     /// The Envoy.

@@ -63,6 +63,7 @@ pub async fn no_key_is_shown(setup: Setup) -> Outcome<()> {
         scene.chancery.restart().await?;
         scene.settled_within(RECONNECT).await?;
         scene.requests(50).run().await?.clean()?;
+        becomes(scene, "the Secret is used", 200, "first").await?;
         let mut shown = scene.chancery.written();
         let lists = ["proxies", "problems", "objects", "kinds", "status"].map(|list| format!("/api/v1/{list}"));
         for path in lists.iter().map(String::as_str).chain(["/metrics", "/livez", "/readyz"]) {
@@ -70,16 +71,17 @@ pub async fn no_key_is_shown(setup: Setup) -> Outcome<()> {
             shown += &String::from_utf8_lossy(&answer.body);
         }
         let folder = scene.chancery.identity();
-        let mut secrets = vec!["PRIVATE KEY".to_owned()];
+        // A key in PEM as it is, and as bytes are printed for who looks for mistakes.
+        let begins: Vec<String> = b"PRIVATE KEY".iter().map(u8::to_string).collect();
+        let mut secrets = vec!["PRIVATE KEY".to_owned(), begins.join(", ")];
         for name in ["ca-key.pem", "issuer-key.pem"] {
             let text = fs::read_to_string(folder.join(name))?;
             secrets.extend(text.lines().filter(|line| line.len() > 40).map(str::to_owned));
         }
         secrets.extend(key.lines().filter(|line| line.len() > 40).map(str::to_owned));
-        becomes(scene, "the Secret is used", 200, "first").await?;
         let token = fs::read_to_string(scene.files.path().join("client.first-light.token"))?;
         secrets.push(token.trim().rsplit('.').next().unwrap_or_default().to_owned());
-        if secrets.len() < 6 || secrets.iter().any(|secret| secret.len() < 10) {
+        if secrets.len() < 7 || secrets.iter().any(|secret| secret.len() < 10) {
             return Err(Failure::new("the control: these are no keys"));
         }
         if let Some(secret) = secrets.iter().find(|secret| shown.contains(*secret)) {

@@ -7,7 +7,7 @@ use chancery::snapshot::kind::Kind;
 use chancery::xds::request::{Request, Wire};
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse, Resource};
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
@@ -23,6 +23,10 @@ pub struct Recorder {
 struct Seen {
     trace: Trace,
     world: Option<World>,
+    /// Who is at the other end of a stream.
+    nodes: BTreeMap<usize, String>,
+    /// The clusters and listeners of each proxy that is told whole sets.
+    sets: BTreeMap<(String, Kind), BTreeSet<String>>,
     /// Load assignments that have had endpoints.
     full: BTreeSet<String>,
     taken: BTreeSet<String>,
@@ -65,7 +69,7 @@ impl Recorder {
         look(&self.seen().trace)
     }
 
-    /// What was taken from proxies that were told only what differs: names of resources, and of clusters whose last endpoint went.
+    /// What was taken from proxies, by name or by being left out of a set: names of resources, and of clusters whose last endpoint went.
     pub fn taken(&self) -> BTreeSet<String> {
         self.seen().taken.clone()
     }
@@ -77,12 +81,37 @@ impl Recorder {
 }
 
 impl Seen {
-    fn routes(&mut self, resource: &Resource) {
-        let content = resource.resource.as_ref().map(|any| &*any.value).unwrap_or_default();
-        let hosts = RouteConfiguration::decode(content).unwrap_or_default().virtual_hosts;
+    /// A proxy is told what is in a resource.
+    fn told(&mut self, type_url: &str, content: &[u8]) {
+        if type_url == Kind::Route.type_url() {
+            self.routes(content);
+        } else if type_url == Kind::Endpoint.type_url() {
+            self.assignment(content);
+        }
+    }
+
+    fn routes(&mut self, content: &[u8]) {
+        let RouteConfiguration { name, virtual_hosts: hosts, .. } = RouteConfiguration::decode(content).unwrap_or_default();
         let hosts: BTreeSet<String> = hosts.into_iter().map(|host| host.name).collect();
-        let before = self.hosts.insert(resource.name.clone(), hosts.clone()).unwrap_or_default();
+        let before = self.hosts.insert(name, hosts.clone()).unwrap_or_default();
         self.taken_hosts.extend(before.difference(&hosts).cloned());
+    }
+
+    fn assignment(&mut self, content: &[u8]) {
+        let assignment = ClusterLoadAssignment::decode(content).unwrap_or_default();
+        if assignment.endpoints.iter().any(|locality| !locality.lb_endpoints.is_empty()) {
+            self.full.insert(assignment.cluster_name);
+        } else if self.full.contains(&assignment.cluster_name) {
+            self.taken.insert(assignment.cluster_name);
+        }
+    }
+
+    /// A proxy is told a whole set: what is not in it is gone.
+    fn set(&mut self, stream: usize, sent: &Sent) {
+        let node = self.nodes.get(&stream).cloned().unwrap_or_default();
+        let names: BTreeSet<String> = sent.resources.iter().map(|(name, _)| name.clone()).collect();
+        let before = self.sets.insert((node, sent.kind), names.clone()).unwrap_or_default();
+        self.taken.extend(before.difference(&names).cloned());
     }
 }
 
@@ -96,29 +125,30 @@ impl Witness for Recorder {
     }
 
     fn asked(&self, stream: usize, request: Request) {
+        let node = request.node.as_ref().filter(|node| !node.id.is_empty());
+        node.into_iter().for_each(|node| _ = self.seen().nodes.insert(stream, node.id.clone()));
         self.note(stream, What::Asked(Asked::from(&request)));
     }
 
     fn sotw(&self, stream: usize, response: &DiscoveryResponse) {
-        Sent::try_from(response).into_iter().for_each(|sent| self.note(stream, What::Sent(sent)));
+        let Ok(sent) = Sent::try_from(response) else { return };
+        {
+            let seen = &mut *self.seen();
+            if sent.kind.is_whole_set() {
+                seen.set(stream, &sent);
+            }
+            response.resources.iter().for_each(|any| seen.told(&response.type_url, &any.value));
+        }
+        self.note(stream, What::Sent(sent));
     }
 
     fn delta(&self, stream: usize, response: &DeltaDiscoveryResponse) {
         Sent::try_from(response).into_iter().for_each(|sent| self.note(stream, What::Sent(sent)));
         let seen = &mut *self.seen();
         seen.taken.extend(response.removed_resources.iter().cloned());
-        if response.type_url == Kind::Route.type_url() {
-            response.resources.iter().for_each(|resource| seen.routes(resource));
-        }
-        let endpoints = response.type_url == Kind::Endpoint.type_url();
-        for resource in response.resources.iter().filter(|_| endpoints) {
+        for resource in &response.resources {
             let content = resource.resource.as_ref().map(|any| &*any.value).unwrap_or_default();
-            let assignment = ClusterLoadAssignment::decode(content).unwrap_or_default();
-            if assignment.endpoints.iter().any(|locality| !locality.lb_endpoints.is_empty()) {
-                seen.full.insert(resource.name.clone());
-            } else if seen.full.contains(&resource.name) {
-                seen.taken.insert(resource.name.clone());
-            }
+            seen.told(&response.type_url, content);
         }
     }
 }
