@@ -121,13 +121,9 @@ releases!(
         routing::weights_split_requests,
         routing::an_edit_moves_the_split,
         routing::a_header_chooses_the_subset,
-        routing::a_large_expression_is_accepted,
         routing::a_tcp_port_connects,
         endpoints::an_endpoint_comes_and_goes_without_an_error,
         endpoints::an_endpoint_that_is_not_ready_gets_nothing,
-        near::requests_stay_in_the_zone,
-        families::a_pod_of_both_families_has_one_share,
-        families::a_pod_is_reached_by_its_other_address,
         warming::a_changed_cluster_is_active_at_once,
         warming::a_crash_between_clusters_and_endpoints_is_healed,
         rejections::a_bad_cluster_holds_back_no_other,
@@ -146,12 +142,6 @@ releases!(
         restarts::a_crash_and_restart_are_not_noticed,
         ages::a_connection_that_is_too_old_changes_nothing,
         readiness::a_proxy_is_ready_when_its_first_listeners_are,
-        names::a_name_outside_is_looked_up,
-        names::a_silent_dns_holds_nothing_up,
-        limits::a_breaker_opens_and_closes,
-        limits::an_endpoint_that_fails_is_ejected_and_returns,
-        logging::requests_and_connections_are_logged,
-        logging::requests_are_logged_as_objects,
         identity::a_token_on_disk_is_read_by_the_next_stream,
         identity::certificates_are_renewed_under_load,
         accounts::a_new_service_account_is_accepted_before_its_first_endpoint,
@@ -191,15 +181,33 @@ releases!(
         hashing::hashing_by_cookie_sticks;
 );
 
-/// What takes long: once for each release, the variants shared out between them.
-mod shared_out {
-    mod newest {
-        wires!(delta, Delta, Newest: spoiled::a_broken_authority_is_told_of_and_not_used);
-    }
-    mod oldest {
-        wires!(sotw, Sotw, Oldest: spoiled::a_broken_authority_is_told_of_and_not_used);
-    }
+/// What takes long, or what proxies are told whichever way: once for each release, the variants shared out between them.
+macro_rules! shared_out {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        mod shared_out {
+            mod newest {
+                wires!(delta, Delta, Newest: $($module::$name),*);
+            }
+            mod oldest {
+                wires!(sotw, Sotw, Oldest: $($module::$name),*);
+            }
+        }
+    };
 }
+
+shared_out!(
+    spoiled::a_broken_authority_is_told_of_and_not_used,
+    routing::a_large_expression_is_accepted,
+    near::requests_stay_in_the_zone,
+    families::a_pod_of_both_families_has_one_share,
+    families::a_pod_is_reached_by_its_other_address,
+    names::a_name_outside_is_looked_up,
+    names::a_silent_dns_holds_nothing_up,
+    limits::a_breaker_opens_and_closes,
+    limits::an_endpoint_that_fails_is_ejected_and_returns,
+    logging::requests_and_connections_are_logged,
+    logging::requests_are_logged_as_objects,
+);
 
 /// The names and labels of statistics are the release's, so each is asked once, the variants shared out between them.
 mod asked {

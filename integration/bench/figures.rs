@@ -171,11 +171,7 @@ pub fn page(machine: &str, rows: &[Row]) -> String {
     for row in rows {
         for Verdict { target, figure, limit, unit, met } in &row.verdicts {
             let met = if *met { "met" } else { "**missed**" };
-            _ = writeln!(
-                page,
-                "| {met} | {} | {} | {target} | {figure:.1} {unit} | {limit} |",
-                row.workload, row.case
-            );
+            _ = writeln!(page, "| {met} | {} | {} | {target} | {figure:.1} {unit} | {limit} |", row.workload, row.case);
         }
     }
     page

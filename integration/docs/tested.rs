@@ -20,7 +20,8 @@ fn names<'n>(files: impl IntoIterator<Item = &'n &'n str>) -> String {
 fn oldest(list: &str) -> String {
     let (every, newest) = (listed(list, "\n    every:", "\n    newest:"), listed(list, "\n    newest:", "\n);"));
     let (whole, part) = (every.difference(&newest), every.intersection(&newest));
-    format!("all of {}; the core of {}", names(whole), names(part))
+    let shared = listed(list, "\nshared_out!(", "\n);");
+    format!("all of {}; the core of {}; in one variant {}", names(whole), names(part), names(&shared))
 }
 
 #[test]
@@ -39,7 +40,9 @@ fn the_page_says_what_is_tested() {
 /// The control: a test that is for the newest only makes its file one of which the core is tested.
 #[test]
 fn another_list_is_another_row() {
-    let list = |last: &str| format!("\n    every:\n  a::x,\n  b::y;\n    newest:\n  {last}::z;\n);\n");
-    assert_eq!(oldest(&list("b")), "all of `a`; the core of `b`");
-    assert_eq!(oldest(&list("a")), "all of `b`; the core of `a`");
+    let list = |last: &str| {
+        format!("\n    every:\n  a::x,\n  b::y;\n    newest:\n  {last}::z;\n);\n\nshared_out!(\n  c::x,\n);\n")
+    };
+    assert_eq!(oldest(&list("b")), "all of `a`; the core of `b`; in one variant `c`");
+    assert_eq!(oldest(&list("a")), "all of `b`; the core of `a`; in one variant `c`");
 }

@@ -182,26 +182,35 @@ pub async fn authenticated(scene: &mut Scene, setup: Setup, lifetime: &str) -> O
     scene.settled().await
 }
 
-/// What counts handshakes that fail at the client, whoever of the two ends them: a certificate that it does not believe is a connection
-/// that fails, and a request that is tried again.
-const FAILURES: [&str; 3] = ["ssl.connection_error", "upstream_cx_connect_fail", "upstream_rq_retry"];
+/// What counts handshakes that fail at the server, whoever of the two ends them: one that the client ends, because it doesn't believe the
+/// server's certificate, is an error of the connection there and nothing at the client.
+const FAILURES: [&str; 4] = ["connection_error", "fail_verify_no_cert", "fail_verify_san", "fail_verify_error"];
 
 /// How many handshakes a cluster of the client has seen.
 ///
 /// # Errors
-/// One failed, or nobody counts.
+/// One failed there or at a server, or nobody counts.
 pub async fn good_handshakes(scene: &Scene, cluster: &str) -> Outcome<u64> {
     let counted = async |name: &str| {
-        let value = scene.client().stat(&format!("cluster.{cluster};.{name}")).await?;
+        let value = scene.client().stat(&format!("cluster.{cluster};.ssl.{name}")).await?;
         value.ok_or_else(|| Failure::new(format!("nobody counts {name} of {cluster}")))
     };
-    for failures in FAILURES {
-        match counted(failures).await? {
-            0 => {}
-            count => return Err(Failure::new(format!("{failures} of {cluster}: {count}"))),
+    for server in &scene.envoys[1..] {
+        let metrics = server.scrape().await?;
+        for failures in FAILURES.map(|failures| format!("envoy_listener_ssl_{failures}")) {
+            if metrics.of(&failures).next().is_none() {
+                return Err(Failure::new(format!("nobody counts {failures} of {}", server.node)));
+            }
+            let count = metrics.sum(&failures, &[]);
+            if count > 0.0 {
+                return Err(Failure::new(format!("{failures} of {}: {count}", server.node)));
+            }
         }
     }
-    counted("ssl.handshake").await
+    match counted("connection_error").await? {
+        0 => counted("handshake").await,
+        count => Err(Failure::new(format!("{count} handshakes failed of {cluster}"))),
+    }
 }
 
 /// Many handshakes, of which none failed.

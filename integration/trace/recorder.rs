@@ -91,7 +91,8 @@ impl Seen {
     }
 
     fn routes(&mut self, content: &[u8]) {
-        let RouteConfiguration { name, virtual_hosts: hosts, .. } = RouteConfiguration::decode(content).unwrap_or_default();
+        let RouteConfiguration { name, virtual_hosts: hosts, .. } =
+            RouteConfiguration::decode(content).unwrap_or_default();
         let hosts: BTreeSet<String> = hosts.into_iter().map(|host| host.name).collect();
         let before = self.hosts.insert(name, hosts.clone()).unwrap_or_default();
         self.taken_hosts.extend(before.difference(&hosts).cloned());
