@@ -15,8 +15,7 @@ pub fn label(text: &str) -> Result<(), String> {
     if text.len() > 63 {
         return Err(format!("{} is longer than 63 characters", quoted(text)));
     }
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    if text.starts_with(edge) && text.ends_with(edge) && text.chars().all(|c| edge(c) || c == '-') {
+    if is_part(text) {
         Ok(())
     } else {
         Err(format!(
@@ -24,6 +23,12 @@ pub fn label(text: &str) -> Result<(), String> {
             quoted(text)
         ))
     }
+}
+
+/// Whether a text is a DNS label but for its length.
+fn is_part(text: &str) -> bool {
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(edge) && text.ends_with(edge) && text.chars().all(|c| edge(c) || c == '-')
 }
 
 /// A DNS subdomain as Kubernetes means it: its rule for the names of most objects. A part of it may be longer than a DNS label.
@@ -34,9 +39,6 @@ pub fn subdomain(text: &str) -> Result<(), String> {
     if text.len() > 253 {
         return Err(format!("{} is longer than 253 characters", quoted(text)));
     }
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_part =
-        |part: &str| part.starts_with(edge) && part.ends_with(edge) && part.chars().all(|c| edge(c) || c == '-');
     if text.split('.').all(is_part) {
         return Ok(());
     }
