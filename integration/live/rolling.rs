@@ -7,24 +7,20 @@ use crate::harness::envoy::Setup;
 use crate::harness::load::Load;
 use crate::harness::manifests::reweighted;
 use crate::harness::passage::Passage;
-use crate::harness::relay::Relay;
 use crate::harness::scene::{RECONNECT, SOON, Scene, TRAFFIC};
 use crate::harness::timing::soak;
 use crate::harness::{Failure, Outcome, deadline, spawner, tools};
-use crate::recorder::Recorder;
 use crate::trace::{Event, What};
-use crate::watched::judged;
+use crate::watched::Watched;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The last bytes of the addresses: of the second chancery, of the passage and of the relay.
+/// The last bytes of the addresses: of the second chancery and of the passage.
 const SECOND: u8 = 5;
 const PASSAGE: u8 = 6;
-const RELAY: u8 = 7;
 /// How often a load balancer changes its mind.
 const FLIP: Duration = Duration::from_millis(400);
 
@@ -33,8 +29,7 @@ struct Two {
     scene: Scene,
     second: Chancery,
     passage: Passage,
-    recorder: Arc<Recorder>,
-    _relay: Relay,
+    watched: Watched,
 }
 
 impl Two {
@@ -48,10 +43,8 @@ impl Two {
             second.restart().await?;
         }
         let passage = Passage::start(scene.subnet.free(PASSAGE)?, scene.chancery.xds).await?;
-        let recorder = Arc::new(Recorder::new());
-        let relay = Relay::watched(scene.subnet.free(RELAY)?, passage.address, recorder.clone()).await?;
-        let scene = scene.with_envoys_at(setup, relay.address).await?;
-        Ok(Self { scene, second, passage, recorder, _relay: relay })
+        let (scene, watched) = Watched::between(scene, passage.address, setup).await?;
+        Ok(Self { scene, second, passage, watched })
     }
 
     /// Leads everybody to the first or the second, and waits until they have everything from there.
@@ -85,7 +78,7 @@ impl Two {
     fn sent(&self) -> usize {
         let sent =
             |what: &What| if let What::Sent(sent) = what { sent.resources.len() + sent.removed.len() } else { 0 };
-        self.recorder.with(|trace| trace.events.iter().map(|event| sent(&event.what)).sum())
+        self.watched.recorder.with(|trace| trace.events.iter().map(|event| sent(&event.what)).sum())
     }
 
     /// A change, which arrives wherever the Envoys are.
@@ -103,7 +96,7 @@ impl Two {
 
     /// Judges all that has passed.
     fn judge(&self) -> Outcome<()> {
-        self.recorder.with(judged)
+        self.watched.judge()
     }
 }
 
@@ -187,7 +180,7 @@ pub async fn who_is_led_to_and_fro_has_everything_in_the_end(setup: Setup) -> Ou
     two.lead(&two.second).await?;
     load.stopped().await?.clean()?;
     let opened = |event: &&Event| matches!(event.what, What::Opened(_));
-    let streams = two.recorder.with(|trace| trace.events.iter().filter(opened).count());
+    let streams = two.watched.recorder.with(|trace| trace.events.iter().filter(opened).count());
     // The control: they really were led elsewhere, again and again.
     if streams < 3 * two.scene.envoys.len() {
         return Err(Failure::new(format!("{flips} flips and only {streams} streams")));

@@ -7,6 +7,7 @@ use crate::harness::scene::Scene;
 use crate::harness::{Failure, Outcome};
 use crate::recorder::Recorder;
 use crate::trace::{Trace, What, oracles};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The last byte of the address of the relay.
@@ -16,7 +17,7 @@ const ORACLES: [&str; 3] = ["order on the wire (P49)", "one in flight (P55)", "n
 
 /// Records what passes.
 pub struct Watched {
-    recorder: Arc<Recorder>,
+    pub recorder: Arc<Recorder>,
     _relay: Relay,
 }
 
@@ -24,8 +25,14 @@ impl Watched {
     /// The example, whose Envoys are watched.
     pub async fn open(setup: Setup) -> Outcome<(Scene, Self)> {
         let scene = Scene::prepared().await?;
+        let xds = scene.chancery.xds;
+        Self::between(scene, xds, setup).await
+    }
+
+    /// The same, where the Envoys of a scene are led to another address.
+    pub async fn between(scene: Scene, xds: SocketAddr, setup: Setup) -> Outcome<(Scene, Self)> {
         let recorder = Arc::new(Recorder::new());
-        let relay = Relay::watched(scene.subnet.free(RELAY)?, scene.chancery.xds, recorder.clone()).await?;
+        let relay = Relay::watched(scene.subnet.free(RELAY)?, xds, recorder.clone()).await?;
         let scene = scene.with_envoys_at(setup, relay.address).await?;
         Ok((scene, Self { recorder, _relay: relay }))
     }
@@ -37,7 +44,7 @@ impl Watched {
 }
 
 /// Judges a trace of a world from which nothing goes.
-pub fn judged(trace: &Trace) -> Outcome<()> {
+fn judged(trace: &Trace) -> Outcome<()> {
     let wanted = oracles::ALL.iter().filter(|(name, _)| ORACLES.contains(name));
     let said = |(name, oracle): &(&str, oracles::Oracle)| -> Vec<String> {
         oracle(&trace.events).into_iter().map(|text| format!("{name}: {text}")).collect()
