@@ -8,6 +8,8 @@ mod harness;
 mod manifests;
 #[path = "mutual/server.rs"]
 mod server;
+#[path = "mutual/words.rs"]
+mod words;
 
 use chancery::model::audience::{Interception, ProxyFacts};
 use frozen::{Frozen, Identity};
@@ -204,30 +206,6 @@ async fn refusals_are_counted(stage: &Stage) -> Outcome<()> {
     Ok(())
 }
 
-/// Whatever a client with a good certificate says in ALPN, HTTP is taken for HTTP where it says so in any way.
-async fn http_is_known_by_what_clients_say(stage: &Stage) -> Outcome<()> {
-    let http: [&[&str]; 5] = [
-        &["istio-http/1.1", "istio"],
-        &["istio-http/1.0"],
-        &["http/1.1"],
-        &["http/1.0"],
-        &["istio-http/1.1", "istio", "http/1.1"],
-    ];
-    let line = format!("{}_7670-mtls-http {CLIENT}", stage.subnet.ip(2));
-    let before = stage.server.written().lines().filter(|written| *written == line).count();
-    for (count, alpn) in http.into_iter().enumerate() {
-        assert!(stage.answers(7670, HTTP, Some((Some(&stage.good), alpn))).await?, "{alpn:?}");
-        stage.logged(&line, before + count + 1).await?;
-    }
-    // The control: who says nothing, or that bytes follow, has them passed on.
-    let bytes = format!("inbound|7670||-mtls-tcp {CLIENT}");
-    for (count, alpn) in [&[][..], &["istio"]].into_iter().enumerate() {
-        stage.answers(7670, HTTP, Some((Some(&stage.good), alpn))).await?;
-        stage.logged(&bytes, count + 1).await?;
-    }
-    Ok(())
-}
-
 /// TLS of an application's own is passed on untouched where both are taken.
 async fn other_tls_is_not_opened(stage: &Stage) -> Outcome<()> {
     for (port, alpn) in [(9090, &[][..]), (9090, &["h2"]), (7070, &["http/1.1"])] {
@@ -283,11 +261,11 @@ async fn all(release: Release) -> Outcome<()> {
         the_mesh_is_served(&stage).await?;
         strangers_are_refused(&stage).await?;
         refusals_are_counted(&stage).await?;
-        http_is_known_by_what_clients_say(&stage).await?;
         other_tls_is_not_opened(&stage).await?;
         clients_know_whom_they_call(&stage).await?;
         who_speaks_first_is_heard(&stage).await?;
-        servers_outside_are_checked(&stage).await
+        servers_outside_are_checked(&stage).await?;
+        words::every_word_leads_to_its_chain(&stage).await
     };
     outcome.await.map_err(|failure: Failure| failure.with(&stage.server.tail()).with(&stage.client.tail()))
 }

@@ -2,6 +2,11 @@
 
 use super::Outcome;
 use super::authority::Certificate;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -13,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long an answer is waited for.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -36,6 +42,21 @@ impl Caller<'_> {
             Ok(Err(_)) | Err(_) => Ok(None),
         }
     }
+}
+
+/// Asks once over HTTP/2 in the TLS of somebody with that certificate, and returns what comes back; none if nothing does.
+pub async fn ask_http2(address: SocketAddr, certificate: &Certificate, alpn: &[&str]) -> Outcome<Option<String>> {
+    let connector = TlsConnector::from(Arc::new(config(Some(certificate), alpn)?));
+    let stream = TcpStream::connect(address).await?;
+    let asked = async {
+        let stream = connector.connect(ServerName::try_from("any.example").ok()?, stream).await.ok()?;
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
+        let _connection = AbortOnDropHandle::new(tokio::spawn(async { drop(connection.await) }));
+        let request = Request::get("http://web/by-hand").body(Empty::<Bytes>::new()).ok()?;
+        let body = sender.send_request(request).await.ok()?.into_body().collect().await.ok()?;
+        Some(String::from_utf8_lossy(&body.to_bytes()).into_owned())
+    };
+    Ok(timeout(LIMIT, asked).await.ok().flatten())
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, says: &str) -> Option<String> {
