@@ -37,3 +37,4 @@ pub mod stream;
 pub mod subscription;
 pub mod texts;
 pub mod trust;
+mod waiting;

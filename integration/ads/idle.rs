@@ -6,6 +6,7 @@ use crate::secure::{DAY, Secure, asking, cart};
 use crate::stage::{Delta, NODE_ID, PATIENCE, Stage, until, value};
 use chancery::snapshot::kind::Kind;
 use chancery::xds::limits::Options;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -74,4 +75,60 @@ async fn so_does_one_in_plain_text_and_none_before_its_time() {
     // The control: where there is more time it is still there.
     assert_eq!(value(&patient, "chancery_xds_connections"), 1);
     drop(waits);
+}
+
+/// So many connections at most wait for somebody to be let in: who says nothing makes room then, long before its time is over. The
+/// control: where there is room for all of them, all of them stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_makes_room_for_who_does() {
+    const ROOM: usize = 8;
+    let open = async |secure: &Secure| {
+        let mut silent = Vec::new();
+        for _ in 0..ROOM {
+            silent.push(secure.socket().await);
+        }
+        silent
+    };
+    let few = Secure::with(Options { unadmitted: ROOM, ..Options::default() }).await;
+    let many = Secure::with(Options { unadmitted: ROOM + 1, ..Options::default() }).await;
+    let (begun, silent) = (Instant::now(), [open(&few).await, open(&many).await]);
+    let token = few.token(&cart(), DAY);
+    let channel = few.channel(None).await.expect("a connection");
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_secs(1), "the control: there was no room at first, {waited:?}");
+    assert!(waited < Options::default().admitted_within, "{waited:?}");
+    let first = asking(Kind::Cluster, NODE_ID, Vec::new());
+    let _good = Delta::begin(channel, Some(&token), first).await.expect("it is let in");
+    until("they are gone", || value(&few.stage, "chancery_xds_connections") == 1).await;
+    assert_eq!(value(&many.stage, "chancery_xds_connections"), ROOM as u64);
+    // Whoever is let in takes up no room any more.
+    let again = open(&few).await;
+    assert_eq!(value(&few.stage, "chancery_xds_connections"), ROOM as u64 + 1);
+    drop((silent, again));
+}
+
+/// An address from which many connections came on which nothing was ever said has a share of what may be in progress. The
+/// control is another address.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_whose_connections_say_nothing_has_a_share_of_the_places() {
+    const PLACES: usize = 16;
+    let (hostile, elsewhere) = (Ipv4Addr::new(127, 0, 0, 9), Ipv4Addr::new(127, 0, 0, 7));
+    let secure = Secure::with(Options { handshakes: PLACES, ..short() }).await;
+    let counted = |reason: &str| value(&secure.stage, &format!("chancery_xds_refusals_total{{reason=\"{reason}\"}}"));
+    let mut silent = Vec::new();
+    for _ in 0..120 {
+        silent.push(secure.socket_from(hostile).await.expect("a handshake"));
+    }
+    until("their time is over", || counted("idle") == 120).await;
+    drop(silent);
+    let mut taken = Vec::new();
+    for _ in 0..PLACES {
+        taken.extend(secure.socket_from(hostile).await.ok());
+    }
+    assert_eq!((taken.len(), counted("throttled")), (PLACES / 4, (PLACES - PLACES / 4) as u64));
+    let mut others = Vec::new();
+    for _ in 0..PLACES {
+        others.push(secure.socket_from(elsewhere).await.expect("a handshake"));
+    }
+    assert_eq!(others.len(), PLACES, "nobody else is turned away");
 }

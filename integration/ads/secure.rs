@@ -181,6 +181,12 @@ impl Secure {
         self.tls(None).connect(name, socket).await.expect("a handshake")
     }
 
+    /// The same, from another address of this machine, where it may be refused.
+    pub async fn socket_from(&self, from: Ipv4Addr) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut connector = Connector { address: self.stage.address, from: Some(from), tls: self.tls(None) };
+        Ok(tower_service::Service::call(&mut connector, Uri::default()).await?.into_inner())
+    }
+
     pub async fn channel(&self, shown: Option<&(String, String)>) -> Result<Channel, tonic::transport::Error> {
         let connector = Connector { address: self.stage.address, from: None, tls: self.tls(shown) };
         Endpoint::from_static("https://chancery").connect_with_connector(connector).await

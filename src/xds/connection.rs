@@ -11,13 +11,14 @@ use super::chorus::Others;
 use super::identity::Credential;
 use super::limits::Options;
 use super::mistrust::{Origin, Place, Suspect};
-use super::porch::{self, Porch};
+use super::porch::{HANDSHAKE, Place as Held, Porch};
 use super::rarely::Rarely;
 use super::refusal::Refusal;
 use super::request::Wire;
 use super::socket::Socket;
 use super::stream::{Ends, Guest, Stream, XdsContext};
 use super::trust::{Answer, Distrusted, Presented, Security, THROTTLED, Token, Unproven};
+use super::waiting::Waiting;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::server::conn::http2;
@@ -29,7 +30,6 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -78,30 +78,40 @@ impl Guarded {
     }
 }
 
-/// A connection that was accepted, and its place on the porch of a guarded door.
-pub(super) type Arrival = (TcpStream, Option<porch::Place>);
+/// A connection that was accepted.
+pub(super) struct Arrival {
+    pub(super) socket: TcpStream,
+    /// Where it is until somebody is let in on it.
+    pub(super) hall: Porch,
+    /// Its place there.
+    pub(super) waits: Held,
+    /// Its place on the porch of a guarded door.
+    pub(super) greeted: Option<Held>,
+}
 
 /// Serves one connection until it ends.
-pub(super) async fn run((socket, place): Arrival, door: Door, context: Arc<XdsContext>, shutdown: CancellationToken) {
+pub(super) async fn run(arrival: Arrival, door: Door, context: Arc<XdsContext>, shutdown: CancellationToken) {
+    let Arrival { socket, hall, waits, greeted } = arrival;
     let (_open, accepted) = (context.metrics.xds.connection_opened(), tokio::time::Instant::now());
     let peer = socket.peer_addr().ok();
     let Ok(socket) = Socket::new(socket) else { return };
-    let service = |certificate| AdsService {
+    let service = |certificate, places| AdsService {
         peer,
         door: door.clone(),
         certificate,
         ends: Ends { shutdown: shutdown.clone(), aged: CancellationToken::new() },
-        admitted: Arc::default(),
+        waiting: Arc::new(Waiting::new(places)),
         context: context.clone(),
     };
     match &door {
-        Door::Open => serve(socket, service(None), accepted).await,
+        Door::Open => serve(socket, service(None, vec![waits]), (accepted, hall)).await,
         Door::Guarded(guarded) => match greet((socket, peer), guarded, &context, &shutdown).await {
-            Ok(stream) => {
-                drop(place);
+            Ok((stream, share)) => {
+                drop(greeted);
                 let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-                let service = service(certificate.map(|certificate| certificate.clone().into_owned()));
-                serve(stream, service, accepted).await;
+                let certificate = certificate.map(|certificate| certificate.clone().into_owned());
+                let places = [Some(waits), share].into_iter().flatten().collect();
+                serve(stream, service(certificate, places), (accepted, hall)).await;
             }
             Err(Unfriendly { reason, failure }) => {
                 context.metrics.xds.refused(reason);
@@ -128,55 +138,65 @@ impl From<String> for Unfriendly {
     }
 }
 
-/// Speaks TLS with who has connected. What goes wrong is held against where it comes from, unless nothing was said: so those
+/// Speaks TLS with who has connected; who comes from where much led nowhere has a place of those that are for such. What goes wrong is held against where it comes from, unless nothing was said: so those
 /// look who want to know whether somebody listens.
 async fn greet(
     (socket, peer): (Socket, Option<SocketAddr>),
     Guarded { security, porch, .. }: &Guarded,
     context: &XdsContext,
     shutdown: &CancellationToken,
-) -> Result<TlsStream<Socket>, Unfriendly> {
+) -> Result<(TlsStream<Socket>, Option<Held>), Unfriendly> {
     let _begun = context.metrics.xds.handshake_begun();
     let tls = security.tls.borrow().clone().ok_or_else(|| "the server has no certificate yet".to_owned())?;
-    let suspect = peer.map(|peer| Suspect::Stranger(Place::of(peer.ip())));
-    let origin = suspect.map(|suspect| Origin { mistrust: &security.examiner.mistrust, suspect });
+    let origin = strangers(security, peer);
     let mistrusted = origin.is_some_and(Origin::is_mistrusted);
     let place = mistrusted.then(|| porch.suspect());
     if let Some(None) = place {
-        let failure = "too many that come from there have not shaken hands".to_owned();
+        let failure = "too many that come from there have not got further".to_owned();
         return Err(Unfriendly { reason: THROTTLED, failure });
     }
     let (failure, said) = tokio::select! {
         greeted = TlsAcceptor::from(tls).accept(socket) => match greeted {
-            Ok(stream) => return Ok(stream),
+            Ok(stream) => return Ok((stream, place.flatten())),
             Err(error) => (error.to_string(), error.kind() == ErrorKind::InvalidData),
         },
-        had = porch.patience(mistrusted) => (format!("it took longer than {} s", had.as_secs()), true),
+        had = porch.patience(tokio::time::Instant::now(), HANDSHAKE, || mistrusted) => {
+            (format!("it took longer than {} s", had.as_secs()), true)
+        }
         () = shutdown.cancelled() => ("the server is shutting down".to_owned(), false),
     };
     origin.filter(|_| said).into_iter().for_each(Origin::note);
     Err(failure.into())
 }
 
-/// Speaks HTTP/2 until the connection ends, which was accepted then.
-async fn serve<S>(socket: S, service: AdsService, accepted: tokio::time::Instant)
+/// Those who shake hands where a connection comes from.
+fn strangers(security: &Security, peer: Option<SocketAddr>) -> Option<Origin<'_>> {
+    let suspect = Suspect::Stranger(Place::of(peer?.ip()));
+    Some(Origin { mistrust: &security.examiner.mistrust, suspect })
+}
+
+/// Speaks HTTP/2 until the connection ends, which was accepted then, and has a place in that hall.
+async fn serve<S>(socket: S, service: AdsService, (accepted, hall): (tokio::time::Instant, Porch))
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (options, ends, admitted) = (service.context.options, service.ends.clone(), service.admitted.clone());
-    let context = service.context.clone();
+    let (options, ends, waiting) = (service.context.options, service.ends.clone(), service.waiting.clone());
+    let (context, door, peer) = (service.context.clone(), service.door.clone(), service.peer);
     let connection = http(&options).serve_connection(TokioIo::new(socket), service);
     // A connection lives long and there are thousands: what it needs only once in its life is put elsewhere.
     let mut connection = Box::pin(connection);
     let over = pin!(async {
         tokio::select! {
             () = ends.shutdown.cancelled() => {}
-            () = lifetime(accepted, &options, &admitted) => ends.aged.cancel(),
+            () = lifetime(accepted, &options, &hall, &waiting) => ends.aged.cancel(),
         }
-        if admitted.load(Ordering::Relaxed) || ends.shutdown.is_cancelled() {
+        if waiting.is_over() || ends.shutdown.is_cancelled() {
             return FAREWELL;
         }
         context.metrics.xds.refused("idle");
+        if let (Door::Guarded(guarded), false) = (&door, waiting.was_called()) {
+            strangers(&guarded.security, peer).into_iter().for_each(Origin::note);
+        }
         options.admitted_within / 2
     });
     let farewell = tokio::select! {
@@ -203,10 +223,11 @@ fn http(options: &Options) -> http2::Builder<TokioExecutor> {
 
 /// Waits until a connection that was accepted then is too old, or until it is time for somebody to be let in on it and
 /// nobody was.
-async fn lifetime(accepted: tokio::time::Instant, options: &Options, admitted: &AtomicBool) {
+async fn lifetime(accepted: tokio::time::Instant, options: &Options, hall: &Porch, waiting: &Waiting) {
     let age = age(options.max_age);
-    sleep_until(accepted + age.map_or(options.admitted_within, |age| age.min(options.admitted_within))).await;
-    if !admitted.load(Ordering::Relaxed) {
+    let within = age.map_or(options.admitted_within, |age| age.min(options.admitted_within));
+    hall.patience(accepted, within, || waiting.is_over()).await;
+    if !waiting.is_over() {
         return;
     }
     match age {
@@ -229,8 +250,8 @@ struct AdsService {
     /// What the client has shown when it connected.
     certificate: Option<CertificateDer<'static>>,
     ends: Ends,
-    /// Whether anybody was let in on the connection.
-    admitted: Arc<AtomicBool>,
+    /// Until somebody is let in on the connection.
+    waiting: Arc<Waiting>,
 }
 
 impl Service<Request<hyper::body::Incoming>> for AdsService {
@@ -240,6 +261,7 @@ impl Service<Request<hyper::body::Incoming>> for AdsService {
 
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
         let service = self.clone();
+        service.waiting.calls();
         Box::pin(async move {
             // The whole of it, as it was sent: nothing is decoded or left out to find a method in it.
             Ok(match request.uri().path_and_query().map_or("", PathAndQuery::as_str) {
@@ -288,7 +310,7 @@ impl AdsService {
     /// Who calls, if it may be answered at all. Who has proven nothing is told nothing else.
     async fn welcome(&self, headers: &HeaderMap) -> Result<Guest, Refusal> {
         let guest = self.admit(headers).await?;
-        self.admitted.store(true, Ordering::Relaxed);
+        self.waiting.is_done();
         self.refusal().map_or(Ok(guest), Err)
     }
 

@@ -14,6 +14,8 @@ pub struct Options {
     pub keepalive_timeout: Duration,
     /// How many connections may be shaking hands at once; further ones wait to be accepted.
     pub handshakes: usize,
+    /// On how many connections at once nobody may have been let in yet; further ones wait to be accepted.
+    pub unadmitted: usize,
     /// How long after it was accepted a connection ends on which nobody has been let in; calls that are being looked at then
     /// have half of that more. Nobody has to be able to set it: who has a credential shows it with the first call.
     pub admitted_within: Duration,
@@ -43,6 +45,7 @@ impl Default for Options {
             keepalive_timeout: Duration::from_secs(10),
             turn: Duration::from_secs(10),
             handshakes: 256,
+            unadmitted: 4096,
             admitted_within: Duration::from_secs(10),
             max_age: Duration::from_secs(30 * 60),
             // 30,000 names of a large mesh make 8 MiB, and the usual default of 4 MiB has caused outages.

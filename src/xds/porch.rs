@@ -1,4 +1,5 @@
-//! Where connections are until their handshake is over: so many at once, and whoever comes then waits in the system's queue.
+//! Where connections are until they have got somewhere: their handshake is over, or somebody is let in on them. There are so many at
+//! once, and whoever comes then waits in the system's queue.
 //!
 //! Some never get further, and others must not be kept out by them: while somebody waits, who has had a little time loses
 //! its place; and so does at any time who comes from where much led nowhere, and has a share of the places only.
@@ -7,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long a handshake may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it may take while others wait.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long anybody may take while others wait.
 const BRIEF: Duration = Duration::from_secs(2);
 /// The share of the places for those from where much led nowhere.
 const SHARE: usize = 4;
@@ -55,14 +56,14 @@ impl Porch {
         Place { _permit: permit }
     }
 
-    /// Waits until somebody who has come now has had all the time that there is; how much that was.
-    pub(super) async fn patience(&self, suspected: bool) -> Duration {
-        let begun = Instant::now();
-        sleep(BRIEF).await;
-        while !suspected && begun.elapsed() < PATIENCE && !self.crowded.load(Ordering::Relaxed) {
+    /// Waits until somebody who came then has had all the time that there is: so much at most, and little if others wait or `hurry`
+    /// says so. How much it was.
+    pub(super) async fn patience(&self, came: Instant, longest: Duration, hurry: impl Fn() -> bool) -> Duration {
+        sleep_until(came + BRIEF.min(longest)).await;
+        while came.elapsed() < longest && !self.crowded.load(Ordering::Relaxed) && !hurry() {
             sleep(LOOK).await;
         }
-        begun.elapsed()
+        came.elapsed()
     }
 }
 
@@ -75,14 +76,15 @@ mod tests {
     async fn who_stays_long_makes_room_for_who_waits_and_only_then() {
         let porch = Porch::new(1);
         let held = porch.place().await;
-        assert!(porch.patience(false).await >= PATIENCE, "nobody waits");
+        let patience = async |porch: &Porch| porch.patience(Instant::now(), HANDSHAKE, || false).await;
+        assert!(patience(&porch).await >= HANDSHAKE, "nobody waits");
         let waiting = tokio::spawn({
             let porch = porch.clone();
             async move { porch.place().await }
         });
         tokio::task::yield_now().await;
-        let had = porch.patience(false).await;
-        assert!((BRIEF..PATIENCE / 2).contains(&had), "{had:?}");
+        let had = patience(&porch).await;
+        assert!((BRIEF..HANDSHAKE / 2).contains(&had), "{had:?}");
         assert!(!waiting.is_finished(), "the control: there is no place yet");
         drop(held);
         assert!(timeout(BRIEF, waiting).await.is_ok(), "now there is");
@@ -91,7 +93,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn suspects_have_little_time_and_few_places() {
         let porch = Porch::new(2 * SHARE);
-        assert!(porch.patience(true).await < PATIENCE / 2);
+        assert!(porch.patience(Instant::now(), HANDSHAKE, || true).await < HANDSHAKE / 2);
         let held = [porch.suspect(), porch.suspect()];
         assert!(held.iter().all(Option::is_some) && porch.suspect().is_none());
         drop(held);

@@ -3,7 +3,8 @@
 //! What a connection carries is the business of [`connection`](super::connection). When the process runs out of
 //! descriptors the loop pauses; connections wait in the system's queue meanwhile.
 
-use super::connection::{self, Door, Guarded};
+use super::connection::{self, Arrival, Door, Guarded};
+use super::porch::Porch;
 use super::rarely::Rarely;
 use super::stream::XdsContext;
 use super::trust::Security;
@@ -64,16 +65,19 @@ async fn serve_through(
     let cut = CancellationToken::new();
     let _cut = cut.clone().drop_guard();
     let (connections, groups) = (TaskTracker::new(), Groups::default());
+    let hall = Porch::new(context.options.unadmitted);
     let accepting = async {
         loop {
-            let place = match &door {
+            let waits = hall.place().await;
+            let greeted = match &door {
                 Door::Open => None,
                 Door::Guarded(guarded) => Some(guarded.porch.place().await),
             };
             match accept(&listener, &context).await {
                 Ok(Some(socket)) => {
                     // A token of its own: each stream asks it again and again, and would wait for all others.
-                    let served = connection::run((socket, place), door.clone(), context.clone(), groups.join());
+                    let arrival = Arrival { socket, hall: hall.clone(), waits, greeted };
+                    let served = connection::run(arrival, door.clone(), context.clone(), groups.join());
                     connections.spawn(until(cut.clone(), served));
                 }
                 Ok(None) => {}
