@@ -5,12 +5,16 @@
 mod accounts;
 #[path = "live/ages.rs"]
 mod ages;
+#[path = "live/crowd.rs"]
+mod crowd;
 #[path = "live/dashboards.rs"]
 mod dashboards;
 #[path = "live/disks.rs"]
 mod disks;
 #[path = "live/endpoints.rs"]
 mod endpoints;
+#[path = "live/expiring.rs"]
+mod expiring;
 #[path = "live/families.rs"]
 mod families;
 #[path = "live/far.rs"]
@@ -197,6 +201,8 @@ macro_rules! shared_out {
 
 shared_out!(
     spoiled::a_broken_authority_is_told_of_and_not_used,
+    restarts::a_crowd_comes_back_after_a_crash,
+    expiring::a_server_certificate_that_ends_harms_nobody_who_is_there,
     routing::a_large_expression_is_accepted,
     near::requests_stay_in_the_zone,
     families::a_pod_of_both_families_has_one_share,

@@ -58,6 +58,12 @@ pub struct Scene {
     client: Client,
 }
 
+/// The last byte of the address of a pod of the example.
+fn host_of(pod: &str) -> Outcome<u8> {
+    let host = PODS.iter().find(|(name, _)| *name == pod).map(|(_, host)| *host);
+    host.ok_or_else(|| Failure::new(format!("the example has no pod {pod}")))
+}
+
 impl Scene {
     /// Starts everything and waits until every Envoy has accepted its configuration.
     pub async fn open(setup: impl Into<Setup>) -> Outcome<Self> {
@@ -136,8 +142,13 @@ impl Scene {
 
     /// An Envoy of the client's pod, started and not waited for.
     pub fn launched(&self, setup: impl Into<Setup>) -> Outcome<Envoy> {
-        let (pod, host) = PODS[0];
-        Envoy::launch(&self.seat(pod, host, ACCOUNT)?, self.chancery.xds, setup.into(), self.files.path())
+        self.launched_of(PODS[0].0, setup)
+    }
+
+    /// The same of any pod of the example.
+    pub fn launched_of(&self, pod: &str, setup: impl Into<Setup>) -> Outcome<Envoy> {
+        let seat = self.seat(pod, host_of(pod)?, ACCOUNT)?;
+        Envoy::launch(&seat, self.chancery.xds, setup.into(), self.files.path())
     }
 
     /// An Envoy of a pod of the example.
@@ -147,9 +158,7 @@ impl Scene {
 
     /// The same of one that runs as another service account.
     pub async fn started_as(&self, pod: &str, account: &str, setup: Setup) -> Outcome<Envoy> {
-        let host = PODS.iter().find(|(name, _)| *name == pod).map(|(_, host)| *host);
-        let host = host.ok_or_else(|| Failure::new(format!("the example has no pod {pod}")))?;
-        let seat = self.seat(pod, host, account)?;
+        let seat = self.seat(pod, host_of(pod)?, account)?;
         let started = Envoy::start(&seat, self.chancery.xds, setup, self.files.path()).await;
         started.map_err(|failure| failure.with(&self.chancery.tail()))
     }

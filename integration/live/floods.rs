@@ -178,7 +178,7 @@ async fn goes_on(scene: &Scene) -> Outcome<()> {
 }
 
 /// As many descriptors as this process may have: it holds the other ends.
-fn raise_limit() -> Outcome<()> {
+pub fn raise_limit() -> Outcome<()> {
     let limit = getrlimit(Limit::Nofile);
     Ok(setrlimit(Limit::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }

@@ -1,11 +1,21 @@
 //! The control plane dies, comes back, or ends politely; applications notice nothing.
 
+use crate::crowd::Crowd;
+use crate::floods::raise_limit;
 use crate::harness::envoy::Setup;
+use crate::harness::load::Load;
 use crate::harness::manifests::reweighted;
 use crate::harness::scene::{RECONNECT, SOON, Scene, TRAFFIC};
-use crate::harness::{Failure, Outcome, deadline, split};
+use crate::harness::{Failure, Outcome, deadline, split, timing};
 use crate::on;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How many proxies a crowd has, and in the long form.
+const CROWD: [usize; 2] = [300, 2000];
+/// How long all of them may take until they are back.
+const BACK: Duration = Duration::from_secs(30);
+/// Envoy's name of the cluster of a subset.
+const SUBSET: &str = "outbound|8080|v1|echo.first-light.svc.cluster.local";
 
 /// Killed and started again under load: no error, everything accepted afterwards, also what changed meanwhile.
 pub async fn a_crash_and_restart_are_not_noticed(setup: Setup) -> Outcome<()> {
@@ -22,6 +32,37 @@ pub async fn a_crash_and_restart_are_not_noticed(setup: Setup) -> Outcome<()> {
         let tally = scene.requests(600).run().await?;
         tally.clean()?;
         split::check(&tally, &[("v1", 0.5), ("v2", 0.5)])
+    })
+    .await
+}
+
+/// The same with a crowd of proxies besides: all are back and have accepted everything within half a minute, nothing was taken from
+/// anybody, and what changes then arrives. The control: what is really gone is taken from everybody.
+pub async fn a_crowd_comes_back_after_a_crash(setup: Setup) -> Outcome<()> {
+    raise_limit()?;
+    on(Scene::open(setup).await?, async |scene| {
+        let count = if timing::is_soak() { CROWD[1] } else { CROWD[0] };
+        let crowd = Crowd::gather(count, &scene.client().node, scene.chancery.xds);
+        crowd.settled(1, BACK).await?;
+        let load = Load { time: 4 * BACK, ..scene.traffic() }.start();
+        scene.chancery.kill()?;
+        disconnected(scene).await?;
+        scene.chancery.restart().await?;
+        let begun = Instant::now();
+        scene.settled_within(BACK).await?;
+        crowd.settled(2, BACK.saturating_sub(begun.elapsed())).await?;
+        println!("{count} proxies are back after {:?}", begun.elapsed());
+        let removed = crowd.removed();
+        if !removed.is_empty() {
+            return Err(Failure::new(format!("taken from somebody: {removed:?}")));
+        }
+        let before = crowd.version(SUBSET)?;
+        let text = scene.folder.read(TRAFFIC)?;
+        scene.folder.replace(TRAFFIC, &text.replace("connectTimeout: 2s", "connectTimeout: 3s"))?;
+        crowd.moved(SUBSET, &before, BACK).await?;
+        load.stopped().await?.clean()?;
+        scene.folder.remove(TRAFFIC)?;
+        crowd.has_lost(SUBSET, BACK).await
     })
     .await
 }
