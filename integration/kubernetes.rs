@@ -9,6 +9,8 @@ mod bundles;
 mod contexts;
 #[path = "kubernetes/control_plane.rs"]
 mod control_plane;
+#[path = "kubernetes/crossing.rs"]
+mod crossing;
 #[path = "kubernetes/cut.rs"]
 mod cut;
 #[path = "kubernetes/dashboards.rs"]

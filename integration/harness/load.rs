@@ -18,6 +18,8 @@ pub struct Load {
     pub address: SocketAddr,
     /// Headers of every request.
     pub headers: Vec<(&'static str, String)>,
+    /// Who sends them; none: each worker for itself.
+    pub client: Option<Client>,
     /// How many requests are under way at once.
     pub workers: usize,
     /// Requests a second of each worker; none sends the next when the last is answered.
@@ -45,7 +47,7 @@ impl Load {
     /// As many requests as there are, one after the other in each of a few workers.
     pub fn closed(address: SocketAddr, host: &str, count: u64) -> Self {
         let headers = vec![("host", host.to_owned())];
-        Self { address, headers, workers: 4, rate: None, count, time: Duration::from_secs(10) }
+        Self { address, headers, client: None, workers: 4, rate: None, count, time: Duration::from_secs(10) }
     }
 
     /// A steady trickle for a time, or until stopped.
@@ -57,6 +59,11 @@ impl Load {
     pub fn header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// The same, sent by somebody else.
+    pub fn by(self, client: Client) -> Self {
+        Self { client: Some(client), ..self }
     }
 
     /// Sends everything and returns the tally.
@@ -100,7 +107,7 @@ impl Running {
 }
 
 async fn worker(load: Load, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> Tally {
-    let client = Client::default();
+    let client = load.client.clone().unwrap_or_default();
     let headers: Vec<(&str, &str)> = load.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut ticks = load.rate.map(|rate| interval(Duration::from_secs_f64(1.0 / rate)));
     if let Some(ticks) = &mut ticks {

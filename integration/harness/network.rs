@@ -64,6 +64,12 @@ pub fn on_a_network<T: Send>(test: impl AsyncFnOnce(&Network) -> Outcome<T> + Se
 }
 
 impl Network {
+    /// One beside the network that this thread is in, for a test whose pods alone are in it.
+    pub fn beside() -> Outcome<Self> {
+        requirements::check()?;
+        Self::new()
+    }
+
     fn new() -> Outcome<Self> {
         let namespace = Namespace::new("node")?;
         let (ip, ip6) = (v4(BRIDGE), v6(BRIDGE));
@@ -145,6 +151,11 @@ impl Pod {
     /// Sends requests as the pod's application would.
     pub fn client(&self) -> Client {
         Client::on(self.namespace.runtime())
+    }
+
+    /// Where a child runs that is in the pod, and as whom we do.
+    pub fn place(&self) -> Place {
+        Place { network: Some(self.namespace.path().into()), user: None }
     }
 
     /// Where a child runs that is the pod's sidecar.

@@ -70,7 +70,12 @@ impl Relay {
 
     /// The same, with somebody who sees what passes.
     pub async fn watched(address: SocketAddr, upstream: SocketAddr, witness: Arc<dyn Witness>) -> Outcome<Self> {
-        let listener = TcpListener::bind(address).await?;
+        Self::entered(TcpListener::bind(address).await?, upstream, witness)
+    }
+
+    /// The same, entered wherever that listens.
+    pub fn entered(listener: TcpListener, upstream: SocketAddr, witness: Arc<dyn Witness>) -> Outcome<Self> {
+        let address = listener.local_addr()?;
         let switch = Arc::new(Switch::default());
         let service = AggregatedDiscoveryServiceServer::new(Forward { upstream, switch: switch.clone(), witness });
         let server = tonic::transport::Server::builder().add_service(service);

@@ -19,7 +19,8 @@ use crate::recorder::Recorder;
 use crate::trace::{Event, What};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -155,6 +156,18 @@ impl Stage {
         Err(Failure::new(text).with(&trace))
     }
 
+    /// Fails if an address was taken from Envoy that a Service has.
+    fn kept(&self, there: &BTreeMap<String, BTreeSet<IpAddr>>) -> Outcome<()> {
+        let (_, recorder) = self.recorded.as_ref().expect("it is recorded what passes");
+        let taken = recorder.taken_addresses();
+        let of = |service: &String| taken.get(&self.cluster_of(service)).cloned().unwrap_or_default();
+        let wrong = there.iter().flat_map(|(service, ips)| of(service).into_iter().filter(|ip| ips.contains(ip)));
+        let wrong: Vec<_> = wrong.collect();
+        let trace = || recorder.with(ToString::to_string);
+        let failure = || Failure::new(format!("taken from Envoy, and there: {wrong:?}")).with(&trace());
+        if wrong.is_empty() { Ok(()) } else { Err(failure()) }
+    }
+
     /// Fails if anything was taken from Envoy since it was started. The control: what is really deleted now is seen to be taken.
     pub async fn has_lost_nothing(&self, cluster: &Cluster) -> Outcome<()> {
         self.has_lost_only(cluster, &[]).await
@@ -164,10 +177,19 @@ impl Stage {
     pub async fn has_lost_only(&self, cluster: &Cluster, services: &[&str]) -> Outcome<()> {
         const GOES: &str = "goes-last";
         self.has_lost(services)?;
+        self.kept(&there(cluster, &self.namespace).await?)?;
         let (namespace, address) = (&*self.namespace, "10.9.0.99");
-        let objects = format!("{}---\n{}", service(namespace, GOES), slice(namespace, GOES, &[address]));
-        cluster.apply(&objects).await?;
+        let two = slice(namespace, GOES, &["10.9.0.98", address]);
+        cluster.apply(&format!("{}---\n{two}", service(namespace, GOES))).await?;
+        self.has_endpoints(GOES, &["10.9.0.98", address]).await?;
+        let before = there(cluster, namespace).await?;
+        self.kept(&before)?;
+        cluster.apply(&slice(namespace, GOES, &[address])).await?;
         self.has_endpoints(GOES, &[address]).await?;
+        self.kept(&there(cluster, namespace).await?)?;
+        if self.kept(&before).is_ok() {
+            return Err(Failure::new("it is not seen that an address was taken"));
+        }
         self.has_lost(services)?;
         cluster.kubectl(&["delete", "service", GOES, "-n", namespace]).await?;
         let with = [services, &[GOES]].concat();
@@ -352,6 +374,22 @@ impl Stage {
 /// What every chancery is started with. Many of them watch one cluster: only tests of it let them write to it.
 fn flags(namespace: &str) -> Vec<String> {
     ["--watch-seconds", WATCH, "--namespace", namespace, "--status", "off"].map(str::to_owned).into()
+}
+
+/// The addresses of each Service of a namespace that take requests, as the API server has them.
+async fn there(cluster: &Cluster, namespace: &str) -> Outcome<BTreeMap<String, BTreeSet<IpAddr>>> {
+    let printed = cluster.kubectl(&["get", "endpointslices", "-n", namespace, "-o", "json"]).await?;
+    let list: Value = serde_json::from_str(&printed)?;
+    let mut there = BTreeMap::<String, BTreeSet<IpAddr>>::new();
+    for slice in list["items"].as_array().into_iter().flatten() {
+        let service = slice["metadata"]["labels"]["kubernetes.io/service-name"].as_str().unwrap_or_default();
+        let ready = |endpoint: &&Value| endpoint["conditions"]["ready"] != false;
+        let endpoints = slice["endpoints"].as_array().into_iter().flatten().filter(ready);
+        let texts = endpoints.flat_map(|endpoint| endpoint["addresses"].as_array().into_iter().flatten());
+        let ips = texts.filter_map(|text| text.as_str()?.parse::<IpAddr>().ok());
+        there.entry(service.to_owned()).or_default().extend(ips);
+    }
+    Ok(there)
 }
 
 /// An EndpointSlice of a Service, by hand.

@@ -5,11 +5,14 @@ use crate::harness::relay::Witness;
 use crate::trace::{Asked, Sent, Trace, What, World};
 use chancery::snapshot::kind::Kind;
 use chancery::xds::request::{Request, Wire};
+use envoy_types::pb::envoy::config::core::v3::address::Address;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -27,9 +30,13 @@ struct Seen {
     nodes: BTreeMap<usize, String>,
     /// The clusters and listeners of each proxy that is told whole sets.
     sets: BTreeMap<(String, Kind), BTreeSet<String>>,
+    /// The addresses of each load assignment of a proxy.
+    addresses: BTreeMap<(String, String), BTreeSet<IpAddr>>,
     /// Load assignments that have had endpoints.
     full: BTreeSet<String>,
     taken: BTreeSet<String>,
+    /// The addresses that went from load assignments, by cluster.
+    taken_addresses: BTreeMap<String, BTreeSet<IpAddr>>,
     /// The virtual hosts of each route configuration, and those that went from one.
     hosts: BTreeMap<String, BTreeSet<String>>,
     taken_hosts: BTreeSet<String>,
@@ -74,6 +81,11 @@ impl Recorder {
         self.seen().taken.clone()
     }
 
+    /// The addresses that were taken from clusters.
+    pub fn taken_addresses(&self) -> BTreeMap<String, BTreeSet<IpAddr>> {
+        self.seen().taken_addresses.clone()
+    }
+
     /// The virtual hosts that were taken from them, of routes that are there still.
     pub fn taken_hosts(&self) -> BTreeSet<String> {
         self.seen().taken_hosts.clone()
@@ -81,12 +93,17 @@ impl Recorder {
 }
 
 impl Seen {
+    /// Who is at the other end of a stream.
+    fn node(&self, stream: usize) -> String {
+        self.nodes.get(&stream).cloned().unwrap_or_default()
+    }
+
     /// A proxy is told what is in a resource.
-    fn told(&mut self, type_url: &str, content: &[u8]) {
+    fn told(&mut self, stream: usize, type_url: &str, content: &[u8]) {
         if type_url == Kind::Route.type_url() {
             self.routes(content);
         } else if type_url == Kind::Endpoint.type_url() {
-            self.assignment(content);
+            self.assignment(stream, content);
         }
     }
 
@@ -98,8 +115,12 @@ impl Seen {
         self.taken_hosts.extend(before.difference(&hosts).cloned());
     }
 
-    fn assignment(&mut self, content: &[u8]) {
+    fn assignment(&mut self, stream: usize, content: &[u8]) {
         let assignment = ClusterLoadAssignment::decode(content).unwrap_or_default();
+        let now: BTreeSet<IpAddr> = addresses(&assignment).collect();
+        let place = (self.node(stream), assignment.cluster_name.clone());
+        let before = self.addresses.insert(place, now.clone()).unwrap_or_default();
+        self.taken_addresses.entry(assignment.cluster_name.clone()).or_default().extend(before.difference(&now));
         if assignment.endpoints.iter().any(|locality| !locality.lb_endpoints.is_empty()) {
             self.full.insert(assignment.cluster_name);
         } else if self.full.contains(&assignment.cluster_name) {
@@ -109,11 +130,23 @@ impl Seen {
 
     /// A proxy is told a whole set: what is not in it is gone.
     fn set(&mut self, stream: usize, sent: &Sent) {
-        let node = self.nodes.get(&stream).cloned().unwrap_or_default();
+        let node = self.node(stream);
         let names: BTreeSet<String> = sent.resources.iter().map(|(name, _)| name.clone()).collect();
         let before = self.sets.insert((node, sent.kind), names.clone()).unwrap_or_default();
         self.taken.extend(before.difference(&names).cloned());
     }
+}
+
+/// The IP addresses of a load assignment.
+fn addresses(assignment: &ClusterLoadAssignment) -> impl Iterator<Item = IpAddr> {
+    let hosts = assignment.endpoints.iter().flat_map(|locality| &locality.lb_endpoints);
+    hosts.filter_map(|host| match host.host_identifier.as_ref()? {
+        HostIdentifier::Endpoint(endpoint) => match endpoint.address.as_ref()?.address.as_ref()? {
+            Address::SocketAddress(socket) => socket.address.parse().ok(),
+            _ => None,
+        },
+        HostIdentifier::EndpointName(_) => None,
+    })
 }
 
 impl Witness for Recorder {
@@ -138,7 +171,7 @@ impl Witness for Recorder {
             if sent.kind.is_whole_set() {
                 seen.set(stream, &sent);
             }
-            response.resources.iter().for_each(|any| seen.told(&response.type_url, &any.value));
+            response.resources.iter().for_each(|any| seen.told(stream, &response.type_url, &any.value));
         }
         self.note(stream, What::Sent(sent));
     }
@@ -149,7 +182,7 @@ impl Witness for Recorder {
         seen.taken.extend(response.removed_resources.iter().cloned());
         for resource in &response.resources {
             let content = resource.resource.as_ref().map(|any| &*any.value).unwrap_or_default();
-            seen.told(&response.type_url, content);
+            seen.told(stream, &response.type_url, content);
         }
     }
 }
