@@ -96,8 +96,9 @@ soak: need-cargo need-python tools ## What takes longer than a test may: a minut
 	@CHANCERY_SOAK=60 $(CALM) "a minute of certificates that are renewed, and of roots that take over" \
 		cargo test --test live -- certificates_are_renewed a_root_takes_over
 	@CHANCERY_SOAK=600 $(CALM) "ten minutes without an API server" cargo test --test kubernetes -- an_outage
-	@CHANCERY_SOAK=60 $(CALM) "a minute of an API server that is silent, forgets, hangs, or is slow, of Leases that are stolen, and of being led to and fro" \
-		cargo test --test kubernetes -- silence_is_noticed forgotten_history whose_list_hangs a_slow_list one_of_two_writes led_to_and_fro --test-threads 1
+	@CHANCERY_SOAK=60 $(CALM) "a minute of an API server that is silent, forgets, goes back, hangs, is slow, or tells in any order, of Leases that are stolen, and of being led to and fro" \
+		cargo test --test kubernetes -- silence_is_noticed a_restored_backup twice_late_and_in_any_order requests_cross forgotten_history whose_list_hangs a_slow_list one_of_two_writes led_to_and_fro --test-threads 1
+	@CHANCERY_SOAK=60 $(CALM) "two thousand proxies that come back after a crash" cargo test --test live -- a_crowd_comes_back
 	@CHANCERY_SOAK=60 $(CALM) "fleets that misbehave" cargo test --test ads faults -- --test-threads 1
 	@integration/tools/mutants
 

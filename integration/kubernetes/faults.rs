@@ -1,7 +1,8 @@
 //! chancery itself goes away and comes back, the cluster goes back to an old backup, or the API server refuses: what proxies
 //! have is never taken from them, and nobody asks in haste.
 
-use crate::harness::cluster::{ADMIN, Backup, Options};
+use crate::harness::cluster::{ADMIN, Backup, Cluster, Options};
+use crate::harness::timing::soak;
 use crate::harness::{Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage, service, slice};
@@ -12,7 +13,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -52,22 +53,39 @@ async fn a_restored_backup_is_the_truth() -> Outcome<()> {
     let (mut cluster, _held) = shared::own(Options::default()).await?;
     let stage = Stage::recorded(&cluster, ADMIN, "restored").await?;
     cluster.restart_with(Backup::Made).await?;
-    for (index, address) in ["10.9.0.41", "10.9.0.42", "10.9.0.43"].into_iter().enumerate() {
-        cluster.apply(&slice("restored", "inside", &[address])).await?;
-        let name = format!("later-{index}");
-        cluster.apply(&format!("{}---\n{}", service("restored", &name), slice("restored", &name, &[address]))).await?;
+    let (until, mut rounds, mut gone) = (Instant::now() + soak(0), 0, Vec::new());
+    loop {
+        rounds += 1;
+        goes_back(&mut cluster, &stage, rounds, &mut gone).await?;
+        if Instant::now() >= until {
+            break;
+        }
     }
-    stage.has_endpoints("inside", &["10.9.0.43"]).await?;
-    stage.has_endpoints("later-2", &["10.9.0.43"]).await?;
-    stage.has_lost(&[])?;
-    cluster.restart_with(Backup::Restored).await?;
-    stage.has_endpoints("inside", &["10.9.0.20", "10.9.0.21"]).await?;
-    deadline::until("what came later is gone", SOON, async || (stage.removed().await.ok()? == 3).then_some(())).await?;
-    stage.has_lost(&["later-0", "later-1", "later-2"])?;
+    println!("restored {rounds} times");
     // It goes on from there.
     cluster.apply(&slice("restored", "inside", &["10.9.0.44"])).await?;
     stage.has_endpoints("inside", &["10.9.0.44"]).await?;
     stage.load(20).run().await?.clean()
+}
+
+/// Something changes and something comes, and then none of it has ever been; it is added to what is gone.
+async fn goes_back(cluster: &mut Cluster, stage: &Stage, round: u64, gone: &mut Vec<String>) -> Outcome<()> {
+    let names = [0, 1, 2].map(|index| format!("later-{round}-{index}"));
+    let addresses = ["10.9.0.41", "10.9.0.42", "10.9.0.43"];
+    let lost = |gone: &[String]| stage.has_lost(&gone.iter().map(String::as_str).collect::<Vec<_>>());
+    for (name, address) in names.iter().zip(addresses) {
+        cluster.apply(&slice("restored", "inside", &[address])).await?;
+        cluster.apply(&format!("{}---\n{}", service("restored", name), slice("restored", name, &[address]))).await?;
+    }
+    stage.has_endpoints("inside", &["10.9.0.43"]).await?;
+    stage.has_endpoints(&names[2], &["10.9.0.43"]).await?;
+    lost(gone)?;
+    cluster.restart_with(Backup::Restored).await?;
+    stage.has_endpoints("inside", &["10.9.0.20", "10.9.0.21"]).await?;
+    let removed = async || (stage.removed().await.ok()? == 3 * round).then_some(());
+    deadline::until("what came later is gone", SOON, removed).await?;
+    gone.extend(names);
+    lost(gone)
 }
 
 /// Refused, for whatever reason, chancery asks again and again and ever less often.
