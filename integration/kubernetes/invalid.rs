@@ -21,6 +21,14 @@ fn policy(plural: &str, kind: &str, name: &str, number: usize, spec: Value) -> (
     (format!("networking.istio.io/{plural}/{NAMESPACE}/{name}"), object)
 }
 
+/// A PeerAuthentication for Pods that there are none of, whose mode can't be read.
+fn lock(name: &str, number: usize) -> (String, Value) {
+    let spec = json!({"selector": {"matchLabels": {"app": "nobody"}}, "mtls": "words"});
+    let object = json!({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+        "metadata": metadata(name, number), "spec": spec});
+    (format!("security.istio.io/peerauthentications/{NAMESPACE}/{name}"), object)
+}
+
 fn service(name: &str, number: usize, spec: Value) -> (String, Value) {
     let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata(name, number), "spec": spec});
     (format!("services/specs/{NAMESPACE}/{name}"), object)
@@ -99,6 +107,7 @@ fn objects() -> Vec<(String, Value)> {
             6,
             json!({"workloadSelector": {"labels": {"app": "nobody"}}, "egress": [{"hosts": ["everything"]}]}),
         ),
+        lock("lock", 19),
         service("no-ports", 7, json!({"clusterIP": "10.96.30.7", "clusterIPs": ["10.96.30.7"]})),
         labelled,
         ending,
@@ -138,6 +147,7 @@ async fn what_is_stored_past_validation_harms_nobody_else() -> Outcome<()> {
         "VirtualService invalid/list",
         "DestinationRule invalid/hostless",
         "Sidecar invalid/slashless",
+        "PeerAuthentication invalid/lock",
         "Service invalid/no-ports",
         "Service invalid/odd-port",
         "EndpointSlice invalid/astray-1",
@@ -193,6 +203,7 @@ async fn authors_are_told(cluster: &Cluster, stage: &Stage, broken: &[&str]) -> 
             let named = format!("{}/{name}", kind.to_lowercase());
             let (told, _) = says(cluster, stage, &named, ("Accepted", "False Invalid")).await?;
             assert_eq!(told.message("Accepted"), notes[0]);
+            assert_eq!(kind == "PeerAuthentication", notes[0].contains("STRICT"), "what is in effect: {notes:?}");
         }
     }
     // The controls: of what is good there is none, and it is told so; but for what is too large for etcd with a status.

@@ -1,11 +1,11 @@
 //! The same of kinds besides Services and rules: what nobody could have written through the API server is told, and harms nobody else.
 
-use crate::harness::cluster::{ADMIN, Definitions, Options};
+use crate::harness::cluster::{ADMIN, Cluster, Definitions, Options};
 use crate::harness::{Outcome, deadline};
 use crate::invalid::{metadata, said};
 use crate::shared;
 use crate::stage::{SOON, Stage, slice};
-use crate::told::says;
+use crate::told::{events, says};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
@@ -122,12 +122,34 @@ async fn what_is_stored_of_any_kind_harms_nobody_else() -> Outcome<()> {
         assert_eq!(aside, text.contains("is not in effect"), "{object}: {text}");
         assert!(!text.contains("no key"), "{text}");
     }
+    for (_, name) in &broken {
+        is_told_with_an_event(&cluster, &stage, name).await?;
+    }
+    for name in ["edge", "path", "client"] {
+        assert_eq!(events(&cluster, NAMESPACE, "Invalid", name).await?, [""; 0], "the control: {name}");
+    }
     says(&cluster, &stage, "gateway.networking.istio.io/edge", ("Accepted", "False NotInEffect")).await?;
     assert_eq!(held(&stage).await?, before, "proxies have what they had");
     cluster.apply(&slice(NAMESPACE, "inside", &["10.9.0.25"])).await?;
     stage.has_endpoints("inside", &["10.9.0.25"]).await?;
     load.stopped().await?.clean()?;
     stage.has_lost_nothing(&cluster).await
+}
+
+/// An object without a status of ours has one Event, in its namespace; what is in none has it where the API server takes it.
+async fn is_told_with_an_event(cluster: &Cluster, stage: &Stage, object: &str) -> Outcome<()> {
+    let (namespace, name) = match object.split_once(' ').expect("a kind and a name") {
+        ("MeshConfig", _) => (NAMESPACE, "chancery"),
+        (_, name) => name.split_once('/').unwrap_or(("default", name)),
+    };
+    let mut notes = Vec::new();
+    let told = deadline::until("there is an Event", SOON, async || {
+        notes = events(cluster, namespace, "Invalid", name).await.ok()?;
+        (!notes.is_empty()).then_some(())
+    });
+    told.await.map_err(|failure| failure.with(object).with(&stage.chancery.tail()))?;
+    assert!(notes.len() == 1 && !notes[0].contains("no key"), "{object}: {notes:?}");
+    Ok(())
 }
 
 /// What the client's Envoy holds besides endpoints, with the time at which it was applied.

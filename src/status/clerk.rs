@@ -63,8 +63,7 @@ impl Facts {
     }
 
     fn told(&self, which: &Which, entry: &Entry) -> &[Told] {
-        let (namespace, name) = (which.id.namespace.to_string(), which.id.name.to_string());
-        let subject = Subject { kind: entry.kind.kind.to_owned(), namespace, name };
+        let subject = entry.kind.subject(&which.id.namespace, &which.id.name);
         self.told.get(&subject).map_or(&[], Vec::as_slice)
     }
 

@@ -30,6 +30,8 @@ const APART: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most bytes of a note: the API server takes 1024.
 const NOTE: usize = 1000;
+/// The namespace of Events about what is in none: the API server takes them there only.
+const OF_NOWHERE: &str = "default";
 /// The most characters of an object's name in that of an Event.
 const NAME: usize = 200;
 
@@ -111,9 +113,10 @@ fn event(complaint: &Complaint, instance: &str, now: MicroTime) -> Event {
     let Complaint { which, entry, reason, text } = complaint;
     let named: String = which.id.name.chars().take(NAME).collect();
     let name = format!("{}.{:016x}", named.trim_end_matches(['.', '-']), xxh3_64(complaint.about().as_bytes()));
-    let namespace = Some(which.id.namespace.to_string());
+    let namespace = Some(which.id.namespace.to_string()).filter(|namespace| !namespace.is_empty());
+    let within = namespace.clone().unwrap_or_else(|| OF_NOWHERE.to_owned());
     Event {
-        metadata: ObjectMeta { name: Some(name), namespace: namespace.clone(), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(name), namespace: Some(within), ..ObjectMeta::default() },
         action: Some(reason.action().to_owned()),
         event_time: Some(now),
         note: Some(cut(text)),

@@ -1,4 +1,5 @@
-//! The objects on which a status is written, as the API server has them, and those broken ones for which there are only Events.
+//! The objects on which a status is written, as the API server has them, and broken ones of other kinds, for which there are only
+//! Events.
 //! A shared, immutable value.
 
 use super::kinds::Watched;

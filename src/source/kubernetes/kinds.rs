@@ -1,6 +1,7 @@
 //! The table of watched kinds, one line each.
 
-use crate::model::provenance::ObjectKind;
+use crate::model::provenance::{ObjectKey, ObjectKind};
+use crate::source::finding::Subject;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -91,9 +92,12 @@ impl Watched {
         self.group.ends_with(".istio.io")
     }
 
-    /// Whether there is an Event for one that is broken: where there is a status of ours, and on what every request needs.
-    pub fn has_events(&self) -> bool {
-        self.has_status() || matches!(self.used, Use::Read(ObjectKind::Service | ObjectKind::EndpointSlice))
+    /// What is said of one of its objects is said of this.
+    pub fn subject(&self, namespace: &str, name: &str) -> Subject {
+        match self.used {
+            Use::Settings => Subject::from(&ObjectKey::mesh()),
+            _ => Subject { kind: self.kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() },
+        }
     }
 
     /// Whether only metadata is asked for.

@@ -25,7 +25,7 @@ pub struct Item {
     pub uid: Arc<str>,
     /// What it is; none of a kind that is not read.
     pub parsed: Option<Parsed>,
-    /// What is there of it besides; none of a kind without a status and Events of ours.
+    /// What is there of it besides; none of one of which there is neither a status of ours nor an Event.
     pub entry: Option<Box<Entry>>,
 }
 

@@ -320,10 +320,7 @@ impl Outcome {
 
 fn outcome(kind: &'static Watched, id: &Id, parsed: Option<Parsed>) -> Outcome {
     let Id { namespace, name } = id;
-    let subject = || match kind.used {
-        Use::Settings => Subject::from(&ObjectKey::mesh()),
-        _ => Subject { kind: kind.kind.to_owned(), namespace: namespace.to_string(), name: name.to_string() },
-    };
+    let subject = || kind.subject(namespace, name);
     let nowhere = || Position { file: Path::new("").into(), line: None };
     let finding = |note| Finding::new(nowhere(), subject(), note);
     match parsed {

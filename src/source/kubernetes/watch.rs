@@ -8,8 +8,8 @@ use super::kinds::{Use, Watched};
 use super::news::{Id, Item, News, State};
 use super::raw::Raw;
 use super::settings;
-use crate::source::parse;
 use crate::source::parse::fields::read_only;
+use crate::source::parse::{self, Parsed};
 use crate::telemetry::kubernetes::KubernetesMetrics;
 use kube::Client;
 use kube::core::WatchEvent;
@@ -229,7 +229,7 @@ impl Watch {
 
     fn item(&self, raw: Raw, version: &'static str) -> Item {
         let (id, uid) = (id(&raw), raw.uid().into());
-        let entry = self.kind.has_events().then(|| self.entry(&raw, version).into());
+        let entry = self.entry(&raw, version);
         let mut value = raw.of_kind(&self.kind.api_version(version), self.kind.kind);
         let parsed = match self.kind.used {
             Use::Read(_) => Some(parse::stored_object(&value)),
@@ -239,6 +239,9 @@ impl Watch {
         if self.kind.is_secret() {
             parse::secret::wipe(&mut value);
         }
+        // Settings that are understood may be refused all the same, for what is in effect.
+        let broken = self.kind.used == Use::Settings || parsed.as_ref().is_some_and(Parsed::failed);
+        let entry = (broken || self.kind.has_status()).then(|| entry.into());
         Item { id, uid, parsed, entry }
     }
 
