@@ -145,6 +145,14 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("VirtualService", r#"{"hosts":["echo"],"http":[{"timeout":"0s","route":[{"destination":{"host":"echo"}}]}]}"#),
     // Fields that are not in effect, with nothing in them.
     ("VirtualService", r#"{"hosts":["echo"],"http":[{"directResponse":{}}]}"#),
+    ("PeerAuthentication", r#"{"mtls":{"mode":"MAYBE"}}"#),
+    ("PeerAuthentication", r#"{"mtls":"STRICT"}"#),
+    ("PeerAuthentication", r#"{"selector":{"matchLabels":{"app":"a*"}}}"#),
+    ("PeerAuthentication", r#"{"selector":{"matchLabels":{"":"a"}}}"#),
+    ("PeerAuthentication", r#"{"portLevelMtls":{"8080":{"mode":"STRICT"}}}"#),
+    ("PeerAuthentication", r#"{"selector":{"matchLabels":{"app":"a"}},"portLevelMtls":{"0":{"mode":"STRICT"}}}"#),
+    ("PeerAuthentication", r#"{"selector":{"matchLabels":{"app":"a"}},"portLevelMtls":{}}"#),
+    ("PeerAuthentication", r#"{"selector":{"matchLabels":{"app":"a"}},"portLevelMtls":{"80":{"mode":"MAYBE"}}}"#),
     ("DestinationRule", r#"{"host":"echo","trafficPolicy":{"loadBalancer":{"warmup":{}}}}"#),
 ];
 
@@ -152,7 +160,9 @@ const FORBIDDEN: &[(&str, &str)] = &[
 fn policy(kind: &str, name: &str, spec: &str) -> Outcome<Value> {
     let spec: Value = serde_json::from_str(spec)?;
     let metadata = json!({"name": name, "namespace": "default"});
-    Ok(json!({"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec}))
+    let group = if kind == "PeerAuthentication" { "security" } else { "networking" };
+    let version = format!("{group}.istio.io/v1");
+    Ok(json!({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}))
 }
 
 /// Which of the objects the API server takes, by position; the names of objects are their positions.

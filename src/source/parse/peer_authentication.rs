@@ -8,7 +8,7 @@ use crate::model::authentication::{Mode, PeerAuthentication, Selector};
 use crate::model::provenance::ObjectKind;
 use crate::source::yaml::marks;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 #[derive(Deserialize, Default)]
@@ -50,6 +50,9 @@ fn understood(value: &Value, notes: &mut Notes) -> Option<PeerAuthentication> {
         let number = port.parse().map_err(|_| format!("{} is not a port", syntax::quoted(&port)));
         let number = notes.check(&marks::key("spec.portLevelMtls", &port), number.and_then(syntax::port));
         ports.extend(number.map(|number| (number, mode(&mtls))));
+    }
+    if value.pointer("/spec/portLevelMtls").and_then(Value::as_object).is_some_and(Map::is_empty) {
+        notes.warning("spec.portLevelMtls", "has no port in it");
     }
     if selector == Selector::Everything && !ports.is_empty() {
         notes.error("spec.portLevelMtls", "is for the ports of some workloads, which spec.selector must select");
