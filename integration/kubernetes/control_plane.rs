@@ -47,7 +47,8 @@ async fn no_kind_of_their_groups_is_overlooked() -> Outcome<()> {
     let groups: BTreeSet<&str> =
         KINDS.iter().map(|kind| kind.group).filter(|group| group.contains("istio.io")).collect();
     let (mut overlooked, mut seen) = (Vec::new(), 0);
-    for group in groups.into_iter().chain(["gateway.networking.k8s.io", "split.smi-spec.io"]) {
+    let others = ["gateway.networking.k8s.io", "gateway.networking.x-k8s.io", "split.smi-spec.io"];
+    for group in groups.into_iter().chain(others) {
         let answer: Value =
             serde_json::from_str(&cluster.kubectl(&["get", "--raw", &format!("/apis/{group}")]).await?)?;
         for version in answer["versions"].as_array().into_iter().flatten() {

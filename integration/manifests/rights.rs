@@ -242,7 +242,9 @@ async fn rights_to_some_namespaces_are_enough() -> Outcome<()> {
     let mut watcher = Watcher::start(&cluster, &all, "rights-to-some", (&subnet, 1)).await?;
     watcher.chancery.ready(SOON).await?;
     let state = |kind: &Kind| match &*kind.resource {
-        "nodes" | "namespaces" | "gatewayclasses.gateway.networking.k8s.io" => "denied",
+        "nodes" | "namespaces" | "gatewayclasses.gateway.networking.k8s.io" | "xmeshes.gateway.networking.x-k8s.io" => {
+            "denied"
+        }
         _ => "watching",
     };
     deadline::until("every other kind is watched", SOON, async || {

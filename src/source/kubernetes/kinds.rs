@@ -60,7 +60,7 @@ impl Watched {
     /// Whether its objects are in no namespace.
     pub fn is_cluster_wide(&self) -> bool {
         let core = matches!(self.used, Use::Read(ObjectKind::Namespace | ObjectKind::Node));
-        core || (self.group, self.plural) == (GATEWAY, GATEWAY_CLASSES)
+        core || [(GATEWAY, GATEWAY_CLASSES), (EXPERIMENTAL, MESHES)].contains(&(self.group, self.plural))
     }
 
     /// The kind, and where it is watched if that is not everywhere.
@@ -140,6 +140,9 @@ const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
 const GATEWAY: &str = "gateway.networking.k8s.io";
 const GATEWAY_CLASSES: &str = "gatewayclasses";
+/// Where the Gateway API has kinds that may still go.
+const EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
+const MESHES: &str = "xmeshes";
 
 const fn core(kind: ObjectKind, name: &'static str, plural: &'static str, need: Need) -> Watched {
     Watched { kind: name, group: "", versions: &["v1"], plural, fields: "", need, used: Use::Read(kind), within: None }
@@ -206,6 +209,9 @@ pub static KINDS: &[Watched] = &[
     listed(GATEWAY, &["v1", "v1alpha2"], "UDPRoute", "udproutes"),
     listed(GATEWAY, &["v1", "v1alpha3"], "BackendTLSPolicy", "backendtlspolicies"),
     listed(GATEWAY, &["v1", "v1beta1"], "ReferenceGrant", "referencegrants"),
+    listed(EXPERIMENTAL, &["v1alpha1"], "XBackend", "xbackends"),
+    listed(EXPERIMENTAL, &["v1alpha1"], "XBackendTrafficPolicy", "xbackendtrafficpolicies"),
+    listed(EXPERIMENTAL, &["v1alpha1"], "XMesh", MESHES),
 ];
 
 /// Secrets, which are watched in namespaces that somebody named, and nowhere else. Those of types that are of no use are left out.
@@ -215,7 +221,7 @@ const NO_USE: &str = "type!=kubernetes.io/service-account-token,type!=helm.sh/re
                       type!=bootstrap.kubernetes.io/token";
 
 /// The table for some namespaces only; for all if none is named. Each kind is watched in each of them by itself, so that rights
-/// to these are enough; Namespaces, Nodes and GatewayClasses, which are in none, may be out of reach then. Its lines are kept for as long as
+/// to these are enough; Namespaces, Nodes, GatewayClasses and XMeshes, which are in none, may be out of reach then. Its lines are kept for as long as
 /// the process lives, so this is for its start. `secrets`: the namespaces whose Secrets are watched.
 pub fn within(namespaces: &[String], secrets: &[String]) -> Vec<&'static Watched> {
     let secrets: BTreeSet<&String> = secrets.iter().collect();
@@ -269,7 +275,8 @@ mod tests {
             assert_eq!(places(plural), [plural]);
         }
         assert_eq!(places("gatewayclasses"), ["gatewayclasses.gateway.networking.k8s.io"]);
-        assert_eq!(table.len(), 2 * (KINDS.len() - 3) + 3);
+        assert_eq!(places("xmeshes"), ["xmeshes.gateway.networking.x-k8s.io"]);
+        assert_eq!(table.len(), 2 * (KINDS.len() - 4) + 4);
         let first = |plural| table.iter().find(|kind| kind.plural == plural).expect("it is watched");
         let (services, namespaces) = (first("services"), first("namespaces"));
         assert_eq!((services.within, namespaces.within, first("nodes").within), (Some("a"), Some("a"), None));

@@ -93,6 +93,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
 - apiGroups: [gateway.networking.k8s.io]
   resources: [{{ if not .Values.watchNamespaces }}gatewayclasses, {{ end }}gateways, listenersets, httproutes, grpcroutes, tlsroutes, tcproutes, udproutes, backendtlspolicies, referencegrants]
   verbs: [list, watch]
+- apiGroups: [gateway.networking.x-k8s.io]
+  resources: [xbackends, xbackendtrafficpolicies{{ if not .Values.watchNamespaces }}, xmeshes{{ end }}]
+  verbs: [list, watch]
 {{- end }}
 {{- if .Values.rbac.istio }}
 - apiGroups: [networking.istio.io]
