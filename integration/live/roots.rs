@@ -87,7 +87,8 @@ pub async fn another_at_once(scene: &mut Scene) -> Outcome<()> {
     // Nobody is there to tell the client.
     scene.chancery.kill()?;
     scene.client().thaw()?;
-    if Load { workers: 20, ..scene.requests(100) }.run().await?.clean().is_ok() {
+    let load = Load { workers: 20, ..scene.requests(100) };
+    if load.run().await?.clean().is_ok() {
         return Err(Failure::new("the control: who trusts another root than its peers have is served"));
     }
     scene.chancery.restart().await?;
