@@ -29,6 +29,8 @@ pub const ALL: &[(&str, Oracle)] = &[
 
 /// How long after the last change everything has to be accepted.
 const BOUND: Duration = Duration::from_secs(60);
+/// How long a cluster stays at least after the routes or listeners without it were accepted.
+const LINGERS: Duration = Duration::from_secs(5);
 /// How long nothing more of a type is sent while a response of it is unanswered.
 const IN_FLIGHT: Duration = Duration::from_secs(1);
 /// How much earlier a response may be seen than it was sent, seen from the one before: relays take their time.
@@ -171,15 +173,17 @@ fn accepted_is_desired(events: &[Event]) -> Vec<String> {
 
 /// I3: since the last response of the type there was a request of the type, an answer to clusters or listeners, a change of
 /// the world, or an owner, or something that named clusters and may have let them go; one such reason is good for two
-/// responses, of which one adds and one removes, and for one of each secret. Time is a reason for a client left warming.
+/// responses, of which one adds and one removes, and for one of each secret. Time is a reason for a client left warming, and for
+/// clusters that only routes or listeners of before named.
 fn reasons(events: &[Event]) -> Vec<String> {
     let mut wrong = Vec::new();
     for stream in streams(events) {
         let mut left: BTreeMap<Kind, usize> = BTreeMap::new();
-        let (mut warming, mut unsent) = (Warming::default(), Unsent::default());
+        let (mut warming, mut unsent, mut lingers) = (Warming::default(), Unsent::default(), Lingers::default());
         let mut secrets = 2;
         for event in stream {
             warming.see(event);
+            lingers.see(event);
             if let What::World(world) = &event.what {
                 secrets = world.keys().filter(|(kind, _)| *kind == Kind::Secret).count().max(secrets);
             }
@@ -200,7 +204,12 @@ fn reasons(events: &[Event]) -> Vec<String> {
                 }
                 What::Sent(sent) => {
                     let reasons = left.entry(sent.kind).or_default();
-                    let none = *reasons == 0 && !warming.is_over(event, sent.kind) && !unsent.is_over(event, sent.kind);
+                    let mut late = || {
+                        warming.is_over(event, sent.kind)
+                            || unsent.is_over(event, sent.kind)
+                            || (sent.kind == Kind::Cluster && lingers.is_over(event))
+                    };
+                    let none = *reasons == 0 && !late();
                     wrong.extend(none.then(|| event.to_string()));
                     *reasons = reasons.saturating_sub(1);
                     if sent.kind.is_whole_set() {
@@ -241,6 +250,24 @@ impl Warming {
     fn is_over(&mut self, event: &Event, kind: Kind) -> bool {
         let over = self.since.is_some_and(|since| event.at >= since + Duration::from_secs(30));
         over && !self.clusters && matches!(kind, Kind::Endpoint | Kind::Secret) && self.again.insert(kind)
+    }
+}
+
+/// Listeners and routes that were told anew: clusters that only the old ones name stay for a while.
+#[derive(Default)]
+struct Lingers(Vec<Duration>);
+
+impl Lingers {
+    fn see(&mut self, event: &Event) {
+        if let What::Sent(sent) = &event.what {
+            self.0.extend(NAMERS.contains(&sent.kind).then_some(event.at));
+        }
+    }
+
+    /// Whether that is over for some, of which it was no reason yet.
+    fn is_over(&mut self, event: &Event) -> bool {
+        let over = self.0.iter().position(|since| event.at >= *since + LINGERS);
+        over.map(|at| self.0.remove(at)).is_some()
     }
 }
 
