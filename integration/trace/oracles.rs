@@ -218,7 +218,7 @@ fn reasons(events: &[Event]) -> Vec<String> {
                     // With what goes, what it named may go.
                     if NAMERS.contains(&sent.kind) {
                         let clusters = left.entry(Kind::Cluster).or_default();
-                        *clusters = (*clusters).max(1);
+                        *clusters = (*clusters + 1).min(3);
                     }
                 }
                 _ => {}

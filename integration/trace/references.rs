@@ -142,6 +142,8 @@ impl Look {
     fn note(&mut self, at: Duration) {
         // Routes may go without a word, with their listener: those that come back are new.
         self.accepted.retain(|(kind, name)| self.rules.exists(*kind, name));
+        let open = self.open.iter_mut();
+        open.for_each(|((kind, _), names)| names.retain(|name| self.rules.exists(*kind, name)));
         self.dangling.retain(|(.., cluster)| !self.rules.exists(Kind::Cluster, cluster));
         for unit in NAMERS.into_iter().flat_map(|kind| self.rules.told_of(kind)) {
             let Some(hash) = self.rules.truth(unit.0, &unit.1) else { continue };

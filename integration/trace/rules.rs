@@ -137,7 +137,9 @@ impl Rules {
         let this = &self.types[&sent.kind];
         let is_there = |name: &String| sent.resources.iter().any(|(there, _)| there == name);
         let gone = |name: &&String| sent.removed.contains(name) || (self.whole(sent.kind) && !is_there(name));
-        let held = this.held.iter().filter(|(_, held)| held.is_some()).map(|(name, _)| name);
+        // What is on its way may have taken it away already.
+        let there = |name: &String| this.told.get(name) != Some(&None);
+        let held = this.held.iter().filter(|(name, held)| held.is_some() && there(name)).map(|(name, _)| name);
         held.filter(gone).cloned().collect()
     }
 
@@ -155,10 +157,14 @@ impl Rules {
         let Some(kind) = asked.kind else { return };
         let warming = AWAITED.contains(&kind) && !self.types[&Kind::Cluster].asked;
         let (known, wire) = (self.names_of(kind), self.wire);
+        if asked.stated && !self.types[&kind].asked && wire == Wire::Sotw {
+            // It comes from another stream, and may hold what it never accepted as a whole.
+            self.types.values_mut().for_each(|this| this.came = true);
+        }
         let this = self.types.get_mut(&kind).expect("every kind has one");
         let first = !std::mem::replace(&mut this.asked, true);
         let left = kind == Kind::Cluster && self.stranded.is_some();
-        this.came |= first && (asked.stated || left) && wire == Wire::Sotw;
+        this.came |= first && left && wire == Wire::Sotw;
         let before = this.before.remove(&asked.nonce).unwrap_or_default();
         let tolerated = kind.is_whole_set() && this.came && !this.accepted;
         if let Some(carried) = this.carried.remove(&asked.nonce) {
@@ -271,7 +277,7 @@ impl Rules {
                 return Err(format!("{sent:?} takes away {name}, which nobody wants"));
             }
             let known = matches!(this.told.get(name), Some(Some(_))) || this.owed.contains(name);
-            let known = known || this.is_coming(name) || this.adrift.contains(name);
+            let known = known || this.is_coming(name) || this.adrift.contains(name) || this.lost.contains(name);
             // It may hold it from another stream, and was told nothing of it on this one.
             let unsettled = self.unsettled.contains(&(sent.kind, name.clone())) && !this.told.contains_key(name);
             let known = known || unsettled;

@@ -1,7 +1,7 @@
 //! What a client may hold and not state when it comes back: of what it rejected it may have applied a part, and what it was
 //! sent and has not answered it may have rejected.
 
-use super::{Event, What};
+use super::{Event, Hash, What};
 use chancery::snapshot::kind::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +13,15 @@ pub type Unsettled = BTreeSet<(Kind, String)>;
 struct Stream<'e> {
     node: Option<&'e str>,
     /// What is not answered, by kind and nonce.
-    open: BTreeMap<(Kind, &'e str), BTreeSet<&'e String>>,
+    open: BTreeMap<(Kind, &'e str), BTreeMap<&'e String, Option<Hash>>>,
+    /// Secrets that it rejected: it accepts the same unread, and that settles nothing.
+    refused: BTreeSet<(String, Hash)>,
     unsettled: Unsettled,
 }
 
 impl Stream<'_> {
     fn left(&self) -> impl Iterator<Item = (Kind, String)> {
-        let open = self.open.iter().flat_map(|((kind, _), names)| names.iter().map(|name| (*kind, (*name).clone())));
+        let open = self.open.iter().flat_map(|((kind, _), names)| names.keys().map(|name| (*kind, (*name).clone())));
         open.chain(self.unsettled.iter().cloned())
     }
 }
@@ -41,15 +43,21 @@ pub fn unsettled(events: &[Event]) -> BTreeMap<usize, Unsettled> {
                 }
                 let (Some(stream), Some(kind)) = (streams.get_mut(&event.stream), asked.kind) else { continue };
                 let names = stream.open.remove(&(kind, asked.nonce.as_str())).unwrap_or_default();
-                for name in names.into_iter().map(|name| (kind, name.clone())) {
+                for (name, hash) in names {
+                    let secret = hash.filter(|_| kind == Kind::Secret).map(|hash| (name.clone(), hash));
                     match asked.error {
-                        Some(_) => _ = stream.unsettled.insert(name),
-                        None => _ = stream.unsettled.remove(&name),
+                        Some(_) => {
+                            stream.refused.extend(secret);
+                            stream.unsettled.insert((kind, name.clone()));
+                        }
+                        None if secret.is_some_and(|secret| stream.refused.contains(&secret)) => {}
+                        None => _ = stream.unsettled.remove(&(kind, name.clone())),
                     }
                 }
             }
             What::Sent(sent) => {
-                let names = sent.resources.iter().map(|(name, _)| name).chain(&sent.removed).collect();
+                let there = sent.resources.iter().map(|(name, hash)| (name, Some(*hash)));
+                let names = there.chain(sent.removed.iter().map(|name| (name, None))).collect();
                 let stream = streams.entry(event.stream).or_default();
                 stream.open.insert((sent.kind, sent.nonce.as_str()), names);
             }

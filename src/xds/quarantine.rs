@@ -197,6 +197,8 @@ impl Quarantine {
             ward.unsettled.keep(&is_wanted);
             let unwanted = ward.held.iter_mut().filter(|(name, _)| !is_wanted(name));
             unwanted.for_each(|(_, held)| held.forget_suspicions());
+            // What was at fault may be among what it dropped: of a search that was given up the rest is tried.
+            self.stirred |= ward.is_heard();
         }
         let again = ward.flights.regain(is_wanted);
         if !again.is_empty() {

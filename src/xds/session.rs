@@ -193,6 +193,9 @@ impl Session {
         self.stranded.on_asked(kind, now, self.patience);
         // It holds clusters, whatever it states: it withholds its answer while one warms.
         self.tracks[Kind::Cluster as usize].came |= warming;
+        // Of what it never accepted as a whole it states nothing, and may hold a part.
+        let came = request.stated && !self.track(kind).is_asked();
+        self.tracks.iter_mut().for_each(|track| track.came |= came);
         let track = &mut self.tracks[kind as usize];
         let received = track.answer(request, now);
         let waiting = track.waiting();
@@ -216,8 +219,9 @@ impl Session {
             self.counters.late_rejections += u64::from(request.error.is_some());
         }
         self.isolate(kind, request, received.outcome, now);
-        if self.ready && self.is_gated() && !self.view.is_gated() {
-            // What is on its way to who was not known to want all clusters waits for them now.
+        // What is on its way to who was not known to want all clusters waits for them now.
+        let begins = self.ready && self.is_gated() && !self.view.is_gated();
+        if begins || self.quarantine.is_due(now) {
             self.look(self.view.newest().clone(), None, now);
         }
         Ok(Some(received))
@@ -301,7 +305,7 @@ impl Session {
     /// Whether the client is told of what goes away, and of what names something new, in order: it wants all clusters, or
     /// is about to, for it was left warming and asks for them last.
     fn is_gated(&self) -> bool {
-        self.track(Kind::Cluster).is_wildcard() || self.stranded.deadline().is_some()
+        self.track(Kind::Cluster).is_wildcard() || self.stranded.is_left()
     }
 
     /// How many proxies are connected: what is sent to one is sent to all.
@@ -416,7 +420,8 @@ impl Session {
 
     /// Whether [`Session::poll`] may have something to say before its deadline.
     pub fn has_more(&self) -> bool {
-        self.ready && (self.gate.is_stirred() || self.tracks.iter().any(Track::has_work))
+        let works = self.gate.is_stirred() || self.tracks.iter().any(Track::has_work);
+        self.ready && (works || self.idle_searches().next().is_some())
     }
 
     /// When [`Session::poll`] has to be called again although nothing happens.

@@ -1,5 +1,6 @@
 //! A search that was given up, because the client did not answer or rejected whatever was tried, goes on once it accepts
-//! something: what was suspected beside the culprit is not to be held back for ever. Who accepts nothing is sent nothing.
+//! something, or drops a name: what was suspected beside the culprit is not to be held back for ever. Who accepts nothing is sent
+//! nothing.
 
 use super::search::Search;
 use super::{PATIENCE, Unit, Ward};
@@ -32,7 +33,7 @@ impl Ward {
         }
     }
 
-    /// The client has accepted something. Whether a search is to go on.
+    /// The client has accepted something, or does not want all that it wanted. Whether a search is to go on.
     pub(super) fn is_heard(&mut self) -> bool {
         if self.abandoned == Abandoned::Yes {
             self.abandoned = Abandoned::Accepted;

@@ -20,9 +20,15 @@ enum Fate {
 impl Ward {
     /// The client has rejected this.
     pub(super) fn isolate(&mut self, rejected: Rejected<'_>) -> Consequence {
-        let Accused { suspects, found, named, apart } = rejected.accused(&self.rejected);
-        let culprits = Culprits::new(&found);
+        let Accused { mut suspects, mut found, named, apart } = rejected.accused(&self.rejected);
         let mut open = self.untried();
+        // What was found at fault while this was on its way is so in this, too, and no other has to be.
+        let known: Vec<_> = suspects.extract_if(.., |unit| self.is_at_fault(unit)).collect();
+        if !known.is_empty() {
+            found.extend(known);
+            open.append(&mut suspects);
+        }
+        let culprits = Culprits::new(&found);
         let (mut suspects, superseded): (Vec<_>, Vec<_>) =
             suspects.into_iter().partition(|unit| rejected.is_current(unit));
         if !superseded.is_empty() {
@@ -68,6 +74,12 @@ impl Ward {
         }
         let lost = rejected.flight.absent.iter().filter(|name| !is_whole && !self.flights.touch(name));
         Consequence { returned, unsaid: lost.cloned().collect(), apart: None }
+    }
+
+    /// Whether a unit was found at fault, and is held back.
+    fn is_at_fault(&self, unit: &Unit) -> bool {
+        let charge = self.held.get(&unit.name).and_then(|held| held.charges.get(&unit.part));
+        charge.is_some_and(|charge| charge.found && charge.unit == *unit)
     }
 
     /// One rejection more, of so many things; whether the culprit is still looked for. What was not sent before does not

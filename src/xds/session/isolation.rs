@@ -24,10 +24,7 @@ impl Session {
                 }
             },
             Some(message) if outcome == Outcome::Nack || late => self.reject(kind, nonce, message, now),
-            _ => return,
-        }
-        if self.quarantine.is_due(now) {
-            self.look(self.view.newest().clone(), None, now);
+            _ => {}
         }
     }
 
@@ -81,11 +78,15 @@ impl Session {
 
     /// A search whose next step has nothing to send must not wait for an answer.
     pub(super) fn skip_idle_searches(&mut self) {
-        let idle = |kind: &Kind| {
+        let kinds: Vec<_> = self.idle_searches().collect();
+        kinds.into_iter().for_each(|kind| self.quarantine.skip(kind));
+    }
+
+    /// The kinds of such searches.
+    pub(super) fn idle_searches(&self) -> impl Iterator<Item = Kind> {
+        self.quarantine.searched().filter(|kind| {
             let track = &self.tracks[*kind as usize];
             track.is_idle(&self.view) && track.in_flight_since().is_none()
-        };
-        let kinds: Vec<_> = self.quarantine.searched().filter(idle).collect();
-        kinds.into_iter().for_each(|kind| self.quarantine.skip(kind));
+        })
     }
 }

@@ -51,6 +51,11 @@ impl Stranded {
         }
     }
 
+    /// Whether clusters are still to be asked for, as far as is known.
+    pub(super) fn is_left(&self) -> bool {
+        matches!(self, Stranded::Until(_) | Stranded::Found)
+    }
+
     /// Whether the client is stranded as far as is known.
     pub(super) fn is_found(&self) -> bool {
         matches!(self, Stranded::Found)

@@ -139,7 +139,6 @@ impl Track {
     pub(super) fn answer(&mut self, request: &Request, now: Instant) -> Received {
         let received = |outcome| Received { kind: Some(self.kind), outcome, change_to_ack: None };
         if !self.asked {
-            self.came |= request.stated;
             return received(Outcome::Init);
         }
         let nonce = request.nonce.parse().ok();
