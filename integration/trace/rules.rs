@@ -242,7 +242,9 @@ impl Rules {
         }
         let gone = self.gone(sent)?;
         sent.resources.iter().try_for_each(|(name, hash)| self.check_resource(sent.kind, name, *hash))?;
-        let changed = |(name, hash): &(String, Hash)| this.told.get(name) != Some(&Some(*hash));
+        // What is on its way, if only to be rejected again, is no change.
+        let comes = |name: &String, hash: Hash| this.carried.values().any(|all| all.get(name) == Some(&Some(hash)));
+        let changed = |(name, hash): &(String, Hash)| this.told.get(name) != Some(&Some(*hash)) && !comes(name, *hash);
         let takes = gone.iter().any(|name| self.truth(sent.kind, name).is_none());
         if sent.kind.is_whole_set() && takes && sent.resources.iter().any(changed) {
             return Err(format!("{sent:?} adds and removes in one response"));

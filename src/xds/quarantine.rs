@@ -45,6 +45,8 @@ pub use unit::Unit;
 
 /// How long a kind stands still for the search, should the client not answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long until something of it is sent, should the connection take nothing: longer than a dead one is there.
+const ROOM: Duration = Duration::from_secs(60);
 
 /// What the client held of a name before it was sent what it rejected.
 #[derive(Clone, Debug)]
@@ -127,8 +129,11 @@ impl Quarantine {
     }
 
     /// A response was sent.
-    pub(super) fn on_sent(&mut self, kind: Kind, flight: Flight) {
+    pub(super) fn on_sent(&mut self, kind: Kind, flight: Flight, now: Instant) {
         let ward = &mut self.wards[kind as usize];
+        let carries =
+            |search: &&mut Box<Search>| search.tried().iter().any(|unit| flight.carried(&unit.name).is_some());
+        ward.search.as_mut().filter(carries).into_iter().for_each(|search| search.until = now + PATIENCE);
         flight.absent.iter().for_each(|name| _ = ward.rejected.remove(name));
         ward.touch(&flight);
         if let Some(forgotten) = ward.flights.push(flight) {
@@ -174,7 +179,7 @@ impl Quarantine {
         let carried = |unit: &Unit| flight.carried(&unit.name).is_some();
         if ward.search.as_mut().is_some_and(|search| search.clear(carried)) {
             // A client that answers may take its time.
-            ward.search.iter_mut().for_each(|search| search.until = now + PATIENCE);
+            ward.search.iter_mut().for_each(|search| search.until = now + ROOM);
             ward.go_on();
             (self.stirred, self.told) = (true, None);
         }

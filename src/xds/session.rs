@@ -399,7 +399,7 @@ impl Session {
             let track = &self.tracks[kind as usize];
             self.quarantine.leave_out(&mut flight, kind, |name| track.last_told(name, &self.view).is_some());
         }
-        self.quarantine.on_sent(kind, flight);
+        self.quarantine.on_sent(kind, flight, now);
         Some(Response { kind, nonce: self.nonce, version, roll, resources, removed })
     }
 

@@ -3,7 +3,7 @@
 //! nothing.
 
 use super::search::Search;
-use super::{PATIENCE, Unit, Ward};
+use super::{ROOM, Unit, Ward};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::set::Snapshot;
 use std::time::Instant;
@@ -28,7 +28,7 @@ impl Ward {
         if self.abandoned == Abandoned::Accepted {
             let mut open = self.suspects();
             open.retain(|unit| unit.is_in(newest.get(kind, &unit.name)));
-            self.search = Search::of(Vec::new(), open, newest, now + PATIENCE).map(Box::new);
+            self.search = Search::of(Vec::new(), open, newest, now + ROOM).map(Box::new);
             self.go_on();
         }
     }

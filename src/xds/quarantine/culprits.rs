@@ -58,7 +58,7 @@ mod tests {
         let names: Vec<_> = clusters.iter().map(|cluster| format!("{}: it is bad", cluster.name())).collect();
         let message = format!("Error adding/updating cluster(s) {}", names.join(", "));
         let mut quarantine = Quarantine::new(Wire::Delta);
-        quarantine.on_sent(Kind::Cluster, Flight::new(1, clusters, BTreeMap::new()));
+        quarantine.on_sent(Kind::Cluster, Flight::new(1, clusters, BTreeMap::new()), now);
         let view = View::new(snapshot.clone(), None, true);
         let before = compared();
         let nack = Nack { kind: Kind::Cluster, nonce: 1, message: &message, came: false };

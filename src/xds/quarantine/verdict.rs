@@ -4,7 +4,7 @@ use super::abandoned::Abandoned;
 use super::culprits::Culprits;
 use super::rejected::{Accused, Rejected};
 use super::search::Search;
-use super::{Before, Charge, Consequence, PATIENCE, Returned, Unit, Ward, message};
+use super::{Before, Charge, Consequence, ROOM, Returned, Unit, Ward, message};
 use crate::snapshot::resource::Resource;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl Ward {
             suspects.retain(innocent);
             open.retain(innocent);
             suspects.iter().chain(&open).for_each(|unit| self.hold(&rejected, unit, false));
-            let until = rejected.now + PATIENCE;
+            let until = rejected.now + ROOM;
             self.search = Search::of(suspects, open, rejected.source, until).map(Box::new);
             self.go_on();
         } else {
@@ -99,7 +99,9 @@ impl Ward {
     /// where nothing was applied.
     fn returned(&mut self, sent: &Arc<Resource>, before: Before, fate: Fate) -> Option<Returned> {
         let before = if fate == Fate::Applied { Before::Form(sent.clone()) } else { before };
-        self.flights.found(sent.name(), before.clone());
+        // What was sent meanwhile may be rejected as well, and then either may be there.
+        let unsure = fate == Fate::Perhaps && self.flights.touch(sent.name());
+        self.flights.found(sent.name(), if unsure { Before::Unknown } else { before.clone() });
         if let (Fate::Applied, Some(held)) = (fate, self.held.get_mut(sent.name())) {
             held.absolve(sent);
         }
