@@ -116,6 +116,8 @@ struct Ward {
     unsettled: Names,
     /// The version that was rejected last of each name, unless another has been accepted since.
     rejected: BTreeMap<Arc<str>, Version>,
+    /// What may have been applied of something that was rejected, while a later response that carries it is not answered.
+    unsure: BTreeSet<Arc<str>>,
     /// Whether anything was accepted on this stream.
     accepted: bool,
     /// How many rejections there were without anything accepted, and how many there may be.
@@ -171,6 +173,7 @@ impl Quarantine {
         ward.touch(&flight);
         for sent in flight.all() {
             ward.rejected.remove(sent.name());
+            ward.unsure.remove(sent.name());
             if let Some(held) = ward.held.get_mut(sent.name()) {
                 held.absolve(sent);
                 (self.stirred, self.told) = (true, None);
@@ -200,6 +203,7 @@ impl Quarantine {
             self.stirred |= still.is_some_and(|still| ward.start_over(&still, |unit| is_wanted(&unit.name)));
             // What was only suspected is suspected no more: nobody will look for it.
             ward.unsettled.keep(&is_wanted);
+            ward.unsure.retain(|name| is_wanted(name));
             let unwanted = ward.held.iter_mut().filter(|(name, _)| !is_wanted(name));
             unwanted.for_each(|(_, held)| held.forget_suspicions());
             // What was at fault may be among what it dropped: of a search that was given up the rest is tried.

@@ -70,7 +70,7 @@ impl Ward {
         for returned in &mut returned {
             // At the end of patience nothing goes again for its own sake.
             returned.again &= patient && (is_whole || brings_news);
-            returned.owed = brings_news && flight.is_awaited(returned.sent.name()) && returned.is_known();
+            returned.owed |= brings_news && flight.is_awaited(returned.sent.name()) && returned.is_known();
         }
         let lost = rejected.flight.absent.iter().filter(|name| !is_whole && !self.flights.touch(name));
         Consequence { returned, unsaid: lost.cloned().collect(), apart: None }
@@ -99,19 +99,20 @@ impl Ward {
     /// where nothing was applied.
     fn returned(&mut self, sent: &Arc<Resource>, before: Before, fate: Fate) -> Option<Returned> {
         let before = if fate == Fate::Applied { Before::Form(sent.clone()) } else { before };
-        // What was sent meanwhile may be rejected as well, and then either may be there.
-        let unsure = fate == Fate::Perhaps && self.flights.touch(sent.name());
-        self.flights.found(sent.name(), if unsure { Before::Unknown } else { before.clone() });
+        self.flights.found(sent.name(), before.clone());
         if let (Fate::Applied, Some(held)) = (fate, self.held.get_mut(sent.name())) {
             held.absolve(sent);
         }
-        // What was said meanwhile is answered for itself.
+        // What was said meanwhile is answered for itself; should that be rejected as well, either may be there.
         if self.flights.touch(sent.name()) {
+            self.unsure.extend((fate == Fate::Perhaps).then(|| sent.name().clone()));
             return None;
         }
+        let unsure = self.unsure.remove(sent.name());
         self.rejected.insert(sent.name().clone(), sent.version());
         let again = matches!(fate, Fate::Applied | Fate::Perhaps) && !self.held.contains_key(sent.name());
-        Some(Returned { sent: sent.clone(), before, again, owed: false })
+        let owed = unsure && matches!(before, Before::Form(_));
+        Some(Returned { sent: sent.clone(), before, again, owed })
     }
 
     /// The set goes on as it is: leaving out what was rejected could take away what works.
