@@ -320,5 +320,6 @@ async fn requests_stay_as_near_as_the_service_says() -> Outcome<()> {
         }
         crossing.sends_to(hosts).await?;
     }
+    cluster.kubectl(&["delete", "nodes", "crossing-beside", "crossing-far"]).await?;
     load.stopped().await?.clean()
 }

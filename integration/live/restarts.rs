@@ -52,14 +52,14 @@ pub async fn a_crowd_comes_back_after_a_crash(setup: Setup) -> Outcome<()> {
         scene.settled_within(BACK).await?;
         crowd.settled(2, BACK.saturating_sub(begun.elapsed())).await?;
         println!("{count} proxies are back after {:?}", begun.elapsed());
-        let removed = crowd.removed();
-        if !removed.is_empty() {
-            return Err(Failure::new(format!("taken from somebody: {removed:?}")));
-        }
         let before = crowd.version(SUBSET)?;
         let text = scene.folder.read(TRAFFIC)?;
         scene.folder.replace(TRAFFIC, &text.replace("connectTimeout: 2s", "connectTimeout: 3s"))?;
         crowd.moved(SUBSET, &before, BACK).await?;
+        let removed = crowd.removed();
+        if !removed.is_empty() {
+            return Err(Failure::new(format!("taken from somebody: {removed:?}")));
+        }
         load.stopped().await?.clean()?;
         scene.folder.remove(TRAFFIC)?;
         crowd.has_lost(SUBSET, BACK).await

@@ -218,7 +218,7 @@ fn reasons(events: &[Event]) -> Vec<String> {
                     // With what goes, what it named may go.
                     if NAMERS.contains(&sent.kind) {
                         let clusters = left.entry(Kind::Cluster).or_default();
-                        *clusters = (*clusters + 1).min(3);
+                        *clusters = if sent.removed.is_empty() { (*clusters).max(1) } else { (*clusters + 1).min(3) };
                     }
                 }
                 _ => {}
@@ -255,19 +255,32 @@ impl Warming {
 
 /// Listeners and routes that were told anew: clusters that only the old ones name stay for a while.
 #[derive(Default)]
-struct Lingers(Vec<Duration>);
+struct Lingers {
+    sotw: bool,
+    told: Vec<Duration>,
+    /// The last set of clusters, and whether the last response about them took any away.
+    there: BTreeSet<String>,
+    takes: bool,
+}
 
 impl Lingers {
     fn see(&mut self, event: &Event) {
-        if let What::Sent(sent) = &event.what {
-            self.0.extend(NAMERS.contains(&sent.kind).then_some(event.at));
+        match &event.what {
+            What::Opened(wire) => self.sotw = *wire == Wire::Sotw,
+            What::Sent(sent) if NAMERS.contains(&sent.kind) => self.told.push(event.at),
+            What::Sent(sent) if sent.kind == Kind::Cluster => {
+                let now: BTreeSet<String> = sent.resources.iter().map(|(name, _)| name.clone()).collect();
+                self.takes = !sent.removed.is_empty() || (self.sotw && self.there.difference(&now).next().is_some());
+                self.there = now;
+            }
+            _ => {}
         }
     }
 
     /// Whether that is over for some, of which it was no reason yet.
     fn is_over(&mut self, event: &Event) -> bool {
-        let over = self.0.iter().position(|since| event.at >= *since + LINGERS);
-        over.map(|at| self.0.remove(at)).is_some()
+        let over = self.told.iter().position(|since| event.at >= *since + LINGERS).filter(|_| self.takes);
+        over.map(|at| self.told.remove(at)).is_some()
     }
 }
 

@@ -11,7 +11,7 @@ use super::chorus::Others;
 use super::identity::Credential;
 use super::limits::Options;
 use super::mistrust::{Origin, Place, Suspect};
-use super::porch::{HANDSHAKE, Place as Held, Porch};
+use super::porch::{BRIEF, HANDSHAKE, Place as Held, Porch};
 use super::rarely::Rarely;
 use super::refusal::Refusal;
 use super::request::Wire;
@@ -95,23 +95,22 @@ pub(super) async fn run(arrival: Arrival, door: Door, context: Arc<XdsContext>, 
     let (_open, accepted) = (context.metrics.xds.connection_opened(), tokio::time::Instant::now());
     let peer = socket.peer_addr().ok();
     let Ok(socket) = Socket::new(socket) else { return };
-    let service = |certificate, places| AdsService {
+    let service = |certificate, waiting| AdsService {
         peer,
         door: door.clone(),
         certificate,
         ends: Ends { shutdown: shutdown.clone(), aged: CancellationToken::new() },
-        waiting: Arc::new(Waiting::new(places)),
+        waiting: Arc::new(waiting),
         context: context.clone(),
     };
     match &door {
-        Door::Open => serve(socket, service(None, vec![waits]), (accepted, hall)).await,
+        Door::Open => serve(socket, service(None, Waiting::new(waits, None)), (accepted, hall)).await,
         Door::Guarded(guarded) => match greet((socket, peer), guarded, &context, &shutdown).await {
             Ok((stream, share)) => {
                 drop(greeted);
                 let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
                 let certificate = certificate.map(|certificate| certificate.clone().into_owned());
-                let places = [Some(waits), share].into_iter().flatten().collect();
-                serve(stream, service(certificate, places), (accepted, hall)).await;
+                serve(stream, service(certificate, Waiting::new(waits, share)), (accepted, hall)).await;
             }
             Err(Unfriendly { reason, failure }) => {
                 context.metrics.xds.refused(reason);
@@ -197,6 +196,9 @@ where
         if let (Door::Guarded(guarded), false) = (&door, waiting.was_called()) {
             strangers(&guarded.security, peer).into_iter().for_each(Origin::note);
         }
+        if !waiting.was_called() {
+            return Duration::ZERO;
+        }
         options.admitted_within / 2
     });
     let farewell = tokio::select! {
@@ -221,12 +223,14 @@ fn http(options: &Options) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Waits until a connection that was accepted then is too old, or until it is time for somebody to be let in on it and
-/// nobody was.
+/// Waits until a connection that was accepted then, and has shaken hands now, is too old, or until it is time for somebody to be let
+/// in on it and nobody was.
 async fn lifetime(accepted: tokio::time::Instant, options: &Options, hall: &Porch, waiting: &Waiting) {
     let age = age(options.max_age);
     let within = age.map_or(options.admitted_within, |age| age.min(options.admitted_within));
-    hall.patience(accepted, within, || waiting.is_over()).await;
+    // However long the handshake took, there has to be time to say something.
+    let left = within.saturating_sub(accepted.elapsed()).max(BRIEF.min(within));
+    hall.patience(tokio::time::Instant::now(), left, || waiting.is_over() || waiting.is_suspect()).await;
     if !waiting.is_over() {
         return;
     }
@@ -261,7 +265,10 @@ impl Service<Request<hyper::body::Incoming>> for AdsService {
 
     fn call(&self, request: Request<hyper::body::Incoming>) -> Self::Future {
         let service = self.clone();
-        service.waiting.calls();
+        let path = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
+        if [SOTW, DELTA, CREATE].contains(&path) {
+            service.waiting.calls();
+        }
         Box::pin(async move {
             // The whole of it, as it was sent: nothing is decoded or left out to find a method in it.
             Ok(match request.uri().path_and_query().map_or("", PathAndQuery::as_str) {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// How long a handshake may take.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long anybody may take while others wait.
-const BRIEF: Duration = Duration::from_secs(2);
+pub(super) const BRIEF: Duration = Duration::from_secs(2);
 /// The share of the places for those from where much led nowhere.
 const SHARE: usize = 4;
 /// How often it is looked whether they do.

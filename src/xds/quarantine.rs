@@ -133,9 +133,10 @@ impl Quarantine {
     /// A response was sent.
     pub(super) fn on_sent(&mut self, kind: Kind, flight: Flight, now: Instant) {
         let ward = &mut self.wards[kind as usize];
-        let carries =
-            |search: &&mut Box<Search>| search.tried().iter().any(|unit| flight.carried(&unit.name).is_some());
-        ward.search.as_mut().filter(carries).into_iter().for_each(|search| search.until = now + PATIENCE);
+        let carried = |unit: &Unit| flight.carried(&unit.name).is_some();
+        if ward.search.as_mut().is_some_and(|search| search.is_sent_first(carried)) {
+            ward.search.iter_mut().for_each(|search| search.until = now + PATIENCE);
+        }
         flight.absent.iter().for_each(|name| _ = ward.rejected.remove(name));
         ward.touch(&flight);
         if let Some(forgotten) = ward.flights.push(flight) {
@@ -204,10 +205,11 @@ impl Quarantine {
             // What was only suspected is suspected no more: nobody will look for it.
             ward.unsettled.keep(&is_wanted);
             ward.unsure.retain(|name| is_wanted(name));
+            let drops = ward.held.keys().any(|name| !is_wanted(name));
             let unwanted = ward.held.iter_mut().filter(|(name, _)| !is_wanted(name));
             unwanted.for_each(|(_, held)| held.forget_suspicions());
             // What was at fault may be among what it dropped: of a search that was given up the rest is tried.
-            self.stirred |= ward.is_heard();
+            self.stirred |= drops && ward.is_heard();
         }
         let again = ward.flights.regain(is_wanted);
         if !again.is_empty() {

@@ -9,16 +9,24 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Waiting {
     called: AtomicBool,
     over: AtomicBool,
-    places: Mutex<Vec<Place>>,
+    /// Its place in the hall, and the one of those that are for suspects.
+    places: Mutex<(Option<Place>, Option<Place>)>,
+    suspect: bool,
 }
 
 impl Waiting {
-    /// On a connection that takes up those places.
-    pub(super) fn new(places: Vec<Place>) -> Self {
-        Self { called: AtomicBool::new(false), over: AtomicBool::new(false), places: Mutex::new(places) }
+    /// On a connection that takes up a place, and one of those for suspects if it comes from where much led nowhere.
+    pub(super) fn new(place: Place, suspect: Option<Place>) -> Self {
+        let (called, over, is_suspect) = (AtomicBool::new(false), AtomicBool::new(false), suspect.is_some());
+        Self { called, over, places: Mutex::new((Some(place), suspect)), suspect: is_suspect }
     }
 
-    /// Somebody calls, whoever it may be.
+    /// Whether it comes from where much led nowhere.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
+    /// Somebody calls what there is to be called, whoever it may be.
     pub(super) fn calls(&self) {
         self.called.store(true, Ordering::Relaxed);
     }

@@ -1,5 +1,5 @@
 //! A search that was given up, because the client did not answer or rejected whatever was tried, goes on once it accepts
-//! something, or drops a name: what was suspected beside the culprit is not to be held back for ever. Who accepts nothing is sent
+//! something, or drops one that is held back: what was suspected beside the culprit is not to be held back for ever. Who accepts nothing is sent
 //! nothing.
 
 use super::search::Search;

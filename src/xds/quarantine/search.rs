@@ -22,6 +22,8 @@ pub(super) enum Step {
 pub(super) struct Search {
     /// What is sent now.
     tried: Vec<Unit>,
+    /// Whether any of it was.
+    sent: bool,
     /// One of them is at fault, if nothing that is tried is.
     suspects: Vec<Unit>,
     /// What was rejected too and has not been tried since.
@@ -38,7 +40,15 @@ impl Search {
     /// A search among suspects, of which one is at fault; what is open goes last. None if there is nothing to try.
     pub(super) fn of(suspects: Vec<Unit>, open: Vec<Unit>, still: &Snapshot, until: Instant) -> Option<Self> {
         let any = !(suspects.is_empty() && open.is_empty());
-        any.then(|| Self { tried: Vec::new(), suspects, open, still: still.clone(), looked: still.clone(), until })
+        any.then(|| Self {
+            tried: Vec::new(),
+            sent: false,
+            suspects,
+            open,
+            still: still.clone(),
+            looked: still.clone(),
+            until,
+        })
     }
 
     /// Chooses what is tried next, unless something is.
@@ -46,6 +56,7 @@ impl Search {
         if !self.tried.is_empty() {
             return Some(Step::Try);
         }
+        self.sent = false;
         match &self.suspects[..] {
             [] => self.tried = std::mem::take(&mut self.open),
             [found] => {
@@ -64,6 +75,13 @@ impl Search {
         let news = !newest.changed_since(&self.looked, kind).is_empty();
         self.looked = newest.clone();
         news
+    }
+
+    /// A response is sent; whether it is the first that carries something of what is tried.
+    pub(super) fn is_sent_first(&mut self, carried: impl Fn(&Unit) -> bool) -> bool {
+        let is_first = !self.sent && self.tried.iter().any(carried);
+        self.sent |= is_first;
+        is_first
     }
 
     /// What is sent now.
