@@ -4,6 +4,7 @@
 
 pub mod holding;
 mod kind;
+mod late;
 pub mod oracles;
 mod references;
 pub mod rules;

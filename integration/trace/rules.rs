@@ -157,10 +157,7 @@ impl Rules {
         let Some(kind) = asked.kind else { return };
         let warming = AWAITED.contains(&kind) && !self.types[&Kind::Cluster].asked;
         let (known, wire) = (self.names_of(kind), self.wire);
-        if asked.stated && !self.types[&kind].asked && wire == Wire::Sotw {
-            // It comes from another stream, and may hold what it never accepted as a whole.
-            self.types.values_mut().for_each(|this| this.came = true);
-        }
+        self.came_from_elsewhere(kind, asked);
         let this = self.types.get_mut(&kind).expect("every kind has one");
         let first = !std::mem::replace(&mut this.asked, true);
         let left = kind == Kind::Cluster && self.stranded.is_some();
@@ -223,6 +220,13 @@ impl Rules {
             }
         }
         self.stranded = if self.types[&Kind::Cluster].asked { None } else { self.stranded.or(warming.then_some(at)) };
+    }
+
+    /// Who states a version comes from another stream, and may hold of any type what it never accepted as a whole.
+    fn came_from_elsewhere(&mut self, kind: Kind, asked: &Asked) {
+        if asked.stated && !self.types[&kind].asked && self.wire == Wire::Sotw {
+            self.types.values_mut().for_each(|this| this.came = true);
+        }
     }
 
     fn names_of(&self, kind: Kind) -> Vec<String> {
