@@ -13,6 +13,7 @@ pub mod chancery;
 #[cfg(test)]
 mod checks;
 pub mod client;
+pub mod clock;
 pub mod cluster;
 pub mod deadline;
 pub mod dns;

@@ -5,6 +5,8 @@
 mod accounts;
 #[path = "live/ages.rs"]
 mod ages;
+#[path = "live/clocks.rs"]
+mod clocks;
 #[path = "live/crowd.rs"]
 mod crowd;
 #[path = "live/dashboards.rs"]
@@ -76,6 +78,8 @@ mod roots;
 mod routing;
 #[path = "live/secrets.rs"]
 mod secrets;
+#[path = "live/showing.rs"]
+mod showing;
 #[path = "live/spoiled.rs"]
 mod spoiled;
 mod trace;
@@ -201,9 +205,13 @@ macro_rules! shared_out {
 
 shared_out!(
     spoiled::a_broken_authority_is_told_of_and_not_used,
+    showing::without_its_certificate_a_listener_tells_nothing,
     restarts::a_crowd_comes_back_after_a_crash,
     expiring::a_server_certificate_that_ends_harms_nobody_who_is_there,
+    clocks::a_clock_that_is_set_harms_nobody,
+    clocks::proxies_that_are_early_or_late_are_served,
     routing::a_large_expression_is_accepted,
+    mistakes::a_large_rule_holds_nobody_up,
     near::requests_stay_in_the_zone,
     families::a_pod_of_both_families_has_one_share,
     families::a_pod_is_reached_by_its_other_address,

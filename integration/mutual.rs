@@ -176,10 +176,17 @@ async fn strangers_are_refused(stage: &Stage) -> Outcome<()> {
     }
     // Where both are taken, plain text is, and no stranger's TLS that claims to be of the mesh; where nothing else is, mutual
     // TLS is not opened.
-    for (port, says) in [(8080, HTTP), (9090, LINE), (7070, LINE), (7570, HTTP), (8280, HTTP), (9290, LINE)] {
+    let disabled = [(8280, HTTP), (9290, LINE), (7270, LINE), (7770, HTTP)];
+    for (port, says) in [(8080, HTTP), (9090, LINE), (7070, LINE), (7570, HTTP)].into_iter().chain(disabled) {
         assert!(stage.answers(port, says, None).await?, "plain text on {port}");
-        let who = Some((Some(&stage.foreign), if says == HTTP { alpn } else { &["istio"][..] }));
-        assert!(!stage.answers(port, says, who).await?, "another trust domain on {port}");
+        for (who, certificate) in [
+            ("no certificate", None),
+            ("another trust domain", Some(&stage.foreign)),
+            ("another authority", Some(&stage.unknown)),
+        ] {
+            let shown = Some((certificate, if says == HTTP { alpn } else { &["istio"][..] }));
+            assert!(!stage.answers(port, says, shown).await?, "{who} on {port}");
+        }
     }
     assert!(!stage.answers(8280, HTTP, Some((Some(&stage.good), alpn))).await?, "mutual TLS where it is disabled");
     Ok(())

@@ -2,6 +2,7 @@
 
 use super::addresses::{self, Subnet};
 use super::api::Api;
+use super::clock::Clock;
 use super::deadline;
 use super::spawner::{self, Place, Process};
 use super::{Failure, Outcome, tools};
@@ -115,6 +116,11 @@ impl Chancery {
         let process = spawner::start_in(&self.place, "chancery", &program, &arguments, &self.log)?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// From the next start on it goes by another clock.
+    pub fn follow(&mut self, clock: &Clock) {
+        self.place.clock = Some(clock.clone());
     }
 
     /// From the next start on what it writes goes there, and nobody reads it.

@@ -90,7 +90,7 @@ impl Network {
 
     /// Where a child runs that is on the machine and in no pod.
     pub fn machine(&self) -> Place {
-        Place { network: Some(self.namespace.path().into()), user: None }
+        Place { network: Some(self.namespace.path().into()), ..Place::default() }
     }
 
     /// Adds a pod. Nothing is captured yet.
@@ -155,11 +155,11 @@ impl Pod {
 
     /// Where a child runs that is in the pod, and as whom we do.
     pub fn place(&self) -> Place {
-        Place { network: Some(self.namespace.path().into()), user: None }
+        Place { network: Some(self.namespace.path().into()), ..Place::default() }
     }
 
     /// Where a child runs that is the pod's sidecar.
     pub fn sidecar(&self) -> Place {
-        Place { network: Some(self.namespace.path().into()), user: Some(SIDECAR) }
+        Place { network: Some(self.namespace.path().into()), user: Some(SIDECAR), clock: None }
     }
 }

@@ -4,6 +4,7 @@
 use super::addresses::{self, Subnet};
 use super::chancery::Chancery;
 use super::client::{self, Answer, Client};
+use super::clock::Clock;
 use super::echo::Echo;
 use super::envoy::{Envoy, Seat, Setup};
 use super::load::Load;
@@ -23,7 +24,7 @@ pub const HOST: &str = "echo";
 /// The file with the rules.
 pub const TRAFFIC: &str = "traffic.yaml";
 /// The file with the pods and their service.
-const WORKLOADS: &str = "workloads.yaml";
+pub const WORKLOADS: &str = "workloads.yaml";
 /// How long a change may take to be accepted everywhere.
 pub const SOON: Duration = Duration::from_secs(5);
 /// How long Envoys may take to come back: their retry back-off is at most five seconds.
@@ -55,6 +56,8 @@ pub struct Scene {
     pub files: TempDir,
     /// The addresses.
     pub subnet: Subnet,
+    /// The clocks of pods whose Envoys go by another than the machine's, from their next start on.
+    pub clocks: BTreeMap<&'static str, Clock>,
     client: Client,
 }
 
@@ -97,7 +100,8 @@ impl Scene {
             true => Chancery::start_securely(&subnet, CONTROL, folder.path(), log).await?,
             false => Chancery::start(&subnet, CONTROL, folder.path(), log).await?,
         };
-        Ok(Self { envoys: vec![], relay: None, chancery, echoes, folder, files, subnet, client: Client::default() })
+        let (clocks, client) = (BTreeMap::new(), Client::default());
+        Ok(Self { envoys: vec![], relay: None, chancery, echoes, folder, files, subnet, clocks, client })
     }
 
     /// Gives the client's pod an address of the other family, too; nothing happens at it.
@@ -168,7 +172,8 @@ impl Scene {
         let ports = addresses::ports(ip)?;
         // The pod's own loopback, as it were.
         let metadata = vec![format!("OUTBOUND_BIND={}", self.subnet.ip(host + OUTBOUND))];
-        let (place, client) = (Place::default(), Client::default());
+        let place = Place { clock: self.clocks.get(pod).cloned(), ..Place::default() };
+        let client = Client::default();
         let credential = self.chancery.credential(pod, NAMESPACE, account)?;
         Ok(Seat { pod: pod.into(), namespace: NAMESPACE.into(), ip, metadata, ports, credential, place, client })
     }

@@ -3,6 +3,7 @@
 //! Envoy asks the kernel to be killed when the thread that started it ends, and test threads end early. A child dies
 //! with its [`Process`]; `setpriv`, where there is one, sees to it that it also dies with us.
 
+use super::clock::Clock;
 use super::deadline;
 use super::{Failure, Outcome};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -16,13 +17,15 @@ use std::time::Duration;
 
 type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
 
-/// Where a child runs, and as whom; by default where and as whom we do.
+/// Where a child runs, as whom, and by which clock; by default where, as whom and by which we do.
 #[derive(Clone, Default, Debug)]
 pub struct Place {
     /// The file that stands for its network namespace.
     pub network: Option<PathBuf>,
     /// Its user, and its only group.
     pub user: Option<u32>,
+    /// The clock it takes for the machine's.
+    pub clock: Option<Clock>,
 }
 
 /// A running child; killed when dropped.
@@ -47,6 +50,9 @@ pub fn start_in<A: AsRef<OsStr>>(
 ) -> Outcome<Process> {
     let output = OpenOptions::new().create(true).append(true).open(log)?;
     let mut command = placed(place, program);
+    if let Some(clock) = &place.clock {
+        clock.given(&mut command);
+    }
     command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     // Its own process group: an interrupt from the terminal reaches us alone, and we end the children in order.
     command.process_group(0);

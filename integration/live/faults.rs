@@ -162,7 +162,11 @@ async fn connected(scene: &Scene, envoy: usize) -> Option<bool> {
 /// More connections than there are descriptors: they wait, nothing spins, and once there are some again everybody is
 /// served.
 pub async fn without_descriptors_connections_wait(setup: Setup) -> Outcome<()> {
-    let scene = Scene::prepared().await?;
+    waits(setup, Scene::prepared().await?).await?;
+    waits(setup, Scene::secured().await?).await
+}
+
+async fn waits(setup: Setup, scene: Scene) -> Outcome<()> {
     scene.chancery.limit_descriptors(256)?;
     let limit = getrlimit(Limit::Nofile);
     setrlimit(Limit::Nofile, Rlimit { current: limit.maximum, ..limit })?;

@@ -1,5 +1,6 @@
 //! Resources made by hand, as small as Envoy takes them.
 
+use crate::harness::authority::Certificate;
 use chancery::model::provenance::Provenance;
 use chancery::snapshot::kind::Kind;
 use chancery::snapshot::resource::{Fragment, Ref, Resource, any};
@@ -25,14 +26,17 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CertificateValidationContext, CommonTlsContext, SdsSecretConfig, Secret, UpstreamTlsContext, secret,
+    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, Secret, TlsCertificate,
+    UpstreamTlsContext, secret,
 };
 use envoy_types::pb::google::protobuf::Duration;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The name of the only secret.
+/// The name of the only secret that clusters refer to.
 pub const SECRET: &str = "trust";
+/// The name of the only one that listeners refer to.
+pub const SHOWN: &str = "shown";
 /// The field of a route configuration that holds its virtual hosts.
 const HOSTS: u32 = 2;
 
@@ -84,7 +88,7 @@ pub fn unbalanced(name: &str) -> Resource {
 
 /// A cluster that trusts whom [`SECRET`] says. `wait`: how long it waits for that, part of how it refers to it.
 pub fn trusting(name: &str, timeout: i64, wait: i64) -> Resource {
-    let secret = SdsSecretConfig { name: SECRET.to_owned(), sds_config: Some(ads(wait)) };
+    let secret = sds(SECRET, wait);
     let context = UpstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             validation_context_type: Some(ValidationContextType::ValidationContextSdsSecretConfig(secret)),
@@ -92,10 +96,16 @@ pub fn trusting(name: &str, timeout: i64, wait: i64) -> Resource {
         }),
         ..UpstreamTlsContext::default()
     };
-    let socket =
-        TransportSocket { name: "tls".to_owned(), config_type: Some(SocketConfig::TypedConfig(any(&context))) };
-    let cluster = Cluster { transport_socket: Some(socket), ..bare(name, timeout) };
+    let cluster = Cluster { transport_socket: Some(tls(&context)), ..bare(name, timeout) };
     made(Kind::Cluster, name, &cluster, &[(Kind::Endpoint, name), (Kind::Secret, SECRET)])
+}
+
+fn sds(name: &str, wait: i64) -> SdsSecretConfig {
+    SdsSecretConfig { name: name.to_owned(), sds_config: Some(ads(wait)) }
+}
+
+fn tls<C: prost::Message + prost::Name>(context: &C) -> TransportSocket {
+    TransportSocket { name: "tls".to_owned(), config_type: Some(SocketConfig::TypedConfig(any(context))) }
 }
 
 /// One endpoint.
@@ -135,11 +145,33 @@ fn trust(hash: &str) -> Resource {
     made(Kind::Secret, SECRET, &secret, &[])
 }
 
+/// The certificate that listeners show.
+pub fn certificate(Certificate { chain, key }: &Certificate) -> Resource {
+    let inline = |text: &str| {
+        Some(DataSource {
+            specifier: Some(data_source::Specifier::InlineString(text.to_owned())),
+            ..Default::default()
+        })
+    };
+    let pair = TlsCertificate { certificate_chain: inline(chain), private_key: inline(key), ..Default::default() };
+    let secret = Secret { name: SHOWN.to_owned(), r#type: Some(secret::Type::TlsCertificate(pair)) };
+    made(Kind::Secret, SHOWN, &secret, &[])
+}
+
+/// The same as [`http`] for who shakes hands, with the certificate [`SHOWN`], for which it waits so long.
+pub fn showing(name: &str, address: SocketAddr, routes: &str, wait: i64) -> Resource {
+    let common =
+        CommonTlsContext { tls_certificate_sds_secret_configs: vec![sds(SHOWN, wait)], ..CommonTlsContext::default() };
+    let context = DownstreamTlsContext { common_tls_context: Some(common), ..DownstreamTlsContext::default() };
+    let chain = FilterChain { transport_socket: Some(tls(&context)), ..routing(name, routes) };
+    chained(name, address, chain, &[(Kind::Secret, SHOWN), (Kind::Route, routes)])
+}
+
 /// A listener that says `text` to whoever connects.
 pub fn listener(name: &str, address: SocketAddr, text: &str) -> Resource {
     let response =
         DataSource { specifier: Some(data_source::Specifier::InlineString(format!("{text}\n"))), ..Default::default() };
-    filtered(name, address, &direct::Config { response: Some(response) }, &[])
+    chained(name, address, chain(&direct::Config { response: Some(response) }), &[])
 }
 
 /// A listener that passes connections on to the cluster of that name.
@@ -149,32 +181,32 @@ pub fn passing(name: &str, address: SocketAddr, cluster: &str) -> Resource {
         cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
         ..Default::default()
     };
-    filtered(name, address, &proxy, &[(Kind::Cluster, cluster)])
+    chained(name, address, chain(&proxy), &[(Kind::Cluster, cluster)])
 }
 
 /// A listener that takes HTTP and routes it as the route configuration of that name says.
 pub fn http(name: &str, address: SocketAddr, routes: &str) -> Resource {
+    chained(name, address, routing(name, routes), &[(Kind::Route, routes)])
+}
+
+fn routing(name: &str, routes: &str) -> FilterChain {
     let rds = manager::Rds { config_source: Some(ads(0)), route_config_name: routes.to_owned() };
     let router = Some(manager::http_filter::ConfigType::TypedConfig(any(&Router::default())));
     let router = manager::HttpFilter { name: "router".to_owned(), config_type: router, ..Default::default() };
-    let manager = manager::HttpConnectionManager {
+    chain(&manager::HttpConnectionManager {
         stat_prefix: name.to_owned(),
         route_specifier: Some(manager::http_connection_manager::RouteSpecifier::Rds(rds)),
         http_filters: vec![router],
         ..Default::default()
-    };
-    filtered(name, address, &manager, &[(Kind::Route, routes)])
+    })
 }
 
-/// A listener with one filter.
-fn filtered<F: prost::Message + prost::Name>(
-    name: &str,
-    address: SocketAddr,
-    filter: &F,
-    refs: &[(Kind, &str)],
-) -> Resource {
+fn chain<F: prost::Message + prost::Name>(filter: &F) -> FilterChain {
     let filter = Filter { name: "only".to_owned(), config_type: Some(FilterConfig::TypedConfig(any(filter))) };
-    let chain = FilterChain { filters: vec![filter], ..FilterChain::default() };
+    FilterChain { filters: vec![filter], ..FilterChain::default() }
+}
+
+fn chained(name: &str, address: SocketAddr, chain: FilterChain, refs: &[(Kind, &str)]) -> Resource {
     let (name, address, filter_chains) = (name.to_owned(), Some(at(address)), vec![chain]);
     let listener = Listener { name: name.clone(), address, filter_chains, ..Listener::default() };
     made(Kind::Listener, &name, &listener, refs)
