@@ -36,6 +36,8 @@ mod shared;
 mod stage;
 #[path = "ads/strangers.rs"]
 mod strangers;
+#[path = "ads/thieves.rs"]
+mod thieves;
 #[path = "ads/visitors.rs"]
 mod visitors;
 

@@ -59,7 +59,7 @@ struct Reading {
 
 impl Reading {
     fn new(shares: &Shares, client: Option<Client>, size: usize, frames: usize) -> Self {
-        let (part, read) = (shares.part(client), Arc::<AtomicUsize>::default());
+        let (part, read) = (shares.part(client).expect("few streams"), Arc::<AtomicUsize>::default());
         let body = Frames { size, left: frames, read: read.clone() };
         Self { incoming: Incoming::new(Wire::Delta, body, LIMIT, part.arrival()), read, _part: part }
     }
@@ -129,7 +129,7 @@ async fn what_has_begun_has_to_end() {
 #[tokio::test(start_paused = true)]
 async fn who_is_gone_is_forgotten() {
     let shares = Shares::new(LIMIT);
-    let parts: Vec<_> = (0..20).map(|number| shares.part(pod(number / 2))).collect();
+    let parts: Vec<_> = (0..20).map(|number| shares.part(pod(number / 2)).expect("few streams")).collect();
     assert_eq!(shares.clients(), 10);
     drop(parts);
     assert_eq!(shares.clients(), 0);

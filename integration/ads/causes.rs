@@ -197,9 +197,20 @@ async fn credentials(seen: &mut Seen) {
         }
     })
     .await;
+    let mut many = Vec::new();
+    seen.refused(stage, "too_many_streams", async {
+        while value(stage, &refusal("too_many_streams")) == 0 {
+            many.push(begin(secure.channel(None).await.expect("a connection"), Some(&good)).await);
+        }
+    })
+    .await;
+    drop(many);
+    until("they have ended", || value(stage, "chancery_xds_streams") == 0).await;
     let socket = seen.rise(stage, &["chancery_xds_handshakes"], TcpStream::connect(stage.address)).await;
     let mut socket = socket.expect("a connection");
     seen.refused(stage, "handshake", socket.write_all(b"GET / HTTP/1.1\r\n\r\n")).await.expect("room");
+    let mut socket = secure.socket().await;
+    seen.refused(stage, "protocol", socket.write_all(b"GET / HTTP/1.1\r\n\r\n and no HTTP/2")).await.expect("room");
     let brief = Secure::with(Options { admitted_within: Duration::from_millis(200), ..Options::default() }).await;
     seen.refused(&brief.stage, "idle", brief.socket()).await;
     // Whoever could come by all this without a cause has none left: the good one is let in.

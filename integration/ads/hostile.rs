@@ -131,7 +131,7 @@ async fn left(stage: &Stage, connections: u64) {
 }
 
 /// Bytes that are nothing, or that begin as something.
-fn nonsense(random: &mut Rng) -> Vec<u8> {
+pub fn nonsense(random: &mut Rng) -> Vec<u8> {
     let mut bytes = Vec::new();
     if random.bool() {
         bytes.extend(PREFACE);
@@ -148,7 +148,7 @@ fn nonsense(random: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-async fn says(mut socket: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) {
+pub async fn says(mut socket: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) {
     // It may be closed before all is written.
     _ = socket.write_all(bytes).await;
     _ = socket.shutdown().await;
@@ -346,6 +346,9 @@ async fn a_flood_of_resets_ends_its_connection() {
     }
 }
 
+/// What ends a connection that HTTP/2 forbids.
+const PROTOCOL: &str = r#"chancery_xds_refusals_total{reason="protocol"}"#;
+
 async fn flooded(door: &Door) {
     let (stage, mut good) = (door.stage(), Good::at(door).await);
     for (count, ends) in [(5, false), (4000, true)] {
@@ -365,6 +368,7 @@ async fn flooded(door: &Door) {
         assert!(calm && is_open != ends, "{count} of them: {answered:?}");
         drop(client);
         left(stage, 1).await;
+        assert_eq!(value(stage, PROTOCOL), u64::from(ends), "{count} of them");
     }
     good.goes_on().await;
 }
@@ -388,6 +392,7 @@ async fn endless(door: &Door) {
         taken += 1;
     }
     assert!(taken < 100_000, "all was taken");
+    until("it is counted", || value(stage, PROTOCOL) == 1).await;
     good.goes_on().await;
     drop(client);
     left(stage, 1).await;

@@ -134,7 +134,7 @@ impl Secure {
         world.apply([cart_pod()]);
         let (states, mut tasks) = (watch::Sender::new(Some(State { world, since: None })), JoinSet::new());
         let told = Told { states: states.subscribe(), leadership: watch::channel(Default::default()).1 };
-        let (security, visitors) = office.start(told, context.readiness.block("the authority"), &mut tasks);
+        let (security, visitors) = office.start(told, &context.readiness, &mut tasks);
         let opened = security.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let (address, shutdown) = (listener.local_addr().expect("a bound port"), CancellationToken::new());

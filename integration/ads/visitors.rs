@@ -1,5 +1,6 @@
 //! Who may see what at the admin port: every page of its own table, by everybody.
 
+use crate::hostile::{nonsense, says};
 use crate::secure::{DAY, Secure, asking, cart};
 use crate::stage::{Delta, NODE_ID, PATIENCE, until};
 use chancery::admin::guard::{Guard, Operators, Shows};
@@ -12,6 +13,7 @@ use chancery::model::reach::{Reach, Reaches, Standing};
 use chancery::snapshot::kind::Kind;
 use chancery::source::kubernetes::kinds::KINDS;
 use chancery::source::kubernetes::news::{KindStatus, Kinds, State};
+use fastrand::Rng;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -330,4 +332,28 @@ async fn a_request_that_does_not_come_is_not_waited_for() {
     let read = tokio::time::timeout(HEADERS, half.read(&mut answer)).await.expect("it is ended");
     // It may be told why before.
     assert!(read.is_err() || !answer.starts_with(b"HTTP/1.1 200") || read.is_ok_and(|read| read == 0));
+}
+
+/// Random bytes at the admin port end their own connections and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_bytes_end_only_their_own_connection() {
+    let port = Port::guarded().await;
+    for seed in 0..120 {
+        let random = &mut Rng::with_seed(seed);
+        let mut bytes = nonsense(random);
+        if random.bool() {
+            bytes.splice(0..0, *b"GET /api/v1/proxies HTTP/1.1\r\n");
+        }
+        says(TcpStream::connect(port.address).await.expect("a connection"), &bytes).await;
+        if seed % 40 == 0 {
+            assert_eq!(port.ask("GET /livez", "").await.0, 200);
+        }
+    }
+    assert_eq!(port.ask("GET /livez", "").await.0, 200);
+    let token = port.token("shop", "cart");
+    assert_eq!(
+        port.get("/api/v1/problems", Some(&token)).await.0,
+        200,
+        "the control: who has a token is shown its own"
+    );
 }

@@ -19,7 +19,7 @@ pub async fn a_token_on_disk_is_read_by_the_next_stream(setup: Setup) -> Outcome
         let client = scene.client().node.clone();
         let token = scene.files.path().join("client.first-light.token");
         let (good, chancery) = (fs::read_to_string(&token)?, &mut scene.chancery);
-        put(&token, "not.a.token\n")?;
+        put(&token, &format!("{NO_TOKEN}\n"))?;
         chancery.kill()?;
         chancery.restart().await?;
         let api = chancery.api();
@@ -35,12 +35,31 @@ pub async fn a_token_on_disk_is_read_by_the_next_stream(setup: Setup) -> Outcome
         if connected.iter().any(|proxy| proxy.node == client) {
             return Err(Failure::new("a proxy without a good token is connected"));
         }
+        is_told_of(&scene.chancery.written())?;
         scene.requests(100).run().await?.clean()?;
         put(&token, &good)?;
         scene.settled_within(RECONNECT).await?;
         scene.requests(100).run().await?.clean()
     })
     .await
+}
+
+/// What is no token, and found where it is shown.
+const NO_TOKEN: &str = "this.never.a-token-to-be-shown";
+
+/// The log names the address and the reason of who was not believed, and not what it has shown.
+fn is_told_of(log: &str) -> Outcome<()> {
+    let said = log.lines().find(|line| line.contains("refused a proxy"));
+    let line = said.ok_or_else(|| Failure::new("nothing was said of who was refused"))?;
+    for part in ["peer=127.", "reason=\"token_malformed\""] {
+        if !line.contains(part) {
+            return Err(Failure::new(format!("{part} is not in {line}")));
+        }
+    }
+    match log.contains("a-token-to-be-shown") {
+        true => Err(Failure::new("what was shown is in the log")),
+        false => Ok(()),
+    }
 }
 
 /// Replaces a file as a kubelet does: the new one is complete when it takes the old one's place.
@@ -124,8 +143,9 @@ metadata: {name: everybody, namespace: first-light}
 spec: {mtls: {mode: STRICT}}
 ";
 
-/// Renewals a second, at least: each of three certificates is renewed every second, and machines may be slow.
-const RENEWALS: f64 = 1.5;
+/// Renewals a second, at least: each of three certificates is renewed every second, and machines may be slow; were one not renewed at
+/// all, there would be two.
+const RENEWALS: f64 = 2.25;
 
 /// Workloads that have sidecars talk with mutual TLS, nobody else is let in where a policy says so, and certificates that
 /// are renewed every second cost no request and no handshake, for ten seconds or as long as `CHANCERY_SOAK` says.

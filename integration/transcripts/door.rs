@@ -39,8 +39,8 @@ impl Door {
     /// Does what a line says; returns who is where then.
     pub fn play(&mut self, words: &[&str]) -> Result<String, String> {
         match words {
-            ["comes", who] => self.comes(who, None),
-            ["comes", who, "from", pod] => self.comes(who, Some(client(pod))),
+            ["comes", who] => self.comes(who, None)?,
+            ["comes", who, "from", pod] => self.comes(who, Some(client(pod)))?,
             ["leaves", who] => {
                 self.waiting.retain(|(name, _)| name != who);
                 self.inside.remove(*who);
@@ -55,9 +55,11 @@ impl Door {
         Ok(self.to_string())
     }
 
-    fn comes(&mut self, who: &str, client: Option<Client>) {
-        let (admission, part) = (self.admission.clone(), self.shares.part(client));
+    fn comes(&mut self, who: &str, client: Option<Client>) -> Result<(), String> {
+        let part = self.shares.part(client).map_err(|refusal| refusal.to_string())?;
+        let admission = self.admission.clone();
         self.waiting.push((who.to_owned(), Box::pin(async move { (admission.enter(&part).await, part) })));
+        Ok(())
     }
 
     /// Lets in who may come in.

@@ -148,9 +148,10 @@ pub async fn ask(
             context.metrics.security.visitor_refused(refused.reason);
             let said = refused.logged.as_ref().unwrap_or(&refused.text);
             let others = context.registry.complaints().visitors.hear(said, Some(peer.ip()), Instant::now());
-            if let Some((times, peers, left_out)) = others.map(|others| (others.times, others.peers, others.left_out)) {
-                let reason = refused.reason;
-                tracing::warn!(%peer, reason, others = times, peers, left_out, "refused a visitor: {said}");
+            if let Some(others) = others {
+                let (reason, times, among) = (refused.reason, others.times, &others.among);
+                let (peers, left_out) = (others.peers, others.left_out);
+                tracing::warn!(%peer, reason, others = times, peers, ?among, left_out, "refused a visitor: {said}");
             }
             refused.into_response()
         }

@@ -14,6 +14,8 @@ use xxhash_rust::xxh3::xxh3_128;
 pub const QUIET: Duration = Duration::from_secs(10);
 /// How many different things are passed on in that time: clients choose what they say.
 pub const DIFFERENT: usize = 64;
+/// How many of them are named.
+pub const NAMED: usize = 8;
 /// How many addresses are told apart that say the same. So many stands for more as well.
 pub const PEERS: usize = 64;
 
@@ -63,17 +65,20 @@ impl Heard {
     }
 
     fn others(&self, left_out: u64) -> Others {
-        Others { times: self.since, peers: self.peers.len(), left_out }
+        let among = self.peers.iter().copied().take(NAMED).collect();
+        Others { times: self.since, peers: self.peers.len(), among, left_out }
     }
 }
 
 /// Who else has said the same since it was last passed on.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Others {
     /// How often it was said.
     pub times: u64,
     /// From how many addresses, as far as those are known; [`PEERS`] at most.
     pub peers: usize,
+    /// Some of these, [`NAMED`] at most.
+    pub among: Vec<IpAddr>,
     /// How often something else was said that was not passed on at all, because too much else was, and not told of yet.
     pub left_out: u64,
 }

@@ -116,9 +116,9 @@ pub(super) async fn run(arrival: Arrival, door: Door, context: Arc<XdsContext>, 
                 context.metrics.xds.refused(reason);
                 let from = peer.map(|peer| peer.ip());
                 let heard = context.registry.complaints().handshakes.hear(&failure, from, Instant::now());
-                if let Some(Others { times, peers, left_out }) = heard {
+                if let Some(Others { times, peers, among, left_out }) = heard {
                     let peer = peer.map(tracing::field::display);
-                    tracing::info!(peer, others = times, peers, left_out, "a TLS handshake failed: {failure}");
+                    tracing::info!(peer, others = times, peers, ?among, left_out, "a TLS handshake failed: {failure}");
                 }
             }
         },
@@ -202,11 +202,22 @@ where
         options.admitted_within / 2
     });
     let farewell = tokio::select! {
-        _ = connection.as_mut() => return,
+        ended = connection.as_mut() => {
+            if ended.is_err_and(|error| is_forbidden(&error)) {
+                context.metrics.xds.refused("protocol");
+            }
+            return;
+        }
         farewell = Rarely::new(over) => farewell,
     };
     connection.as_mut().graceful_shutdown();
     _ = tokio::time::timeout(farewell, connection).await;
+}
+
+/// Whether a connection has ended because of what the client sent and HTTP/2 forbids: a flood, headers without end, nonsense.
+fn is_forbidden(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_library() && cause.reason().is_some_and(|reason| reason != h2::Reason::NO_ERROR))
 }
 
 fn http(options: &Options) -> http2::Builder<TokioExecutor> {
@@ -291,8 +302,11 @@ impl AdsService {
             Ok(guest) => guest,
             Err(refusal) => return self.turn_away(&refusal),
         };
+        let part = match self.context.shares.part(guest.client()) {
+            Ok(part) => part,
+            Err(refusal) => return self.turn_away(&refusal),
+        };
         let (sender, body) = ResponseBody::channel();
-        let part = self.context.shares.part(guest.client());
         let incoming = Incoming::new(wire, request.into_body(), self.context.options.max_request, part.arrival());
         let stream = Stream::new(self.context.clone(), wire, guest, part);
         tokio::spawn(stream.run(incoming, sender, self.ends.clone()));
@@ -349,9 +363,10 @@ impl AdsService {
     fn distrust(&self, distrusted: Distrusted) -> Refusal {
         let said = distrusted.logged();
         let (from, complaints) = (self.peer.map(|peer| peer.ip()), self.context.registry.complaints());
-        if let Some(Others { times, peers, left_out }) = complaints.credentials.hear(&said, from, Instant::now()) {
+        let heard = complaints.credentials.hear(&said, from, Instant::now());
+        if let Some(Others { times, peers, among, left_out }) = heard {
             let (peer, reason) = (self.peer.map(tracing::field::display), distrusted.reason);
-            tracing::warn!(peer, reason, others = times, peers, left_out, "refused a proxy: {said}");
+            tracing::warn!(peer, reason, others = times, peers, ?among, left_out, "refused a proxy: {said}");
         }
         Refusal::Distrusted(distrusted)
     }

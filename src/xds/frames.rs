@@ -11,6 +11,7 @@ use crate::snapshot::kind::Kind;
 use crate::snapshot::pieces::{FRAME, WHOLE, next_piece};
 use crate::snapshot::wire;
 use bytes::{BufMut, Bytes};
+use std::fmt;
 use std::iter::{self, Peekable};
 use std::sync::Arc;
 use std::vec;
@@ -20,7 +21,7 @@ use zeroize::Zeroizing;
 pub(super) const PREFIX: usize = 5;
 
 /// The bytes of one framed gRPC message.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Frames {
     parts: Peekable<vec::IntoIter<Bytes>>,
     length: usize,
@@ -28,6 +29,13 @@ pub struct Frames {
     is_secret: bool,
     /// Until all is written, so that whoever is told the same meanwhile shares the bytes.
     joined: Vec<Joined>,
+}
+
+/// How much there is of it: the bytes may be those of keys.
+impl fmt::Debug for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frames({} bytes)", self.length)
+    }
 }
 
 impl Frames {

@@ -76,6 +76,9 @@ pub enum Refusal {
         "of Pod {0} there are proxies already that state {MOST_FORMS} different things of themselves; that is as many as are served"
     )]
     Crowded(String),
+    /// One client has more streams than any needs.
+    #[error("there are {0} streams already of this Pod, or from this address; that is as many as are served")]
+    TooManyStreams(usize),
     /// Nobody said who asks in time.
     #[error("no request came within {0:?}")]
     Silent(Duration),
@@ -126,6 +129,7 @@ impl Refusal {
             | Refusal::NameTooLong { .. }
             | Refusal::TooLarge(_)
             | Refusal::Crowded(_)
+            | Refusal::TooManyStreams(_)
             | Refusal::Throttled => Code::ResourceExhausted,
             Refusal::Garbage(_) => Code::Internal,
             Refusal::Silent(_) => Code::DeadlineExceeded,
@@ -155,6 +159,7 @@ impl Refusal {
             Refusal::NotReady(_) => "not_ready",
             Refusal::Unknown(_) => "unknown_proxy",
             Refusal::Crowded(_) => "crowded",
+            Refusal::TooManyStreams(_) => "too_many_streams",
             Refusal::Silent(_) => "silent",
             Refusal::Short => "memory",
             Refusal::ShuttingDown => "shutdown",

@@ -1,8 +1,10 @@
-//! What one client may have at once, whoever else is there: turns at the door, and room for requests that have begun to arrive.
+//! What one client may have at once, whoever else is there: streams, turns at the door, and room for requests that have begun to
+//! arrive.
 //!
 //! A client is a Pod, or the address it comes from where its credential is bound to none. Who has proven nothing has no share:
 //! such connections come from this machine, or somebody has said twice that they may come from elsewhere.
 
+use super::refusal::Refusal;
 use crate::model::identity::{BoundPod, Identity};
 use crate::model::name::Namespace;
 use dashmap::DashMap;
@@ -12,6 +14,11 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+/// How many streams a Pod has at most: whoever has stolen its token takes no more. An Envoy has one, and those it has lost may last
+/// until they are found to be gone.
+const OF_A_POD: usize = 32;
+/// The same of an address, which may be that of many proxies.
+const OF_AN_ADDRESS: usize = 4096;
 /// How many streams of a client are given their first configuration at once. An Envoy has one, and may come back before the last has
 /// been found to be gone.
 const TURNS: usize = 8;
@@ -41,6 +48,14 @@ impl Client {
         let pod = identity.pod.clone().map(|pod| Client::Pod(identity.namespace.clone(), pod));
         pod.or_else(|| address.map(Client::Address))
     }
+
+    /// How many streams it may have.
+    pub fn most(&self) -> usize {
+        match self {
+            Client::Pod(..) => OF_A_POD,
+            Client::Address(_) => OF_AN_ADDRESS,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -67,13 +82,23 @@ impl Shares {
     }
 
     /// What a stream has of the share of its client; of none, if that is nobody in particular.
-    pub fn part(&self, client: Option<Client>) -> Part {
+    ///
+    /// # Errors
+    /// The client has as many streams already as it [may](Client::most).
+    pub fn part(&self, client: Option<Client>) -> Result<Part, Refusal> {
+        let share = client.map(|client| self.share(client)).transpose()?;
+        Ok(Part { shares: self.clone(), share })
+    }
+
+    fn share(&self, client: Client) -> Result<(Client, Arc<Share>), Refusal> {
         let new = || Share { turns: Arc::new(Semaphore::new(TURNS)), requests: Arc::new(Semaphore::new(self.largest)) };
-        let share = client.map(|client| {
-            let share = self.of.entry(client.clone()).or_insert_with(|| Arc::new(new())).clone();
-            (client, share)
-        });
-        Part { shares: self.clone(), share }
+        let most = client.most();
+        let share = self.of.entry(client.clone()).or_insert_with(|| Arc::new(new()));
+        // Each stream holds it once, and the table does. Who leaves meanwhile is counted still.
+        match Arc::strong_count(&share) > most {
+            true => Err(Refusal::TooManyStreams(most)),
+            false => Ok((client, share.clone())),
+        }
     }
 
     /// How many clients have a share.

@@ -344,7 +344,7 @@ impl Stream {
         let message = session.rejection(kind).map_or("", |rejection| rejection.message.as_str());
         let from = self.guest.peer.map(|peer| peer.ip());
         match self.context.registry.complaints().rejections.hear(&format!("{kind} {message}"), from, now) {
-            Some(Others { times, peers, left_out }) => {
+            Some(Others { times, peers, left_out, .. }) => {
                 warn!(parent: &self.span, %kind, message, others = times, peers, left_out, "the client rejected a response");
             }
             None => debug!(parent: &self.span, %kind, message, "the client rejected a response"),
