@@ -68,6 +68,8 @@ mod replays;
 mod replicas;
 #[path = "kubernetes/reviews.rs"]
 mod reviews;
+#[path = "kubernetes/rotation.rs"]
+mod rotation;
 #[path = "kubernetes/secrets.rs"]
 mod secrets;
 #[path = "kubernetes/serving.rs"]

@@ -36,7 +36,7 @@ pub async fn open(
     };
     let office = Office::open(options, None, context.metrics.security.clone()).await.expect("an authority");
     let (told, mut tasks) = (Told { states, leadership: watch::channel(Default::default()).1 }, JoinSet::new());
-    let (security, _) = office.start(told, context.readiness.block("the certificate authority"), &mut tasks);
+    let (security, _) = office.start(told, &context.readiness, &mut tasks);
     while !context.readiness.is_ready() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -25,8 +25,8 @@ use tokio::net::TcpListener;
 
 /// The Node that every cluster of a test has, where the Pod that calls is.
 const NODE: &str = "node";
-/// How long controllers may take to notice that there is an API server again: they ask ever more rarely.
-const RETURNED: Duration = Duration::from_secs(90);
+/// How long controllers may take to notice that there is an API server again: they ask ever more rarely, each of its own kinds.
+const RETURNED: Duration = Duration::from_secs(180);
 /// Where the sidecar of the Pod that calls finds chancery.
 const DOOR: &str = "127.0.0.1:15012";
 
@@ -128,7 +128,7 @@ impl Crossing {
 
     fn traffic(&self) -> Load {
         let address = SocketAddr::new(self.client.ip, 80);
-        Load::steady(address, "web", soak(15) + Duration::from_secs(180)).by(self.client.client())
+        Load::steady(address, "web", soak(15) + 2 * RETURNED).by(self.client.client())
     }
 
     /// How many requests have reached a Pod.

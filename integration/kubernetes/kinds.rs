@@ -2,7 +2,7 @@
 
 use crate::harness::cluster::{ADMIN, Definitions, Options};
 use crate::harness::timing::soak;
-use crate::harness::{Outcome, deadline};
+use crate::harness::{Failure, Outcome, deadline};
 use crate::shared;
 use crate::stage::{SOON, Stage};
 use crate::told::says;
@@ -113,6 +113,35 @@ async fn what_may_not_be_seen_is_told() -> Outcome<()> {
     stage.connect().await?;
     cluster.apply(&role(&format!("{REQUIRED}, {POLICIES}"))).await?;
     stage.is(VIRTUAL_SERVICES, "watching").await
+}
+
+/// Who may list what is required and not follow it would hear of no change: nothing is served, the right is named, and the kind is not
+/// listed again and again. The control: with that right everything is served.
+#[tokio::test]
+async fn what_may_not_be_followed_is_waited_for() -> Outcome<()> {
+    const REASON: &str = "pods is forbidden: User \"restricted\" cannot watch resource \"pods\"";
+    let (cluster, _held) = shared::own(Options { users: vec![USER], ..Options::default() }).await?;
+    let mut stage = Stage::set(&cluster, USER, "unfollowed").await?;
+    let without = REQUIRED.replace(", pods", "");
+    let listed = "{apiGroups: [''], verbs: [list], resources: [pods]}";
+    cluster.apply(&role(&format!("{without}, {listed}, {PROTECTING}, {STRICT}"))).await?;
+    stage.chancery.launch()?;
+    let told = async || stage.chancery.api().readiness().await.ok()?.contains(REASON).then_some(());
+    deadline::until("the right is named", SOON, told).await.map_err(|failure| failure.with(&stage.chancery.tail()))?;
+    let lists = async || {
+        let asked = [("resource", "pods"), ("verb", "LIST")];
+        Ok::<_, Failure>(cluster.metrics().await?.sum("apiserver_request_total", &asked))
+    };
+    // It is asked twice within the first second or two, and every ten seconds then.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = lists().await?;
+    let waits = async || !stage.chancery.api().is_ready().await;
+    deadline::throughout("nothing is served", Duration::from_secs(8), waits).await?;
+    let more = lists().await? - before;
+    assert!(before > 0.0 && more <= 2.0, "it was listed {before} times, and {more} times more in eight seconds");
+    cluster.apply(&role(&format!("{REQUIRED}, {PROTECTING}, {STRICT}"))).await?;
+    stage.chancery.ready(SOON).await?;
+    stage.connect().await
 }
 
 /// Rights to everything that come together: what is optional is asked for again before anything is served, for what was

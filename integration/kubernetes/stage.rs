@@ -51,7 +51,7 @@ pub struct Stage {
     echo: Echo,
     dns: Dns,
     seat: Seat,
-    files: TempDir,
+    pub files: TempDir,
     subnet: Subnet,
 }
 

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::model::tracked::Tracked;
 use crate::model::world::State;
 use crate::status::account::Leadership;
-use crate::telemetry::readiness::Token;
+use crate::telemetry::readiness::Readiness;
 use crate::telemetry::security::SecurityMetrics;
 use crate::xds::mistrust::Mistrust;
 use crate::xds::trust::{Examiner, Security};
@@ -131,9 +131,10 @@ impl Office {
         Ok(Self { followed, authorities: newest, configs: config, issuers, asked, options, metrics })
     }
 
-    /// Begins to work; what it does goes on for as long as the tasks. The token is given back when there is an authority. What
-    /// the door for proxies needs, and who looks at what visitors of the admin port present.
-    pub fn start(self, told: Told, token: Token, tasks: &mut JoinSet<()>) -> (Security, Examiner) {
+    /// Begins to work; what it does goes on for as long as the tasks. Nobody is ready before there is
+    /// an authority, and before it is known whose tokens to believe. What the door for proxies needs, and who looks at what visitors
+    /// of the admin port present.
+    pub fn start(self, told: Told, readiness: &Readiness, tasks: &mut JoinSet<()>) -> (Security, Examiner) {
         let Told { states, leadership } = told;
         let Self { followed, authorities, configs, issuers, asked, options, metrics } = self;
         let signer = BySigningRequest {
@@ -149,11 +150,12 @@ impl Office {
         let sources =
             keyring::Sources { authorities: authorities.clone(), states: states.clone(), clock: clock.clone() };
         let keyring = Arc::new(Keyring::new(sources, options.lasts, metrics.clone()));
-        tasks.spawn(followed.run(token));
+        tasks.spawn(followed.run(readiness.block("the certificate authority")));
         tasks.spawn(keyring.clone().run());
         if let Some((Home { client, namespace, within }, sink)) = asked {
             if reviewer.is_none() {
-                tasks.spawn(issuers::follow(client.clone(), sink, issuers.unknown_key.clone()));
+                let token = readiness.block("the keys of who issues tokens");
+                tasks.spawn(issuers::follow(client.clone(), sink, issuers.unknown_key.clone(), token));
             }
             // In our own in any case: what is there says later that there was an authority.
             let kept_in = options.folder.is_none().then(|| roots::of_secret(&namespace, &options.secret));

@@ -6,6 +6,7 @@
 use super::authority::SecurityError;
 use crate::ca::folder::{Folder, ISSUER_KEY};
 use crate::telemetry::logging::shown;
+use crate::telemetry::readiness::Token;
 use crate::tokens::issuer::{ISSUER, Issuer};
 use crate::tokens::keys::Keys;
 use http::Request;
@@ -62,15 +63,17 @@ pub fn issuer(folder: &Folder) -> Result<Issuer, SecurityError> {
     Ok(Issuer::of_pem(&key)?)
 }
 
-/// Asks an API server again and again whose tokens are those of its service accounts. What it said last stays.
-pub async fn follow(client: Client, sink: watch::Sender<Arc<Issuers>>, unknown_key: Arc<Notify>) {
-    let mut trouble = None;
+/// Asks an API server again and again whose tokens are those of its service accounts. What it said last stays. The token is given
+/// back when it has said it.
+pub async fn follow(client: Client, sink: watch::Sender<Arc<Issuers>>, unknown_key: Arc<Notify>, token: Token) {
+    let (mut trouble, mut token) = (None, Some(token));
     loop {
         let asked = ask(&client).await;
         let wait = if asked.is_ok() { OFTEN } else { AGAIN };
         match asked {
             Ok(issuers) => {
                 sink.send_replace(Arc::new(issuers));
+                drop(token.take());
                 trouble = None;
             }
             Err(reason) if trouble.as_ref() != Some(&reason) => {

@@ -104,9 +104,9 @@ impl Store {
             return Err(StoreError::Gone { name: name.clone() });
         }
         let content = |source| StoreError::Content { name: name.clone(), source };
-        let made = secret_of(name, &Material::self_signed(now).map_err(content)?);
-        let created = tokio::time::timeout(PATIENCE, api.create(&PostParams::default(), &made)).await;
-        wipe(made);
+        let made = Wiped(secret_of(name, &Material::self_signed(now).map_err(content)?));
+        let created = tokio::time::timeout(PATIENCE, api.create(&PostParams::default(), &made.0)).await;
+        drop(made);
         match created {
             // Another replica was first: its authority is ours.
             Ok(Err(Error::Api(status))) if status.code == 409 => self.read().await,
@@ -130,26 +130,26 @@ impl Store {
             }
             Store::Secret { api, name, .. } => (api, name),
         };
-        let mut secret = asked(name, api.get(name)).await?;
-        if let Some(keeper) = keeper(&secret) {
+        let mut secret = Wiped(asked(name, api.get(name)).await?);
+        if let Some(keeper) = keeper(&secret.0) {
             return Err(StoreError::Kept { name: name.clone(), keeper }.into());
         }
-        let data = secret.data.get_or_insert_default();
+        let data = secret.0.data.get_or_insert_default();
         let part = |part: &&'static str| Some((*part, Sensitive::new(data.get(*part)?.0.clone())));
         let changes = changes(PARTS.iter().filter_map(part).collect())?;
         if changes.is_empty() {
             return Ok(());
         }
         for (part, content) in changes {
-            match content {
-                Some(content) => _ = data.insert(part.to_owned(), ByteString(content.expose().to_vec())),
-                None => _ = data.remove(part),
-            }
+            let replaced = match content {
+                Some(content) => data.insert(part.to_owned(), ByteString(content.expose().to_vec())),
+                None => data.remove(part),
+            };
+            replaced.into_iter().for_each(|mut replaced| replaced.0.zeroize());
         }
         // It is refused if it is not what was read any more.
-        let replaced = asked(name, api.replace(name, &PostParams::default(), &secret)).await;
-        wipe(secret);
-        replaced.map(wipe).map_err(E::from)
+        let replaced = asked(name, api.replace(name, &PostParams::default(), &secret.0)).await;
+        replaced.map(|secret| drop(Wiped(secret))).map_err(E::from)
     }
 
     /// What the authority is made of.
@@ -186,17 +186,21 @@ fn failed(name: &str, error: &Error) -> StoreError {
 }
 
 fn read(name: &str, secret: Secret) -> Result<Material, StoreError> {
-    let form = form(&secret);
-    let data = secret.data.as_ref();
+    let secret = Wiped(secret);
+    let form = form(&secret.0);
+    let data = secret.0.data.as_ref();
     let part = |part| Some((part, Sensitive::new(data?.get(form.name(part))?.0.clone())));
     let material = Material::of_parts(&names::ALL.into_iter().filter_map(part).collect(), form);
-    wipe(secret);
     material.map_err(|source| StoreError::Content { name: name.to_owned(), source })
 }
 
-/// Overwrites what is in a Secret, of which nobody needs any more what was not taken from it.
-fn wipe(secret: Secret) {
-    secret.data.into_iter().flatten().for_each(|(_, mut part)| part.0.zeroize());
+/// A Secret whose content is overwritten in the end, however that comes.
+struct Wiped(Secret);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        self.0.data.iter_mut().flatten().for_each(|(_, part)| part.0.zeroize());
+    }
 }
 
 /// What its parts are called: as they are made here, unless there is only a certificate, or a key, of the other form.

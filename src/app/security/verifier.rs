@@ -17,6 +17,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// The longest that is believed of a credential: what comes later can't be counted to.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
 /// Who says whether a token is good.
 pub enum Believed {
     /// We do, by the keys of who issues them.
@@ -40,7 +43,10 @@ impl Believed {
             Believed::There(reviewer) => return reviewer.verify(token, audience, from).await,
         };
         let issuers = known.newest.borrow().clone();
-        let rules = Rules { issuer: issuers.issuer.clone(), audience: audience.to_owned() };
+        let Some(issuer) = &issuers.issuer else {
+            return Err(Distrust::Unreviewed("it has not told yet who issues its tokens".to_owned()));
+        };
+        let rules = Rules { issuer: Some(issuer.clone()), audience: audience.to_owned() };
         tokens::verify(token, &issuers.keys, &rules, now).inspect_err(|distrust| {
             if *distrust == Distrust::UnknownKey {
                 known.unknown_key.notify_one();
@@ -110,7 +116,7 @@ impl ByTokenOrCertificate {
     }
 
     fn left(&self, until: u64) -> Duration {
-        Duration::from_secs(until.saturating_sub(self.clock.now()))
+        Duration::from_secs(until.saturating_sub(self.clock.now())).min(LONGEST)
     }
 }
 

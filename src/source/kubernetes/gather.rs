@@ -1,6 +1,6 @@
 //! Gathers the news of all kinds into batches, the first of which holds everything.
 //!
-//! Nothing leaves before every kind was listed once, or its absence is somebody's decision: what the first batch leaves
+//! Nothing leaves before every kind was listed once and is followed, or its absence is somebody's decision: what the first batch leaves
 //! out is taken for gone by every proxy that knew it from an earlier process.
 
 use super::inventory::Inventory;
@@ -119,7 +119,6 @@ impl Gatherer {
         self.touched.insert(place);
         match news {
             News::Listed(items) => {
-                self.settle(place, true);
                 self.listed.insert(kind.place());
                 self.store.replace(kind, items, changes);
                 self.refused.remove(&kind.place());
@@ -131,19 +130,33 @@ impl Gatherer {
             News::Gone(id) => self.store.remove(kind, &id, changes),
             News::State(state) => {
                 self.trouble.note(kind, &state);
-                if state.reason().is_some() {
+                // One that may be listed and not followed is listed again and again: that tells nothing of others.
+                if state.reason().is_some() && !self.listed.contains(&kind.place()) {
                     self.troubled.insert(kind.place());
                 }
                 if !self.begun && kind.is_in_effect() {
-                    let decided = is_decision(kind.need, &state) && !self.refused.insert(kind.place());
-                    self.settle(place, self.listed.contains(&kind.place()) || decided);
+                    self.weigh(place, &state);
                 }
                 let status = &mut self.status[place];
-                if status.state.as_str() != state.as_str() {
+                // Tries that fail turn the state, and what is known gets older all the same.
+                if (status.state == State::Watching) != (state == State::Watching) {
                     status.since = Instant::now();
                 }
                 status.state = state;
             }
+        }
+    }
+
+    /// Whether a kind is still waited for before anything leaves: until it was listed and is followed, or its absence is somebody's
+    /// decision. A list that may not be followed is a state of which nobody hears when it is over.
+    fn weigh(&mut self, place: usize, state: &State) {
+        let KindStatus { kind, .. } = self.status[place];
+        let listed = self.listed.contains(&kind.place());
+        let decided = is_decision(kind.need, state) && !self.refused.insert(kind.place());
+        match state {
+            State::Listing(_) => {}
+            State::Watching | State::Failing(_) => self.settle(place, listed),
+            State::Missing | State::Denied(_) => self.settle(place, decided || (listed && kind.need == Need::Optional)),
         }
     }
 
@@ -213,21 +226,25 @@ mod tests {
     use super::*;
     use crate::source::kubernetes::kinds::within;
     use crate::telemetry::Metrics;
+    use std::time::Duration;
 
-    /// What was counted once is not counted again because of news of others.
-    #[tokio::test]
-    async fn news_of_a_kind_in_a_namespace_cost_what_that_has() {
-        let names: Vec<String> = (0..20).map(|name| name.to_string()).collect();
-        let (kinds, metrics) = (within(&names, &[]), Metrics::new());
-        let sinks = Sinks {
+    fn sinks(metrics: &Metrics) -> Sinks {
+        Sinks {
             batches: mpsc::channel(8).0,
             reports: watch::Sender::new(Arc::default()),
             inventory: watch::Sender::default(),
             kinds: watch::Sender::default(),
             metrics: metrics.kubernetes.clone(),
             again: watch::Sender::new(0),
-        };
-        let mut gatherer = Gatherer::new(&kinds, sinks);
+        }
+    }
+
+    /// What was counted once is not counted again because of news of others.
+    #[tokio::test]
+    async fn news_of_a_kind_in_a_namespace_cost_what_that_has() {
+        let names: Vec<String> = (0..20).map(|name| name.to_string()).collect();
+        let (kinds, metrics) = (within(&names, &[]), Metrics::new());
+        let mut gatherer = Gatherer::new(&kinds, sinks(&metrics));
         gatherer.count();
         let has = |text: &str| metrics.render().lines().any(|line| line == text);
         assert!(has("chancery_kubernetes_objects{kind=\"pods\"} 0"), "at first all are counted");
@@ -240,6 +257,29 @@ mod tests {
         assert!(has("chancery_kubernetes_objects{kind=\"pods\"} 77"), "nobody counted them again");
         assert!(has("chancery_kubernetes_objects{kind=\"services\"} 0"), "the control: news came of these");
         assert!(has("chancery_kubernetes_synced{kind=\"services\"} 0"), "nineteen other places are not followed");
+    }
+
+    /// What is not watched gets older, however often it is asked for and whatever is answered.
+    #[test]
+    fn the_time_goes_on_until_a_kind_is_watched_or_is_not_any_more() {
+        let kinds = within(&[], &[]);
+        let mut gatherer = Gatherer::new(&kinds, sinks(&Metrics::new()));
+        let place = kinds.iter().position(|kind| kind.plural == "sidecars").expect("it is watched");
+        let before = Instant::now().checked_sub(Duration::from_secs(60)).expect("there was a time before");
+        let mut goes_on = |state: State| {
+            gatherer.status[place].since = before;
+            gatherer.take(kinds[place], News::State(state), &mut Vec::new());
+            gatherer.status[place].since == before
+        };
+        let down = || {
+            let (failing, denied) = (State::Failing("no".into()), State::Denied("no".into()));
+            [State::Listing(0), failing.clone(), State::Listing(0), denied, State::Listing(7), failing, State::Missing]
+        };
+        assert!(down().into_iter().all(&mut goes_on), "it was never watched");
+        assert!(!goes_on(State::Watching) && goes_on(State::Watching), "it is, and the next watch follows");
+        assert!(!goes_on(State::Failing("no".into())), "it is not any more");
+        assert!(down().into_iter().all(&mut goes_on), "it is asked for again and again");
+        assert!(!goes_on(State::Watching), "the control: it is watched again");
     }
 
     #[test]

@@ -98,7 +98,8 @@ pub struct KindStatus {
     pub kind: &'static Watched,
     /// How it stands with its watch.
     pub state: State,
-    /// Since when, whatever the reason: of one that is not watched, so old is what is known.
+    /// Since when it is watched, or is not, whatever else it was meanwhile: of one that is not, what is known is so old,
+    /// unless it was listed since.
     pub since: Instant,
     /// Whether nothing more has to be known of it before anything is served: it was listed once, or its absence is
     /// somebody's decision.

@@ -58,7 +58,7 @@ pub struct Watch {
     lost: Option<&'static str>,
     /// Whether the next list is asked for at once: the API server had forgotten the state of the last before all pages were read.
     whole: bool,
-    /// Whether it was said that the kind isn't served, or that we may not see it, since it was listed last.
+    /// Whether it was said that the kind isn't served, or that we may not see it, since it was watched last.
     refused: bool,
 }
 
@@ -125,7 +125,6 @@ impl Watch {
     async fn follow(&mut self) -> Result<(), Over> {
         let api = Api::discover(&self.client, self.kind, &self.only).await?;
         let (items, mut since) = self.list(&api).await.map_err(contradicted)?;
-        self.refused = false;
         self.tell(News::Listed(items)).await?;
         if let Some(reason) = self.lost.take() {
             self.metrics.relisted(&self.kind.to_string(), reason);
@@ -195,6 +194,7 @@ impl Watch {
         let seconds = self.seconds - fastrand::u32(0..=self.seconds / 5);
         let silence = Duration::from_secs(seconds.into()) + GRACE;
         let mut events = api.watch(since, seconds).await?;
+        self.refused = false;
         self.tell(News::State(State::Watching)).await?;
         let (version, name) = (api.version(), self.kind.to_string());
         let (begun, mut heard) = (Instant::now(), false);
