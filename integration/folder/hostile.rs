@@ -1,11 +1,13 @@
 //! What no committed file can be: too large, a directory, a loop of links, replaced while it is being read. Each yields
 //! its finding, and the good file beside it is in effect.
 
-use crate::{names, put, rule};
+use crate::{names, parsed, put, rule};
 use chancery::model::world::Change;
 use chancery::source::directory::Directory;
 use chancery::source::directory::catalog::Catalog;
+use chancery::source::parse::{Parsed, object};
 use chancery::source::yaml::{MAX_FILE, MAX_STRING};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -135,4 +137,34 @@ fn a_file_replaced_while_it_is_read_is_read_whole() {
         done.store(true, Ordering::Relaxed);
         assert!(seen >= 50, "only {seen} of its versions were seen");
     });
+}
+
+/// What one object may say of hosts: as many as that, and not one more.
+#[test]
+fn hosts_are_bounded() {
+    for (hosts, expected) in [(1_000, None), (1_001, Some("error: spec.hosts: has 1001 hosts; 1000 are allowed"))] {
+        let hosts: Vec<String> = (0..hosts).map(|host| format!("host-{host}")).collect();
+        let rule = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "a"},
+            "spec": {"hosts": hosts, "http": [{"route": [{"destination": {"host": "a"}}]}]}});
+        let (said, object) = parsed(&rule.to_string());
+        assert_eq!((said.first().map(String::as_str), object.is_some()), (expected, expected.is_none()));
+    }
+}
+
+/// The path of a field may be as long as an object, and be said a thousand times: that doesn't fill memory. The control: an object of
+/// short paths is told of a thousand times.
+#[test]
+fn what_is_said_of_one_object_is_bounded() {
+    let told = |key: &str| {
+        let members: serde_json::Map<_, _> = (0..2_000).map(|member| (format!("m{member}"), json!(1))).collect();
+        let rule = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "a"},
+            "spec": {"hosts": ["a"], "http": [{"match": [{"headers": {key: members}}], "route": [{"destination": {"host": "a"}}]}]}});
+        let Parsed::Known { problems, object, .. } = object(&rule) else { panic!("it is a VirtualService") };
+        assert!(object.is_none(), "it has an error");
+        (problems.len(), problems.iter().map(|problem| problem.field.len() + problem.text.len()).sum::<usize>())
+    };
+    let (short, bytes) = told("x-user");
+    assert!(short >= 1_000 && bytes < 1 << 19, "{short} problems of {bytes} bytes");
+    let (long, bytes) = told(&"x".repeat(1_400_000));
+    assert!((1..5).contains(&long) && bytes < 3_000_000, "{long} problems of {bytes} bytes");
 }

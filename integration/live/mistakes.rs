@@ -3,9 +3,10 @@
 use crate::harness::api::Problem;
 use crate::harness::envoy::Setup;
 use crate::harness::manifests::reweighted;
-use crate::harness::scene::{SOON, Scene, TRAFFIC};
+use crate::harness::scene::{HOST, NAMESPACE, SOON, Scene, TRAFFIC, WORKLOADS};
 use crate::harness::{Failure, Outcome, deadline, split};
 use crate::on;
+use serde_json::json;
 
 /// Requests while a file is broken: enough to tell the rule in effect from the even split that would be without it.
 const BROKEN: u64 = 100;
@@ -39,6 +40,33 @@ pub async fn a_broken_manifest_changes_nothing_and_is_reported(setup: Setup) -> 
         split::check(&tally, &SHARES)?;
         scene.reroute(&reweighted(&good, &[("v1", 0), ("v2", 100)])).await?;
         split::check(&scene.requests(100).run().await?, &[("v2", 1.0)])
+    })
+    .await
+}
+
+/// A rule that is as large as an API server takes one, of a thousand hosts and twenty thousand destinations, is read and told of, and
+/// nobody's changes wait for it. The control: it is in effect as far as that something is said of its last host.
+pub async fn a_large_rule_holds_nobody_up(setup: Setup) -> Outcome<()> {
+    on(Scene::open(setup).await?, async |scene| {
+        let hosts: Vec<String> = (0..1_000).map(|number| format!("host-{number}")).collect();
+        let rule = json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": "large", "namespace": NAMESPACE},
+            "spec": {"hosts": hosts, "http": [{"route": vec![json!({"destination": {"host": HOST}, "weight": 1}); 20_000]}]}});
+        scene.folder.replace("large.yaml", &rule.to_string())?;
+        reported("its last host is told of", scene, |problems| {
+            problems.iter().any(|problem| problem.text.contains("host-999."))
+        })
+        .await?;
+        let good = scene.folder.read(TRAFFIC)?;
+        scene.reroute(&reweighted(&good, &[("v1", 0), ("v2", 100)])).await?;
+        // What it names changes, so it is looked at again.
+        let workloads = scene.folder.read(WORKLOADS)?;
+        let other = workloads.replace("name: tcp", "name: tcp-other");
+        if other == workloads {
+            return Err(Failure::new("the example has another port than this test knows"));
+        }
+        scene.folder.replace(WORKLOADS, &other)?;
+        scene.reroute(&reweighted(&good, &[("v1", 100), ("v2", 0)])).await.map(drop)
     })
     .await
 }

@@ -18,6 +18,7 @@ use crate::model::route::{Destination, VirtualService};
 use crate::model::service::{Protocol, Service};
 use crate::model::tracked::Tracked;
 use crate::model::view::View;
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -86,10 +87,13 @@ fn virtual_service(world: &Tracked, object: &Stored<VirtualService>) -> Vec<Prob
     for (index, host) in object.hosts.iter().enumerate() {
         problems.extend(host_problem(world, object, index, host));
     }
+    // Which ports requests come from costs a look-up for each host: once, and not for each destination.
+    let ports = OnceCell::new();
+    let ports = || &**ports.get_or_init(|| route_ports(world, object));
     for (index, http) in object.http.iter().enumerate() {
         for (target, to) in http.destinations.iter().enumerate() {
             let field = format!("spec.http[{index}].route[{target}].destination");
-            problems.extend(destination_problem(world, object, field, &to.destination));
+            problems.extend(destination_problem(world, object, field, &to.destination, &ports));
         }
     }
     problems
@@ -155,11 +159,21 @@ fn is_older(other: &Meta, this: &Meta) -> bool {
     other.reference.key.namespace == this.reference.key.namespace && other.age() < this.age()
 }
 
-fn destination_problem(
+/// The ports of the services whose requests a rule routes, each once.
+fn route_ports(world: &Tracked, object: &Stored<VirtualService>) -> Vec<u16> {
+    let (mut ports, mut seen) = (Vec::new(), BTreeSet::new());
+    for service in object.hosts.iter().filter_map(|host| world.service_of(host)) {
+        ports.extend(service.ports.iter().map(|port| port.number).filter(|port| seen.insert(*port)));
+    }
+    ports
+}
+
+fn destination_problem<'a>(
     world: &Tracked,
     object: &Stored<VirtualService>,
     field: String,
     to: &Destination,
+    route_ports: &impl Fn() -> &'a [u16],
 ) -> Option<Problem> {
     let error =
         |part: &str, text: String| Some(unresolved(object.key(), format!("{field}{part}"), Severity::Error, text));
@@ -172,15 +186,13 @@ fn destination_problem(
         let text = format!("{} is not exported to this namespace; requests from here get 503", service.key());
         return error(".host", text);
     }
-    let served = object.hosts.iter().filter_map(|host| world.service_of(host));
-    let route_ports = served.flat_map(|service| service.ports.iter().map(|port| port.number).collect::<Vec<_>>());
     let resolves = to.port.is_none() && service.ports.len() > 1;
     if !resolves && route::target_port(to, &service, 0).is_none() {
         let port = to.port.map(|port| port.to_string()).unwrap_or_default();
         return error(".port", format!("{} has no port {port}; requests get 503", service.key()));
     }
-    let unresolved = route_ports.into_iter().find(|port| resolves && route::target_port(to, &service, *port).is_none());
-    if let Some(port) = unresolved {
+    let is_unresolved = |port: &&u16| route::target_port(to, &service, **port).is_none();
+    if let Some(port) = resolves.then(|| route_ports().iter().find(is_unresolved)).flatten() {
         return error(
             "",
             format!(

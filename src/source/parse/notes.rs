@@ -6,10 +6,16 @@ use crate::source::finding::Note;
 
 /// The notes about one object.
 #[derive(Default, Debug)]
-pub struct Notes(Vec<Note>);
+pub struct Notes {
+    notes: Vec<Note>,
+    /// What they have of text.
+    bytes: usize,
+}
 
-/// How many notes one object may have; a hostile file must not fill memory with words.
+/// How many notes one object may have, and how many bytes of text these: a hostile file must not fill memory with words, and the path
+/// of a field may be as long as the file.
 const LIMIT: usize = 1_000;
+const BYTES: usize = 1 << 19;
 
 impl Notes {
     /// Something that keeps the object from being applied.
@@ -25,20 +31,23 @@ impl Notes {
     /// Adds with a severity decided elsewhere.
     pub fn push(&mut self, field: String, severity: Severity, text: String) {
         // An error is never dropped for want of room: that would apply an object that is wrong.
-        if self.0.len() < LIMIT || (severity == Severity::Error && !self.failed()) {
-            self.0.push(Note { field, severity, text });
+        let bytes = self.bytes + field.len() + text.len();
+        let has_room = self.notes.len() < LIMIT && bytes <= BYTES;
+        if has_room || (severity == Severity::Error && !self.failed()) {
+            self.bytes = bytes;
+            self.notes.push(Note { field, severity, text });
         }
     }
 
     /// Whether there is an error.
     pub fn failed(&self) -> bool {
-        self.0.iter().any(|note| note.severity == Severity::Error)
+        self.notes.iter().any(|note| note.severity == Severity::Error)
     }
 
     /// Whether there is an error about a member at the root, or about something in it.
     pub fn has_error_in(&self, member: &str) -> bool {
         let inside = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
-        let errors = self.0.iter().filter(|note| note.severity == Severity::Error);
+        let errors = self.notes.iter().filter(|note| note.severity == Severity::Error);
         errors.into_iter().any(|note| note.field.strip_prefix(member).is_some_and(inside))
     }
 
@@ -49,9 +58,9 @@ impl Notes {
 
     /// The notes, sorted by field.
     pub fn into_notes(mut self) -> Vec<Note> {
-        self.0.sort();
-        self.0.dedup();
-        self.0
+        self.notes.sort();
+        self.notes.dedup();
+        self.notes
     }
 
     /// The notes as problems of an object.

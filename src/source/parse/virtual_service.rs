@@ -88,9 +88,16 @@ pub fn parse(value: &Value, key: &ObjectKey, notes: &mut Notes) -> Option<Virtua
     Some(VirtualService { hosts, http, exports: exports? })
 }
 
+/// How many hosts one VirtualService may have: each is compared with each, and looked for among all services.
+const MAX_HOSTS: usize = 1_000;
+
 fn hosts(written: &[String], namespace: &Namespace, notes: &mut Notes) -> Vec<Host> {
     if written.is_empty() {
         notes.error("spec.hosts", "at least one host is needed");
+    }
+    if written.len() > MAX_HOSTS {
+        notes.error("spec.hosts", format!("has {} hosts; {MAX_HOSTS} are allowed", written.len()));
+        return Vec::new();
     }
     let mut hosts: Vec<Host> = Vec::new();
     for (at, text) in written.iter().enumerate() {

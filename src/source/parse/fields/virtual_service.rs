@@ -6,7 +6,7 @@ use Shape::{Choice, Duration, Flag, List, Map, Number, Object, Text, Whole};
 
 /// The fields.
 pub const FIELDS: &[Field] = &[
-    Field::done("hosts", TEXTS, "the hosts it routes; a name without a dot is of its own namespace"),
+    Field::done("hosts", TEXTS, "the hosts it routes, 1,000 at most; a name without a dot is of its own namespace"),
     Field::done("gateways", TEXTS, "where it applies; it acts for sidecars when this is absent or has mesh"),
     Field::done("http", List(&Object(ROUTE)), "rules for requests, the first that matches applies"),
     Field::refused("tls", List(&Object(TLS_ROUTE)), "connections would not go where the rules send them"),
