@@ -90,6 +90,23 @@ fn a_slip_closes_what_was_open() {
     assert_eq!(catalog.report().findings(), []);
 }
 
+/// Of one that is in two files the first counts, as long as it names it: a slip there must not let the other open the door. The
+/// control: without it the other does.
+#[test]
+fn a_slip_lets_no_other_file_open_what_was_closed() {
+    let mut catalog = Catalog::default();
+    put(&mut catalog, "a.yaml", &manifest("{mtls: {mode: STRICT}}"));
+    assert!(put(&mut catalog, "b.yaml", &manifest("{mtls: {mode: PERMISSIVE}}")).is_empty(), "the first counts");
+    for slip in ["{mtls: {mode: strict}}", "{mtls: {mode: STRICT}, more: 1}"] {
+        let changes = put(&mut catalog, "a.yaml", &manifest(slip));
+        assert!(changes.is_empty() || mode(&changes) == Some(Mode::Strict), "{slip}: {changes:?}");
+    }
+    let other = manifest("{mtls: {mode: STRICT}}").replace("name: a", "name: z");
+    let changes = put(&mut catalog, "a.yaml", &other);
+    let opened = changes.iter().find(|(key, _)| key.name.as_str() == "a").map(|(_, object)| policy(object.as_ref()).mode);
+    assert_eq!(opened, Some(Some(Mode::Permissive)), "{changes:?}");
+}
+
 /// Policies that are not read yet are no warning: who wrote them believes that something is protected.
 #[test]
 fn other_policies_of_security_are_errors() {

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
+use zeroize::Zeroizing;
 
 /// What became of a file.
 #[derive(Debug)]
@@ -160,6 +161,8 @@ impl Catalog {
         touched.extend(before.held.keys().cloned());
         let (after, findings) = match update {
             Update::Bytes(bytes) | Update::Settings(bytes) => {
+                // There may be keys among them.
+                let bytes = Zeroizing::new(bytes);
                 let digest = Some(xxh3_128(&bytes));
                 if digest == before.digest {
                     self.files.insert(path, before);
@@ -229,14 +232,18 @@ impl Catalog {
         }
     }
 
-    /// Decides which file's version of an object is in effect: that of the first path that has one.
+    /// Decides which file's version of an object is in effect: that of the first path that has a whole one. Of what keeps somebody out
+    /// the first path counts in any case: a slip in it must not let another open what it closes.
     fn settle(&mut self, key: ObjectKey, changes: &mut Vec<Change>) {
         let claimants = self.claims.get(&key).cloned().unwrap_or_default();
         let held = |path: &Arc<Path>| self.files.get(path).and_then(|state| state.held.get(&key));
         let holders: Vec<_> = claimants.iter().filter_map(|path| Some((path.clone(), held(path)?.clone()))).collect();
         let has = |held: &Held, whole: bool| held.object.is_some() && (held.standing != Standing::Part) == whole;
         let first = |whole: bool| holders.iter().find(|(_, held)| has(held, whole));
-        let winner = first(true).or_else(|| first(false));
+        let winner = match key.kind.fails_closed() {
+            true => holders.iter().find(|(_, held)| held.object.is_some()),
+            false => first(true).or_else(|| first(false)),
+        };
         for (path, held) in &holders {
             let at = (key.clone(), path.clone());
             match notices::notice(&key, (path, held), winner.map(|(path, held)| (path, held))) {
