@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::core::Status;
 use kube::{Api, Client, Error};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
@@ -30,6 +31,8 @@ const APART: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most bytes of a note: the API server takes 1024.
 const NOTE: usize = 1000;
+/// The most namespaces of which it is said that nothing may be written there.
+const NAMED: usize = 16;
 /// The namespace of Events about what is in none: the API server takes them there only.
 const OF_NOWHERE: &str = "default";
 /// The most characters of an object's name in that of an Event.
@@ -44,7 +47,7 @@ pub async fn run(
     metrics: StatusMetrics,
 ) {
     let mut later = Later::new(WAITING, Instant::now());
-    let (mut denied, mut current) = (false, held.borrow().term);
+    let (mut denied, mut current) = (Denied::default(), held.borrow().term);
     loop {
         let due = later.due();
         let (term, since, event, again) = tokio::select! {
@@ -79,27 +82,41 @@ pub async fn run(
     }
 }
 
-/// What comes of an attempt to write an Event, in a word. That we may not is said once, until we may.
-async fn write(client: &Client, event: &Event, denied: &mut bool) -> &'static str {
-    let api: Api<Event> = Api::namespaced(client.clone(), event.metadata.namespace.as_deref().unwrap_or_default());
+/// Where we may not write.
+#[derive(Default)]
+struct Denied(BTreeSet<String>);
+
+impl Denied {
+    /// Whether it is to be said of a namespace: once, until we may, and of so many at most.
+    fn is_news(&mut self, namespace: &str) -> bool {
+        self.0.len() < NAMED && self.0.insert(namespace.to_owned())
+    }
+}
+
+/// What comes of an attempt to write an Event, in a word.
+async fn write(client: &Client, event: &Event, denied: &mut Denied) -> &'static str {
+    let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let result = match timeout(PATIENCE, api.create(&PostParams::default(), event)).await {
         Ok(Ok(_)) => "written",
         Ok(Err(Error::Api(status))) if status.code == 409 => "known",
         // Nobody asks about it any more.
         Ok(Err(Error::Api(status))) if is_ending(&status) => "gone",
         Ok(Err(Error::Api(status))) if status.code == 403 => {
-            if !*denied {
+            if denied.is_news(namespace) {
                 let reason = shown(status.message.trim());
-                tracing::warn!(%reason, "no Event is written; proxies are served as before");
+                tracing::warn!(namespace, %reason, "no Event is written there; proxies are served as before");
             }
-            "denied"
+            return "denied";
         }
         Ok(Err(Error::Api(status))) if status.code == 404 => "gone",
         // It is not the right one, and will not be later either.
         Ok(Err(Error::Api(status))) if status.code == 422 || status.code == 400 => "refused",
         Ok(Err(_)) | Err(_) => "failed",
     };
-    *denied = result == "denied";
+    if ["written", "known"].contains(&result) {
+        denied.0.remove(namespace);
+    }
     result
 }
 
@@ -152,6 +169,17 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_nothing_may_be_written_is_said_once_for_each_namespace() {
+        let mut denied = Denied::default();
+        assert!(denied.is_news("shop") && denied.is_news("bank"));
+        assert!(!denied.is_news("shop"), "again");
+        denied.0.remove("shop");
+        assert!(denied.is_news("shop"), "it was allowed meanwhile");
+        let many = (0..100).filter(|n| denied.is_news(&n.to_string())).count();
+        assert_eq!(many, NAMED - 2);
+    }
 
     #[test]
     fn a_note_is_no_longer_than_the_api_server_takes() {

@@ -109,7 +109,7 @@ async fn send(client: &Client, draft: &Draft, (path, patch): (&str, &Patch<&Valu
     match timeout_at(until, client.request_text(request)).await {
         Err(_) => Answer::Failed("the API server did not answer in time".to_owned()),
         Ok(Err(error)) => error.into(),
-        Ok(Ok(text)) => match after(draft, &text) {
+        Ok(Ok(text)) => match draft.entry.after(&text) {
             Some(entry) => Answer::Written(entry.into()),
             None => Answer::Failed("the answer can't be read".to_owned()),
         },
@@ -128,17 +128,5 @@ fn body(draft: &Draft, status: &Status) -> Value {
             "resourceVersion": *entry.version,
         },
         "status": status,
-    })
-}
-
-/// What is stored now.
-fn after(draft: &Draft, text: &str) -> Option<Entry> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    Some(Entry {
-        uid: value.pointer("/metadata/uid")?.as_str()?.into(),
-        version: value.pointer("/metadata/resourceVersion")?.as_str()?.into(),
-        generation: value.pointer("/metadata/generation").and_then(Value::as_i64),
-        status: value.get("status").map(Value::to_string).unwrap_or_default().into(),
-        ..draft.entry.clone()
     })
 }

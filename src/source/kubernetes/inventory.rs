@@ -4,6 +4,7 @@
 
 use super::kinds::Watched;
 use super::news::Id;
+use super::raw::Raw;
 use imbl::OrdMap;
 use std::fmt;
 use std::sync::Arc;
@@ -49,5 +50,34 @@ pub struct Entry {
     pub status: Arc<str>,
 }
 
+impl Entry {
+    /// What there is now, by what the API server has answered to a write; none if that can't be read.
+    pub fn after(&self, answer: &str) -> Option<Self> {
+        let raw: Raw = serde_json::from_str(answer).ok().filter(|raw: &Raw| !raw.version().is_empty())?;
+        let (uid, version) = (raw.uid().into(), raw.version().into());
+        Some(Self { uid, version, generation: raw.generation(), status: raw.status().into(), ..self.clone() })
+    }
+}
+
 /// All of them.
 pub type Inventory = OrdMap<Which, Entry>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::kubernetes::kinds::KINDS;
+
+    /// Whatever somebody else keeps in a status, what is stored is known; the control: no object is none.
+    #[test]
+    fn an_answer_is_read_however_deep_it_is() {
+        let (uid, version, status) = ("a".into(), "1".into(), "".into());
+        let before = Entry { kind: &KINDS[0], served: "v1", uid, version, generation: Some(1), status };
+        let deep = format!("{}1{}", "{\"more\":".repeat(500), "}".repeat(500));
+        for status in ["{\"conditions\":[]}", &deep] {
+            let metadata = r#"{"uid":"a","resourceVersion":"2","generation":7}"#;
+            let after = before.after(&format!("{{\"metadata\":{metadata},\"status\":{status}}}")).expect("an object");
+            assert_eq!((&*after.version, after.generation, after.status.is_empty()), ("2", Some(7), false));
+        }
+        assert_eq!(before.after("[]").or_else(|| before.after("{}")), None);
+    }
+}
