@@ -89,7 +89,7 @@ fuzz: need-cargo ## Bytes nobody wrote, and stories nobody told, from another se
 	@PROPTEST_RNG_SEED=$$RANDOM $(CALM) "sessions, worlds and folders" cargo test --test session --test equivalence --test folder
 
 .PHONY: soak
-soak: need-cargo need-python tools ## What takes longer than a test may: a minute of moving routes, silence, large fleets, and the mutants
+soak: need-cargo need-python need-network tools ## What takes longer than a test may: a minute of moving routes, silence, large fleets, and the mutants
 	@$(CALM) "soak" cargo test --test manifests -- --ignored
 	@CHANCERY_SOAK=60 $(CALM) "a minute of moving routes, and of changes" cargo test --test live -- moving_routes a_storm
 	@CHANCERY_SOAK=60 $(CALM) "a load balancer that changes its mind for a minute" cargo test --test live -- led_to_and_fro

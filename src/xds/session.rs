@@ -334,9 +334,6 @@ impl Session {
 
     /// The next response to send, if any. Additions go in the order of [`Kind::ALL`], removals after all of them.
     pub fn poll(&mut self, now: Instant) -> Option<Response> {
-        if !self.ready {
-            return None;
-        }
         let response = self.next(now);
         let quiet = self.tracks.iter_mut().fold(false, |quiet, track| track.went_quietly() | quiet);
         if response.is_some() {
