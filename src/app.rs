@@ -380,8 +380,7 @@ impl House {
         let (context, mut visitors) = (Arc::new(context), None);
         if let Some((listener, office)) = secure {
             let mut tasks = JoinSet::new();
-            let token = context.readiness.block("the certificate authority");
-            let (security, examiner) = office.start(told, token, &mut tasks);
+            let (security, examiner) = office.start(told, &context.readiness, &mut tasks);
             visitors = Some(examiner);
             self.task("security", async move {
                 tasks.join_next().await;

@@ -103,7 +103,8 @@ fn a_slip_lets_no_other_file_open_what_was_closed() {
     }
     let other = manifest("{mtls: {mode: STRICT}}").replace("name: a", "name: z");
     let changes = put(&mut catalog, "a.yaml", &other);
-    let opened = changes.iter().find(|(key, _)| key.name.as_str() == "a").map(|(_, object)| policy(object.as_ref()).mode);
+    let opened =
+        changes.iter().find(|(key, _)| key.name.as_str() == "a").map(|(_, object)| policy(object.as_ref()).mode);
     assert_eq!(opened, Some(Some(Mode::Permissive)), "{changes:?}");
 }
 
