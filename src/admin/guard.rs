@@ -149,9 +149,15 @@ pub async fn ask(
             let said = refused.logged.as_ref().unwrap_or(&refused.text);
             let others = context.registry.complaints().visitors.hear(said, Some(peer.ip()), Instant::now());
             if let Some(others) = others {
-                let (reason, times, among) = (refused.reason, others.times, &others.among);
-                let (peers, left_out) = (others.peers, others.left_out);
-                tracing::warn!(%peer, reason, others = times, peers, ?among, left_out, "refused a visitor: {said}");
+                tracing::warn!(
+                    %peer,
+                    reason = refused.reason,
+                    others = others.times,
+                    peers = others.peers,
+                    among = ?others.among,
+                    left_out = others.left_out,
+                    "refused a visitor: {said}"
+                );
             }
             refused.into_response()
         }

@@ -131,9 +131,9 @@ impl Office {
         Ok(Self { followed, authorities: newest, configs: config, issuers, asked, options, metrics })
     }
 
-    /// Begins to work; what it does goes on for as long as the tasks. Nobody is ready before there is
-    /// an authority, and before it is known whose tokens to believe. What the door for proxies needs, and who looks at what visitors
-    /// of the admin port present.
+    /// Begins to work; what it does goes on for as long as the tasks. Nobody is ready before there is an authority, and before it is
+    /// known whose tokens to believe. Returns what the door for proxies needs, and who looks at what visitors of the admin port
+    /// present.
     pub fn start(self, told: Told, readiness: &Readiness, tasks: &mut JoinSet<()>) -> (Security, Examiner) {
         let Told { states, leadership } = told;
         let Self { followed, authorities, configs, issuers, asked, options, metrics } = self;

@@ -18,7 +18,6 @@ use crate::model::route::{Destination, VirtualService};
 use crate::model::service::{Protocol, Service};
 use crate::model::tracked::Tracked;
 use crate::model::view::View;
-use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -88,8 +87,7 @@ fn virtual_service(world: &Tracked, object: &Stored<VirtualService>) -> Vec<Prob
         problems.extend(host_problem(world, object, index, host));
     }
     // Which ports requests come from costs a look-up for each host: once, and not for each destination.
-    let ports = OnceCell::new();
-    let ports = || &**ports.get_or_init(|| route_ports(world, object));
+    let ports = route_ports(world, object);
     for (index, http) in object.http.iter().enumerate() {
         for (target, to) in http.destinations.iter().enumerate() {
             let field = format!("spec.http[{index}].route[{target}].destination");
@@ -168,12 +166,12 @@ fn route_ports(world: &Tracked, object: &Stored<VirtualService>) -> Vec<u16> {
     ports
 }
 
-fn destination_problem<'a>(
+fn destination_problem(
     world: &Tracked,
     object: &Stored<VirtualService>,
     field: String,
     to: &Destination,
-    route_ports: &impl Fn() -> &'a [u16],
+    route_ports: &[u16],
 ) -> Option<Problem> {
     let error =
         |part: &str, text: String| Some(unresolved(object.key(), format!("{field}{part}"), Severity::Error, text));
@@ -192,7 +190,7 @@ fn destination_problem<'a>(
         return error(".port", format!("{} has no port {port}; requests get 503", service.key()));
     }
     let is_unresolved = |port: &&u16| route::target_port(to, &service, **port).is_none();
-    if let Some(port) = resolves.then(|| route_ports().iter().find(is_unresolved)).flatten() {
+    if let Some(port) = resolves.then(|| route_ports.iter().find(is_unresolved)).flatten() {
         return error(
             "",
             format!(

@@ -14,10 +14,10 @@ use xxhash_rust::xxh3::xxh3_128;
 pub const QUIET: Duration = Duration::from_secs(10);
 /// How many different things are passed on in that time: clients choose what they say.
 pub const DIFFERENT: usize = 64;
-/// How many of them are named.
-pub const NAMED: usize = 8;
 /// How many addresses are told apart that say the same. So many stands for more as well.
 pub const PEERS: usize = 64;
+/// How many of these are named.
+pub const NAMED: usize = 8;
 
 /// What was heard lately.
 #[derive(Debug, Default)]

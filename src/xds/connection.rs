@@ -298,12 +298,10 @@ impl Service<Request<hyper::body::Incoming>> for AdsService {
 
 impl AdsService {
     async fn open(&self, wire: Wire, request: Request<hyper::body::Incoming>) -> Response<ResponseBody> {
-        let guest = match self.welcome(request.headers()).await {
-            Ok(guest) => guest,
-            Err(refusal) => return self.turn_away(&refusal),
-        };
-        let part = match self.context.shares.part(guest.client()) {
-            Ok(part) => part,
+        let welcome = self.welcome(request.headers()).await;
+        let shared = welcome.and_then(|guest| Ok((self.context.shares.part(guest.client())?, guest)));
+        let (part, guest) = match shared {
+            Ok(shared) => shared,
             Err(refusal) => return self.turn_away(&refusal),
         };
         let (sender, body) = ResponseBody::channel();

@@ -238,12 +238,10 @@ impl Catalog {
         let claimants = self.claims.get(&key).cloned().unwrap_or_default();
         let held = |path: &Arc<Path>| self.files.get(path).and_then(|state| state.held.get(&key));
         let holders: Vec<_> = claimants.iter().filter_map(|path| Some((path.clone(), held(path)?.clone()))).collect();
-        let has = |held: &Held, whole: bool| held.object.is_some() && (held.standing != Standing::Part) == whole;
+        let is_whole = |held: &Held| key.kind.fails_closed() || held.standing != Standing::Part;
+        let has = |held: &Held, whole: bool| held.object.is_some() && is_whole(held) == whole;
         let first = |whole: bool| holders.iter().find(|(_, held)| has(held, whole));
-        let winner = match key.kind.fails_closed() {
-            true => holders.iter().find(|(_, held)| held.object.is_some()),
-            false => first(true).or_else(|| first(false)),
-        };
+        let winner = first(true).or_else(|| first(false));
         for (path, held) in &holders {
             let at = (key.clone(), path.clone());
             match notices::notice(&key, (path, held), winner.map(|(path, held)| (path, held))) {

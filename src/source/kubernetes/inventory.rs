@@ -51,11 +51,22 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What there is of an object of a kind, read in that version of it.
+    pub(super) fn of(kind: &'static Watched, served: &'static str, raw: &Raw) -> Self {
+        Self {
+            kind,
+            served,
+            uid: raw.uid().into(),
+            version: raw.version().into(),
+            generation: raw.generation(),
+            status: if kind.has_status() { raw.status().into() } else { "".into() },
+        }
+    }
+
     /// What there is now, by what the API server has answered to a write; none if that can't be read.
     pub fn after(&self, answer: &str) -> Option<Self> {
         let raw: Raw = serde_json::from_str(answer).ok().filter(|raw: &Raw| !raw.version().is_empty())?;
-        let (uid, version) = (raw.uid().into(), raw.version().into());
-        Some(Self { uid, version, generation: raw.generation(), status: raw.status().into(), ..self.clone() })
+        Some(Self::of(self.kind, self.served, &raw))
     }
 }
 
@@ -71,7 +82,8 @@ mod tests {
     #[test]
     fn an_answer_is_read_however_deep_it_is() {
         let (uid, version, status) = ("a".into(), "1".into(), "".into());
-        let before = Entry { kind: &KINDS[0], served: "v1", uid, version, generation: Some(1), status };
+        let kind = KINDS.iter().find(|kind| kind.has_status()).expect("Istio's have");
+        let before = Entry { kind, served: "v1", uid, version, generation: Some(1), status };
         let deep = format!("{}1{}", "{\"more\":".repeat(500), "}".repeat(500));
         for status in ["{\"conditions\":[]}", &deep] {
             let metadata = r#"{"uid":"a","resourceVersion":"2","generation":7}"#;

@@ -229,7 +229,7 @@ impl Watch {
 
     fn item(&self, raw: Raw, version: &'static str) -> Item {
         let (id, uid) = (id(&raw), raw.uid().into());
-        let entry = self.entry(&raw, version);
+        let entry = Entry::of(self.kind, version, &raw);
         let mut value = raw.of_kind(&self.kind.api_version(version), self.kind.kind);
         let parsed = match self.kind.used {
             Use::Read(_) => Some(parse::stored_object(&value)),
@@ -243,17 +243,6 @@ impl Watch {
         let broken = self.kind.used == Use::Settings || parsed.as_ref().is_some_and(Parsed::failed);
         let entry = (broken || self.kind.has_status()).then(|| entry.into());
         Item { id, uid, parsed, entry }
-    }
-
-    fn entry(&self, raw: &Raw, served: &'static str) -> Entry {
-        Entry {
-            kind: self.kind,
-            served,
-            uid: raw.uid().into(),
-            version: raw.version().into(),
-            generation: raw.generation(),
-            status: if self.kind.has_status() { raw.status().into() } else { "".into() },
-        }
     }
 
     async fn tell(&self, news: News) -> Result<(), Abandoned> {
