@@ -2,7 +2,7 @@
 
 use crate::hostile::{nonsense, says};
 use crate::secure::{DAY, Secure, asking, cart};
-use crate::stage::{Delta, NODE_ID, PATIENCE, until};
+use crate::stage::{Delta, NODE_ID, PATIENCE, seeds, until};
 use chancery::admin::guard::{Guard, Operators, Shows};
 use chancery::admin::port::{HEADERS, PLACES};
 use chancery::admin::{AdminContext, PAGES, serve};
@@ -338,14 +338,14 @@ async fn a_request_that_does_not_come_is_not_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn random_bytes_end_only_their_own_connection() {
     let port = Port::guarded().await;
-    for seed in 0..120 {
+    for (number, seed) in seeds(120).enumerate() {
         let random = &mut Rng::with_seed(seed);
         let mut bytes = nonsense(random);
         if random.bool() {
             bytes.splice(0..0, *b"GET /api/v1/proxies HTTP/1.1\r\n");
         }
         says(TcpStream::connect(port.address).await.expect("a connection"), &bytes).await;
-        if seed % 40 == 0 {
+        if number % 40 == 0 {
             assert_eq!(port.ask("GET /livez", "").await.0, 200);
         }
     }

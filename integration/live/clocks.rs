@@ -1,6 +1,7 @@
 //! F24: clocks that are ten minutes ahead or behind, the server's, set under load, and those of proxies. Nobody loses a request or a
 //! handshake.
 
+use crate::expiring::{metric, moves};
 use crate::harness::clock::Clock as Set;
 use crate::harness::envoy::Setup;
 use crate::harness::load::Load;
@@ -41,11 +42,9 @@ pub async fn a_clock_that_is_set_harms_nobody(setup: Setup) -> Outcome<()> {
         drop(scene.envoys.pop());
         is_to_come(scene).await?;
         let late = scene.launched_of("echo-v2", setup)?;
-        deadline::until("who comes doesn't believe it", RECONNECT, async || {
-            let metrics = scene.chancery.api().metrics().await.ok()?;
-            (metrics.sum("chancery_xds_refusals_total", &[("reason", "handshake")]) > 0.0).then_some(())
-        })
-        .await?;
+        let refused = async || metric(scene, "chancery_xds_refusals_total", &[("reason", "handshake")]).await;
+        let some = async || (refused().await? > 0.0).then_some(());
+        deadline::until("who comes doesn't believe it", RECONNECT, some).await?;
         if late.is_ready().await == Some(true) {
             return Err(Failure::new("the control: a proxy was configured by a server whose certificate is to come"));
         }
@@ -88,22 +87,15 @@ pub async fn proxies_that_are_early_or_late_are_served(setup: Setup) -> Outcome<
 /// Waits until the server shows a certificate that ends later than any that was signed by the machine's clock.
 async fn is_to_come(scene: &Scene) -> Outcome<()> {
     let later = Clock::system().now() as f64 + TWO_DAYS as f64;
-    deadline::until("another certificate is shown", RECONNECT, async || {
-        let metrics = scene.chancery.api().metrics().await.ok()?;
-        (metrics.sum("chancery_ca_expiry_timestamp_seconds", &[("certificate", "server")]) > later).then_some(())
-    })
-    .await
+    let ends = async || metric(scene, "chancery_ca_expiry_timestamp_seconds", &[("certificate", "server")]).await;
+    let another = async || (ends().await? > later).then_some(());
+    deadline::until("another certificate is shown", RECONNECT, another).await
 }
 
 /// An edit arrives. The control: by the server's clock it did so as far from now as that was set.
 async fn edited(scene: &Scene, ahead: i64) -> Outcome<()> {
-    let (api, text) = (scene.chancery.api(), scene.folder.read(TRAFFIC)?);
-    let before = api.accepted("rds").await?;
-    scene
-        .folder
-        .replace(TRAFFIC, &text.replace("name: testers", &format!("name: testers-{}", ahead.unsigned_abs())))?;
-    let at = api.moved("rds", &before, SOON).await.map_err(|failure| failure.with(&scene.chancery.tail()))?;
-    scene.folder.replace(TRAFFIC, &text)?;
+    let at = moves(scene, "tester", "critic").await?;
+    moves(scene, "critic", "tester").await?;
     let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let off = seconds(at) as i64 - seconds(SystemTime::now()) as i64 - ahead;
     match off.abs() {

@@ -14,7 +14,7 @@ use chancery::ca::folder::Folder;
 use chancery::clock::Clock;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long the first certificate lasts: longer than it takes to start with it.
 const LASTS: Duration = Duration::from_secs(20);
@@ -86,14 +86,14 @@ fn sign(identity: &Path, folder: &Path, lasts: Duration) -> Outcome<()> {
     Ok(())
 }
 
-async fn metric(scene: &Scene, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+pub async fn metric(scene: &Scene, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     Some(scene.chancery.api().metrics().await.ok()?.sum(name, labels))
 }
 
-/// An edit of the routes arrives at who has asked for them.
-async fn moves(scene: &Scene, from: &str, to: &str) -> Outcome<()> {
+/// An edit of the routes arrives at who has asked for them. Returns when, by chancery's clock.
+pub async fn moves(scene: &Scene, from: &str, to: &str) -> Outcome<SystemTime> {
     let (api, text) = (scene.chancery.api(), scene.folder.read(TRAFFIC)?);
     let before = api.accepted("rds").await?;
     scene.folder.replace(TRAFFIC, &text.replace(&format!("exact: {from}"), &format!("exact: {to}")))?;
-    api.moved("rds", &before, SOON).await.map(drop).map_err(|failure| failure.with(&scene.chancery.tail()))
+    api.moved("rds", &before, SOON).await.map_err(|failure| failure.with(&scene.chancery.tail()))
 }

@@ -6,15 +6,11 @@ use crate::harness::caller::Caller;
 use crate::harness::envoy::Setup;
 use crate::harness::{Outcome, deadline};
 use crate::resources::{SHOWN, certificate, cluster, endpoints, routes, showing};
+use crate::waiting::{NOWHERE, WATCHED};
 use chancery::snapshot::kind::Kind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
-/// How long it is watched that nothing happens.
-const WATCHED: Duration = Duration::from_secs(2);
-/// Nobody listens there.
-const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 /// What is answered to who is understood: nobody is there to whom its request could go.
 const TEXT: &str = "503 Service Unavailable";
 

@@ -18,13 +18,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// How long a control watches that nothing happens.
-const WATCHED: Duration = Duration::from_secs(2);
+pub const WATCHED: Duration = Duration::from_secs(2);
 /// How long routes may wait for a cluster that is not accepted, and a little more.
 const OVERDUE: Duration = Duration::from_secs(20);
 /// How long a proxy may ask for endpoints and not for clusters.
 const STRANDED: Duration = Duration::from_secs(4);
 /// Nobody listens there, and nobody has to.
-const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
+pub const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
 /// A cluster changes and refers to its secret as before: it needs nothing. It refers to it in another way: it waits for the
 /// secret, which comes unasked. The control: without the secret it goes on waiting.
